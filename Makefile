@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: MIT
+#
+# A thin front to Meson: `make` builds into $(BUILD), `make help` lists the rest.
+
+BUILD    ?= build
+PREFIX   ?= /usr/local
+PROGRAMS ?= 1000000
+SEED     ?= 1
+OPTIONS  ?=
+
+FORMATTED = $(wildcard include/quire/*.[ch] src/*.[ch] src/*/*.[ch] src/*/*/*.[ch] tests/*/*.[ch] examples/*.[ch] bench/*.[ch])
+NINJA     = ninja -C $(BUILD)
+
+all: configured
+	@$(NINJA)
+
+help:
+	@echo 'make            build into $(BUILD)/'
+	@echo 'make demo       the word index: two files bigger than the memory budget'
+	@echo 'make check      every test; the last line counts them'
+	@echo 'make bench      every benchmark, beside the kernel'
+	@echo 'make soak       the model test against the kernel for long: PROGRAMS=$(PROGRAMS) SEED=$(SEED)'
+	@echo 'make asan       every test again under the address and undefined-behaviour sanitizers, in build-asan/'
+	@echo 'make clang      every test again in a build by clang, in build-clang/'
+	@echo 'make format     clang-format over the sources'
+	@echo 'make install    DESTDIR= PREFIX=$(PREFIX)'
+	@echo 'make clean      remove the build folders'
+	@echo 'BUILD=DIR and OPTIONS="-Ddebug_level=2 ..." choose the folder and the meson options of its first configuration.'
+
+setup:
+	@scripts/setup
+
+configured: setup
+	@scripts/configure $(BUILD) $(OPTIONS)
+
+demo: all
+	@BUILD=$(BUILD) scripts/demo
+
+check: all
+	@scripts/check $(BUILD)
+
+bench: all
+	@BUILD=$(BUILD) scripts/bench
+
+soak: all
+	QUIRE_TRAP=signal $(BUILD)/tests/oracle/oracle --programs $(PROGRAMS) --seed $(SEED)
+	QUIRE_TRAP=thread $(BUILD)/tests/oracle/oracle --programs $(PROGRAMS) --seed $(SEED)
+
+asan:
+	@$(MAKE) --no-print-directory check BUILD=build-asan OPTIONS='-Db_sanitize=address,undefined -Ddebug_level=2'
+
+clang:
+	@CC=clang $(MAKE) --no-print-directory check BUILD=build-clang
+
+format:
+	@scripts/setup clang-format
+	clang-format -i $(FORMATTED)
+
+install: configured
+	@meson configure $(BUILD) -Dprefix=$(PREFIX)
+	@$(NINJA)
+	DESTDIR=$(DESTDIR) meson install -C $(BUILD) --no-rebuild
+	@[ -n '$(DESTDIR)' ] || [ "$$(id -u)" != 0 ] || ldconfig
+
+clean:
+	rm -rf build build-asan build-clang
+
+.PHONY: all help setup configured demo check bench soak asan clang format install clean

@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * quire.h - memory-mapped I/O in user space: the mmap family, on an engine of its own
+ *
+ * The calls keep the signatures, the return values and the errno of the system calls whose names they carry, with the prefix
+ * quire_. What differs from the kernel, and why, is listed in docs/compatibility.md. <quire/mman.h> maps the plain names to
+ * these, for programs that want to change nothing.
+ *
+ * Pages are quire_pagesize() bytes. Every address range given to a call is rounded up to whole pages, as the kernel does.
+ *
+ * Errors: -1 (or MAP_FAILED) with errno, and a sentence that names the value and the remedy in quire_errormsg(). A call that
+ * fails changes nothing.
+ *
+ * Threads and signals: every call may be made by any thread at any time. None may be made from a signal handler, except
+ * quire_pagesize() and quire_errormsg(). Managed memory may be read and written in a signal handler.
+ *
+ * Under QUIRE_TRAP_SIGNAL the engine owns SIGBUS: it passes on what is not its own to the handler that was installed before the
+ * first mapping; a handler installed later must do the same for it, and no thread that touches managed memory may block SIGBUS. A *system call* given a pointer to a page that is not resident
+ * fails with EFAULT, unless the range was locked or populated first. Under QUIRE_TRAP_THREAD system calls work on any page.
+ */
+#ifndef QUIRE_QUIRE_H
+#define QUIRE_QUIRE_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#pragma GCC visibility push(default)
+
+#define QUIRE_VERSION_MAJOR 0
+#define QUIRE_VERSION_MINOR 1
+#define QUIRE_VERSION_PATCH 0
+
+/* Flags of ours for quire_mmap(), in bits that Linux gives no meaning (it uses 0…20 and 26…31). */
+#define QUIRE_MAP_ATOMIC 0x00400000 /* msync is a failure-atomic commit. Not there yet: EOPNOTSUPP. */
+#define QUIRE_MAP_EXTEND 0x00800000 /* a mapping longer than its file extends the file. Not there yet: EOPNOTSUPP. */
+
+/*
+ * Maps len bytes of fd from offset on, or anonymous memory with MAP_ANONYMOUS (fd -1) or a descriptor of /dev/zero.
+ * => prot: PROT_NONE or any of PROT_READ, PROT_WRITE, PROT_EXEC. flags: one of MAP_SHARED, MAP_PRIVATE, MAP_SHARED_VALIDATE, and
+ *    any of MAP_FIXED, MAP_FIXED_NOREPLACE, MAP_ANONYMOUS, MAP_LOCKED, MAP_POPULATE, MAP_NORESERVE.
+ * => Nothing is read before a page is touched. fd may be closed, and the file unlinked or renamed, while the mapping lives.
+ * => EACCES the descriptor does not allow it; EAGAIN MAP_LOCKED over the limit or the budget; EBADF; EEXIST
+ *    MAP_FIXED_NOREPLACE; EINVAL; ENFILE, EMFILE; ENODEV the object cannot be mapped; ENOMEM; EOPNOTSUPP a flag that this
+ *    version does not serve; EOVERFLOW; EPERM PROT_EXEC on a noexec mount, or userfaultfd is refused (see `quire probe`).
+ */
+void *quire_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t offset);
+
+/*
+ * Removes every mapping in the range, also those that are not Quire's; what straddles its ends is split. Dirty pages of a file that no mapping holds any more are
+ * written to the file before the call returns (not synced: that is quire_msync).
+ * => EINVAL unaligned addr, len 0; ENOMEM too many mappings after a split; EIO, ENOSPC, EDQUOT … the write failed: the
+ *    mapping is still there and nothing was lost.
+ */
+int quire_munmap(void *addr, size_t len);
+
+/*
+ * Grows, shrinks or moves a mapping; as mremap(2). Contents, protection and dirtiness move along; no data is copied.
+ * => flags: MREMAP_MAYMOVE; MREMAP_FIXED or MREMAP_DONTUNMAP with it: then new_addr has to follow. old_len 0 duplicates a
+ *    shared mapping.
+ * => EAGAIN locked memory over its limit; EFAULT the old range is not one mapping; EINVAL; ENOMEM.
+ */
+void *quire_mremap(void *old_addr, size_t old_len, size_t new_len, int flags, ... /* void *new_addr */);
+
+/* Changes the protection of a range. => EACCES beyond the descriptor's open mode; EINVAL; ENOMEM a hole in the range. */
+int quire_mprotect(void *addr, size_t len, int prot);
+
+/*
+ * MS_SYNC: on return everything stored in the range is on stable storage. MS_ASYNC: write-back is started. MS_INVALIDATE:
+ * clean pages of the range are dropped, so that the next touch sees the storage.
+ * => EBUSY MS_INVALIDATE over locked pages; EINVAL; ENOMEM a hole in the range; EIO, ENOSPC … write-back failed, now or since
+ *    the last msync: the pages are still dirty and will be tried again.
+ */
+int quire_msync(void *addr, size_t len, int flags);
+
+/*
+ * As madvise(2). => EINVAL unknown advice, unaligned, locked pages; ENOMEM a hole; EFAULT MADV_POPULATE_* of a page that cannot
+ * be had; EACCES MADV_REMOVE without the right to write; EOPNOTSUPP advice that this version does not serve.
+ * quire_posix_madvise returns the error number, as posix_madvise(3) does, and leaves errno alone.
+ */
+int quire_madvise(void *addr, size_t len, int advice);
+int quire_posix_madvise(void *addr, size_t len, int advice);
+
+/* vec[i] bit 0: page i of the range is resident in the engine. => EINVAL unaligned; ENOMEM a hole. */
+int quire_mincore(void *addr, size_t len, unsigned char *vec);
+
+/*
+ * Makes a range resident and keeps it so. => ENOMEM a hole, over RLIMIT_MEMLOCK, or over what the budget can hold; EAGAIN some
+ * page could not be brought in; EINVAL.
+ */
+int quire_mlock(const void *addr, size_t len);
+int quire_mlock2(const void *addr, size_t len, unsigned flags);
+int quire_munlock(const void *addr, size_t len);
+/* MCL_CURRENT, MCL_FUTURE, MCL_ONFAULT over every mapping of the engine. */
+int quire_mlockall(int flags);
+int quire_munlockall(void);
+
+/* Sets the size of a file, mapped or not, and of its mappings at once. The rest as ftruncate(2). */
+int quire_ftruncate(int fd, off_t size);
+
+/* The size of a page in bytes, as sysconf(_SC_PAGESIZE) says it. Any context. */
+size_t quire_pagesize(void);
+
+/* 1 when every page of the range is resident and mapped or can be without I/O, else 0. Makes no system call. */
+int quire_resident(const void *addr, size_t len);
+
+/* The last failed call of this thread, as a sentence: «quire_mmap: …». Valid until its next failed call. Never NULL. */
+const char *quire_errormsg(void);
+
+/* ---- settings ---- */
+
+enum quire_trap {
+	QUIRE_TRAP_AUTO = 0,   /* thread where the kernel lets us serve faults inside system calls, else signal */
+	QUIRE_TRAP_SIGNAL = 1, /* resolved on the faulting thread, in a SIGBUS handler: fastest */
+	QUIRE_TRAP_THREAD = 2, /* resolved by threads of the engine: also serves faults inside system calls */
+};
+
+/* Zero in a field means: not set, take the environment's or the default. */
+struct quire_config {
+	size_t size;           /* sizeof(struct quire_config), for versions to come */
+	size_t memory_bytes;   /* budget of resident bytes. QUIRE_MEMORY=256M. Default: half of what the cgroup or the machine allows */
+	enum quire_trap trap;  /* QUIRE_TRAP=auto|signal|thread */
+	const char *swap_dir;  /* QUIRE_SWAP=DIR, for an unlinked file. Default: TMPDIR, else /var/tmp. Copied. */
+	const char *debug;     /* QUIRE_DEBUG=word,word…: switches parts off to test the degraded paths; see docs/testing.md */
+	unsigned expire_ms;    /* age at which a dirty page is written back. Default 5000. QUIRE_EXPIRE_MS */
+};
+
+/* Before the first mapping. => EBUSY after it; EINVAL a value out of range. */
+int quire_configure(const struct quire_config *config);
+
+/* Changes the budget while running; pages are paged out until it is kept. => EINVAL too small; ENOMEM too much is locked. */
+int quire_set_memory(size_t bytes);
+
+/* ---- seen from outside ---- */
+
+struct quire_stats {
+	uint64_t budget_bytes;         /* what may be resident */
+	uint64_t resident_bytes;       /* pages, private copies and engine buffers, now */
+	uint64_t resident_peak_bytes;  /* the most there ever was */
+	uint64_t buffer_bytes;         /* engine buffers, part of resident_bytes */
+	uint64_t dirty_bytes;          /* known to differ from the storage */
+	uint64_t swapped_bytes;        /* private pages that are out */
+	uint64_t locked_bytes;
+	uint64_t metadata_bytes;       /* page words, tables */
+	uint64_t areas, objects;
+	uint64_t major_faults;         /* waited for storage */
+	uint64_t minor_faults;         /* the page was resident */
+	uint64_t write_faults;         /* first stores that were caught (not those tracked asynchronously) */
+	uint64_t copy_faults;          /* private copies made */
+	uint64_t zero_faults;          /* anonymous pages born */
+	uint64_t error_faults;         /* answered with SIGBUS */
+	uint64_t read_calls, read_bytes;        /* from storage, swap included */
+	uint64_t write_calls, write_bytes;      /* to storage, swap included */
+	uint64_t copied_bytes;         /* from a buffer into frames: equals read_bytes rounded to pages, since there is one copy */
+	uint64_t readahead_pages, readahead_hits;
+	uint64_t evicted_pages;        /* frames given back */
+	uint64_t refaulted_pages;      /* came back soon after they were evicted */
+	uint64_t swap_in_pages, swap_out_pages;
+	uint64_t writeback_errors;
+	enum quire_trap trap;          /* the one in use */
+};
+
+/* Fills what ret has room for. size is sizeof(struct quire_stats). => EINVAL size 0. */
+int quire_stats_get(struct quire_stats *ret, size_t size);
+
+struct quire_area_stats {
+	void *addr;
+	size_t len;
+	int prot, flags;               /* PROT_*, MAP_SHARED or MAP_PRIVATE, MAP_ANONYMOUS, MAP_LOCKED */
+	off_t offset;
+	uint64_t major_faults, minor_faults;
+	uint64_t resident_bytes;
+};
+
+/* The area that holds addr. => ENOMEM none. */
+int quire_area_stats_get(const void *addr, struct quire_area_stats *ret);
+
+/* Prints every area, a line each, like /proc/self/maps. => errno of the write. */
+int quire_maps(FILE *out);
+
+/* One line each: what this kernel and these privileges allow, what is used, and how to get better. => errno of the write. */
+int quire_probe(FILE *out);
+
+/* "0.1.0" */
+const char *quire_version(void);
+
+#pragma GCC visibility pop
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

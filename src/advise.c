@@ -1,0 +1,589 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * advise.c - the public calls about the pages of a range: msync, madvise, mincore, mlock
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "entry.h"
+#include "fault/fault.h"
+#include "sys/page_size.h"
+
+#ifndef MADV_COLD
+#define MADV_COLD    20
+#define MADV_PAGEOUT 21
+#endif
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ  22
+#define MADV_POPULATE_WRITE 23
+#endif
+#ifndef MLOCK_ONFAULT
+#define MLOCK_ONFAULT 1
+#endif
+
+/* A range as the calls here take it: where it lies, and whose it is. */
+struct range {
+	char *addr;
+	size_t len;
+	struct engine *engine;   /* NULL: nothing of ours is in it */
+};
+
+/*
+ * Checks what all have in common. overflow: the errno for a range that leaves the address space.
+ * => 1: go on; 0: empty, done; -errno.
+ */
+static int range_begin(void *addr, size_t len, int overflow, struct range *ret)
+{
+	*ret = (struct range){.addr = addr};
+	if ((uintptr_t) addr & (page_size() - 1))
+		return message_set(EINVAL, "the address %p is not a multiple of the page size, %zu", addr, page_size());
+	if (!entry_round(addr, len, &ret->len))
+		return message_set(overflow, "the range at %p of %zu bytes lies outside of the address space", addr, len);
+	if (len == 0)
+		return 0;
+	if (entry_is_ours(addr, ret->len)) {
+		int r = entry_engine(&ret->engine);
+
+		return r < 0 ? r : 1;
+	}
+	return 1;
+}
+
+/* ---- msync ---- */
+
+struct syncing {
+	struct engine *engine;
+	int flags;
+};
+
+static int refuse_locked(void *arg, const struct part *part)
+{
+	const char *why = arg;
+
+	if (!part->locked)
+		return 0;
+	return message_set(strcmp(why, "MS_INVALIDATE") == 0 ? EBUSY : EINVAL, "%s: the mapping at %p is locked", why, (void *) part->addr);
+}
+
+static int sync_part(void *arg, const struct part *part)
+{
+	const struct syncing *syncing = arg;
+	uint64_t end = part->first + part->pages;
+	int r = 0;
+
+	if (!part->object || !part->shared || part->object->kind != OBJECT_FILE)
+		return 0;
+	if (syncing->flags & MS_SYNC) {
+		r = object_sync(part->object, part->first, end);
+	} else if (syncing->flags & MS_ASYNC) {
+		rwlock_read_acquire(&syncing->engine->cache->map_lock);
+		object_harvest(part->object, part->first, end);
+		rwlock_read_release(&syncing->engine->cache->map_lock);
+		object_write(part->object, part->first, end, false, NULL);
+	}
+	if (r < 0)
+		return message_set(-r, "write-back of the mapping at %p failed: %s. Its pages are still dirty", (void *) part->addr,
+				   strerrordesc_np(-r));
+	if (syncing->flags & MS_INVALIDATE)
+		object_drop(part->object, part->first, end, false);
+	return 0;
+}
+
+static int sync_range(struct range *range, int flags)
+{
+	struct syncing syncing = {range->engine, flags};
+	int r = space_check(range->engine->space, range->addr, range->len);
+
+	if (r == 0 && (flags & MS_INVALIDATE))
+		r = space_visit(range->engine->space, range->addr, range->len, refuse_locked, (void *) "MS_INVALIDATE");
+	return r == 0 ? space_visit(range->engine->space, range->addr, range->len, sync_part, &syncing) : r;
+}
+
+int quire_msync(void *addr, size_t len, int flags)
+{
+	struct entry entry;
+	struct range range;
+	int r;
+
+	entry_begin(&entry, "quire_msync");
+	if ((flags & ~(MS_ASYNC | MS_SYNC | MS_INVALIDATE)) || ((flags & MS_ASYNC) && (flags & MS_SYNC)))
+		r = message_set(EINVAL, "flags %#x hold an unknown one, or both MS_SYNC and MS_ASYNC", flags);
+	else
+		r = range_begin(addr, len, ENOMEM, &range);
+	if (r > 0)
+		r = range.engine ? sync_range(&range, flags) : msync(addr, len, flags) < 0 ? -errno : 0;
+	return entry_end(&entry, r);
+}
+
+/* ---- madvise ---- */
+
+static int will_need(void *arg, const struct part *part)
+{
+	uint64_t end = part->first + part->pages;
+
+	(void) arg;
+	if (!part->object)
+		return 0;
+	/* More than half of the budget would push out its own beginning. */
+	if (end - part->first > atomic_load(&part->object->cache->limit) / 2)
+		end = part->first + atomic_load(&part->object->cache->limit) / 2;
+	for (uint64_t at = part->first; at < end; at += CHUNK_PAGES) {
+		unsigned n = end - at < CHUNK_PAGES ? (unsigned) (end - at) : CHUNK_PAGES;
+
+		if (object_load(part->object, at, n, PAGE_AHEAD, UINT64_MAX, false, NULL) < 0)
+			break;
+	}
+	return 0;
+}
+
+/* Shared pages are unmapped and keep their bytes, as on Linux; they are then the first to be paged out. */
+static int unmap_part(void *arg, const struct part *part)
+{
+	struct engine *engine = arg;
+	uint64_t end = part->first + part->pages;
+
+	if (!part->object || !part->shared)
+		return 0;
+	for (struct chunk *chunk = table_next(&part->object->table, part->first); chunk && chunk->first < end;
+	     chunk = table_next(&part->object->table, chunk->first + CHUNK_PAGES)) {
+		unsigned from = part->first > chunk->first ? (unsigned) (part->first - chunk->first) : 0;
+		unsigned to = end < chunk->first + CHUNK_PAGES ? (unsigned) (end - chunk->first) : CHUNK_PAGES;
+
+		rwlock_read_acquire(&engine->cache->map_lock);
+		object_unmap(part->object, chunk, from, to, false);
+		rwlock_read_release(&engine->cache->map_lock);
+	}
+	return 0;
+}
+
+static int page_out_part(void *arg, const struct part *part)
+{
+	struct engine *engine = arg;
+
+	if (part->object && part->shared) {
+		object_drop(part->object, part->first, part->first + part->pages, true);
+	} else {
+		struct object *words = engine->space->private_pages->object;
+		uint64_t first = (uintptr_t) part->addr >> page_shift, end = first + part->pages;
+
+		for (struct chunk *chunk = table_next(&words->table, first); chunk && chunk->first < end;
+		     chunk = table_next(&words->table, chunk->first + CHUNK_PAGES))
+			private_page_out(engine->space->private_pages, chunk, first > chunk->first ? (unsigned) (first - chunk->first) : 0,
+					 end < chunk->first + CHUNK_PAGES ? (unsigned) (end - chunk->first) : CHUNK_PAGES);
+	}
+	return 0;
+}
+
+static int may_remove(void *arg, const struct part *part)
+{
+	(void) arg;
+	if (part->locked || !part->object)
+		return message_set(EINVAL, "MADV_REMOVE: the mapping at %p is %s", (void *) part->addr,
+				   part->locked ? "locked" : "private memory without a file");
+	if (!part->shared || !(part->max_prot & PROT_WRITE))
+		return message_set(EACCES, "MADV_REMOVE: the mapping at %p is not a shared one of a descriptor that is open for writing",
+				   (void *) part->addr);
+	return 0;
+}
+
+static int remove_part(void *arg, const struct part *part)
+{
+	int r = object_discard(part->object, part->first, part->first + part->pages);
+
+	(void) arg;
+	return r < 0 ? message_set(-r, "no hole could be made behind the mapping at %p: %s", (void *) part->addr, strerrordesc_np(-r)) : 0;
+}
+
+static int is_private_anonymous(void *arg, const struct part *part)
+{
+	(void) arg;
+	if (!part->shared && !part->object)
+		return 0;
+	return message_set(EINVAL, "MADV_FREE: the mapping at %p is not private anonymous memory", (void *) part->addr);
+}
+
+static int may_populate(void *arg, const struct part *part)
+{
+	int need = *(const int *) arg;
+
+	if ((part->prot & need) == need)
+		return 0;
+	return message_set(EINVAL, "MADV_POPULATE_%s: the protection %#x of the mapping at %p does not allow it", need & PROT_WRITE ? "WRITE" : "READ",
+			   part->prot, (void *) part->addr);
+}
+
+static int populate(struct range *range, bool write)
+{
+	int need = write ? PROT_WRITE : PROT_READ;
+	int r = space_visit(range->engine->space, range->addr, range->len, may_populate, &need);
+
+	if (r == 0)
+		r = fault_populate(range->engine->space, range->addr, range->len, write ? FAULT_WRITE : FAULT_READ);
+	if (r < 0 && r != -EINVAL && r != -ENOMEM)
+		return message_set(EFAULT, "a page of the range at %p cannot be brought in: %s", (void *) range->addr,
+				   r == -EFAULT ? "it lies past the end of the file" : strerrordesc_np(-r));
+	return r;
+}
+
+/* Whether a piece of advice is served: 0, -EINVAL unknown, -EOPNOTSUPP not in this version. */
+static int check_advice(int advice)
+{
+	switch (advice) {
+	case MADV_NORMAL:
+	case MADV_RANDOM:
+	case MADV_SEQUENTIAL:
+	case MADV_WILLNEED:
+	case MADV_DONTNEED:
+	case MADV_FREE:
+	case MADV_REMOVE:
+	case MADV_COLD:
+	case MADV_PAGEOUT:
+	case MADV_POPULATE_READ:
+	case MADV_POPULATE_WRITE:
+	case MADV_HUGEPAGE:
+	case MADV_NOHUGEPAGE:
+	case MADV_MERGEABLE:
+	case MADV_UNMERGEABLE:
+	case MADV_DONTFORK:
+		return 0;
+	case MADV_DOFORK:
+	case MADV_WIPEONFORK:
+	case MADV_KEEPONFORK:
+	case MADV_DONTDUMP:
+	case MADV_DODUMP:
+		return message_set(EOPNOTSUPP, "the advice %d is not served by this version", advice);
+	default:
+		return message_set(EINVAL, "the advice %d is unknown", advice);
+	}
+}
+
+static int advise(struct range *range, int advice)
+{
+	struct engine *engine = range->engine;
+	struct space *space = engine->space;
+	int r = space_check(space, range->addr, range->len);
+
+	if (r == 0 && (advice == MADV_DONTNEED || advice == MADV_FREE))
+		r = space_visit(space, range->addr, range->len, refuse_locked, (void *) (advice == MADV_FREE ? "MADV_FREE" : "MADV_DONTNEED"));
+	if (r == 0 && (advice == MADV_COLD || advice == MADV_PAGEOUT))
+		r = space_visit(space, range->addr, range->len, refuse_locked, (void *) (advice == MADV_COLD ? "MADV_COLD" : "MADV_PAGEOUT"));
+	if (r < 0)
+		return r;
+	switch (advice) {
+	case MADV_NORMAL:
+		return space_set_advice(space, range->addr, range->len, READAHEAD_NORMAL);
+	case MADV_RANDOM:
+		return space_set_advice(space, range->addr, range->len, READAHEAD_RANDOM);
+	case MADV_SEQUENTIAL:
+		return space_set_advice(space, range->addr, range->len, READAHEAD_SEQUENTIAL);
+	case MADV_WILLNEED:
+		return space_visit(space, range->addr, range->len, will_need, NULL);
+	case MADV_FREE:
+		r = space_visit(space, range->addr, range->len, is_private_anonymous, NULL);
+		return r == 0 ? space_discard_private(space, range->addr, range->len) : r;
+	case MADV_DONTNEED:
+		r = space_discard_private(space, range->addr, range->len);
+		return r == 0 ? space_visit(space, range->addr, range->len, unmap_part, engine) : r;
+	case MADV_COLD:
+		return space_visit(space, range->addr, range->len, unmap_part, engine);
+	case MADV_PAGEOUT:
+		return space_visit(space, range->addr, range->len, page_out_part, engine);
+	case MADV_REMOVE:
+		r = space_visit(space, range->addr, range->len, may_remove, NULL);
+		return r == 0 ? space_visit(space, range->addr, range->len, remove_part, NULL) : r;
+	case MADV_POPULATE_READ:
+	case MADV_POPULATE_WRITE:
+		return populate(range, advice == MADV_POPULATE_WRITE);
+	default:
+		return 0;
+	}
+}
+
+static int advise_any(const char *call, void *addr, size_t len, int advice)
+{
+	struct entry entry;
+	struct range range;
+	int r;
+
+	entry_begin(&entry, call);
+	r = check_advice(advice);
+	if (r == 0)
+		r = range_begin(addr, len, EINVAL, &range);
+	if (r > 0)
+		r = range.engine ? advise(&range, advice) : madvise(addr, len, advice) < 0 ? -errno : 0;
+	return entry_end(&entry, r);
+}
+
+int quire_madvise(void *addr, size_t len, int advice)
+{
+	return advise_any("quire_madvise", addr, len, advice);
+}
+
+int quire_posix_madvise(void *addr, size_t len, int advice)
+{
+	int saved_errno = errno, r;
+
+	if (advice < POSIX_MADV_NORMAL || advice > POSIX_MADV_DONTNEED) {
+		message_clear();
+		message_set(EINVAL, "the advice %d is unknown", advice);
+		message_finish("quire_posix_madvise", EINVAL);
+		return EINVAL;
+	}
+	/* POSIX wants no contents lost: DONTNEED may do nothing but forget, so it asks for nothing but the range to be right. */
+	r = advise_any("quire_posix_madvise", addr, len, advice == POSIX_MADV_DONTNEED ? MADV_MERGEABLE : advice) < 0 ? errno : 0;
+	errno = saved_errno;
+	return r;
+}
+
+/* ---- mincore ---- */
+
+static bool is_resident(struct space *space, struct area *area, const char *addr)
+{
+	uint64_t page = (uintptr_t) addr >> page_shift;
+	struct object *object = area->view.object;
+	struct chunk *chunk;
+
+	if (!area->shared) {
+		chunk = table_find(&space->private_pages->object->table, page);
+		if (chunk && page_has_frame(page_load(&chunk->page[page % CHUNK_PAGES])))
+			return true;
+		if (!object || !private_is_absent(space->private_pages, addr))
+			return false;
+	}
+	page = area_page(area, addr);
+	chunk = table_find(&object->table, page);
+	return chunk && page_has_frame(page_load(&chunk->page[page % CHUNK_PAGES]));
+}
+
+/* Answers for up to n pages from addr on; the map lock is held once for them. */
+static int residency(struct space *space, const char *addr, size_t n, unsigned char *ret)
+{
+	int r = 0;
+
+	rwlock_read_acquire(&space->cache->map_lock);
+	for (size_t i = 0; i < n && r == 0; i++, addr += page_size()) {
+		struct area *area = space_find(space, addr);
+
+		if (area)
+			ret[i] = is_resident(space, area, addr);
+		else
+			r = message_set(ENOMEM, "nothing is mapped at %p", (const void *) addr);
+	}
+	rwlock_read_release(&space->cache->map_lock);
+	return r;
+}
+
+int quire_mincore(void *addr, size_t len, unsigned char *vec)
+{
+	struct entry entry;
+	struct range range;
+	int r;
+
+	entry_begin(&entry, "quire_mincore");
+	r = range_begin(addr, len, ENOMEM, &range);
+	if (r > 0 && !range.engine) {
+		r = mincore(addr, len, vec) < 0 ? -errno : 0;
+	} else if (r > 0) {
+		r = space_check(range.engine->space, range.addr, range.len);
+		/* Through a buffer: vec may be managed memory itself, which is not touched with a lock held. */
+		for (size_t done = 0; r == 0 && done < range.len >> page_shift;) {
+			unsigned char some[512];
+			size_t n = (range.len >> page_shift) - done < sizeof(some) ? (range.len >> page_shift) - done : sizeof(some);
+
+			r = residency(range.engine->space, range.addr + (done << page_shift), n, some);
+			if (r == 0)
+				memcpy(vec + done, some, n);
+			done += n;
+		}
+	}
+	return entry_end(&entry, r);
+}
+
+int quire_resident(const void *addr, size_t len)
+{
+	struct engine *engine = entry_engine_if_started();
+	const char *at = (const char *) ((uintptr_t) addr & ~(uintptr_t) (page_size() - 1));
+	const char *end = (const char *) addr + len;
+	bool resident = true;
+
+	if (!engine)
+		return 0;
+	rwlock_read_acquire(&engine->cache->map_lock);
+	for (; at < end && resident; at += page_size()) {
+		struct area *area = space_find(engine->space, at);
+
+		resident = area && is_resident(engine->space, area, at);
+	}
+	rwlock_read_release(&engine->cache->map_lock);
+	return resident;
+}
+
+/* ---- mlock ---- */
+
+/* The parts of a range that were not locked, so that a call that fails can unlock just them. */
+struct spans {
+	struct part *all;
+	size_t count, capacity;
+};
+
+static int note_unlocked(void *arg, const struct part *part)
+{
+	struct spans *spans = arg;
+
+	if (part->locked)
+		return 0;
+	if (spans->count == spans->capacity) {
+		size_t capacity = spans->capacity ? 2 * spans->capacity : 8;
+		struct part *all = realloc(spans->all, capacity * sizeof(struct part));
+
+		if (!all)
+			return message_set(ENOMEM, "no memory for the list of mappings");
+		spans->all = all;
+		spans->capacity = capacity;
+	}
+	spans->all[spans->count++] = *part;
+	return 0;
+}
+
+static int bring_in(struct space *space, char *addr, size_t len)
+{
+	int r = fault_populate(space, addr, len, FAULT_AS_LOCKED);
+
+	if (r == 0)
+		return 0;
+	return message_set(r == -ENOMEM ? EAGAIN : ENOMEM, "a page of the range at %p cannot be brought in: %s", (void *) addr,
+			   r == -EFAULT ? "it is past the end of the file, or its protection is PROT_NONE" : strerrordesc_np(-r));
+}
+
+static int lock_range(struct engine *engine, char *addr, size_t len, bool on_fault)
+{
+	struct space *space = engine->space;
+	struct spans spans = {0};
+	int r = space_check(space, addr, len);
+
+	if (r == 0)
+		r = entry_may_lock(engine, space_unlocked_pages(space, addr, len), ENOMEM);
+	if (r == 0)
+		r = space_visit(space, addr, len, note_unlocked, &spans);
+	if (r == 0)
+		r = space_set_locked(space, addr, len, true, on_fault);
+	if (r == 0 && !on_fault) {
+		r = bring_in(space, addr, len);
+		for (size_t i = 0; r < 0 && i < spans.count; i++)
+			space_set_locked(space, spans.all[i].addr, spans.all[i].pages << page_shift, false, false);
+	}
+	free(spans.all);
+	return r;
+}
+
+static int unlock_range(struct engine *engine, char *addr, size_t len)
+{
+	return space_set_locked(engine->space, addr, len, false, false);
+}
+
+/* Locking takes any address: the pages that hold the range. */
+static int lock_any(const char *call, const void *addr, size_t len, unsigned flags, bool lock)
+{
+	char *start = (char *) ((uintptr_t) addr & ~(uintptr_t) (page_size() - 1));
+	struct entry entry;
+	struct range range = {0};
+	int r;
+
+	entry_begin(&entry, call);
+	if (flags & ~(unsigned) MLOCK_ONFAULT)
+		r = message_set(EINVAL, "flags %#x hold an unknown one", flags);
+	else if (len > SIZE_MAX - page_size())
+		r = message_set(EINVAL, "the range at %p of %zu bytes lies outside of the address space", addr, len);
+	else
+		r = range_begin(start, len ? len + (size_t) ((const char *) addr - start) : 0, EINVAL, &range);
+	if (r > 0 && !range.engine)
+		r = (lock ? flags ? mlock2(addr, len, flags) : mlock(addr, len) : munlock(addr, len)) < 0 ? -errno : 0;
+	else if (r > 0)
+		r = lock ? lock_range(range.engine, range.addr, range.len, flags & MLOCK_ONFAULT)
+			 : unlock_range(range.engine, range.addr, range.len);
+	return entry_end(&entry, r);
+}
+
+int quire_mlock(const void *addr, size_t len)
+{
+	return lock_any("quire_mlock", addr, len, 0, true);
+}
+
+int quire_mlock2(const void *addr, size_t len, unsigned flags)
+{
+	return lock_any("quire_mlock2", addr, len, flags, true);
+}
+
+int quire_munlock(const void *addr, size_t len)
+{
+	return lock_any("quire_munlock", addr, len, 0, false);
+}
+
+/* The area after addr. False: no more. */
+static bool next_area(struct space *space, char **addr, char **ret_start, size_t *ret_len)
+{
+	bool found;
+	size_t i;
+
+	rwlock_read_acquire(&space->cache->map_lock);
+	i = area_set_search(&space->areas, *addr);
+	found = i < space->areas.count;
+	if (found) {
+		*ret_start = area_addr(space->areas.all[i]);
+		*ret_len = space->areas.all[i]->view.pages << page_shift;
+		*addr = area_end(space->areas.all[i]);
+	}
+	rwlock_read_release(&space->cache->map_lock);
+	return found;
+}
+
+static int lock_all(struct engine *engine, bool lock, bool on_fault)
+{
+	char *at = NULL, *start;
+	size_t len;
+	int r = 0;
+
+	while (r == 0 && next_area(engine->space, &at, &start, &len))
+		r = lock ? lock_range(engine, start, len, on_fault) : unlock_range(engine, start, len);
+	return r;
+}
+
+int quire_mlockall(int flags)
+{
+	struct engine *engine;
+	struct entry entry;
+	int r;
+
+	entry_begin(&entry, "quire_mlockall");
+	if (!(flags & (MCL_CURRENT | MCL_FUTURE)) || (flags & ~(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT)))
+		r = message_set(EINVAL, "flags %#x have to hold MCL_CURRENT or MCL_FUTURE, and nothing else but MCL_ONFAULT", flags);
+	else
+		r = entry_engine(&engine);
+	if (r == 0) {
+		if (flags & MCL_CURRENT)
+			r = lock_all(engine, true, flags & MCL_ONFAULT);
+		rwlock_write_acquire(&engine->cache->map_lock);
+		if (r == 0)
+			engine->space->lock_future = flags & (MCL_FUTURE | MCL_ONFAULT);
+		rwlock_write_release(&engine->cache->map_lock);
+	}
+	return entry_end(&entry, r);
+}
+
+int quire_munlockall(void)
+{
+	struct engine *engine = entry_engine_if_started();
+	struct entry entry;
+	int r = 0;
+
+	entry_begin(&entry, "quire_munlockall");
+	if (engine) {
+		rwlock_write_acquire(&engine->cache->map_lock);
+		engine->space->lock_future = 0;
+		rwlock_write_release(&engine->cache->map_lock);
+		r = lock_all(engine, false, false);
+	}
+	return entry_end(&entry, r);
+}

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * buffer.c - the engine's buffers, and waiting for transfers
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#include "cache/buffer.h"
+#include "sys/page_size.h"
+#include "util/assert.h"
+
+/*
+ * All run buffers take at most an eighth of the budget. Small budgets have fewer of them, since what counts for the disk is
+ * their length.
+ */
+#define SINGLES      16
+#define RUNS         16
+#define RUN_BYTES    (512u << 10)
+#define BUDGET_SHARE 8
+#define SMALL        (32u << 20)
+#define SMALL_RUNS   4
+#define TINY         (1u << 20)
+
+uint64_t buffers_pages(uint64_t budget_pages, unsigned *ret_run_pages, unsigned *ret_runs, unsigned *ret_singles)
+{
+	unsigned singles = budget_pages < TINY >> page_shift ? SINGLES / 2 : SINGLES;
+	unsigned runs = budget_pages < SMALL >> page_shift ? SMALL_RUNS : RUNS;
+	uint64_t run = RUN_BYTES >> page_shift;
+
+	while (run > 1 && run * runs > budget_pages / BUDGET_SHARE)
+		run /= 2;
+	*ret_run_pages = (unsigned) run;
+	*ret_runs = runs;
+	*ret_singles = singles;
+	return singles + runs * run;
+}
+
+int buffers_create(struct buffers *buffers, uint64_t budget_pages)
+{
+	unsigned run_pages, runs, singles;
+	char *data;
+
+	buffers->total_pages = buffers_pages(budget_pages, &run_pages, &runs, &singles);
+	buffers->run_pages = run_pages;
+	buffers->runs = runs;
+	buffers->map_bytes = buffers->total_pages << page_shift;
+	buffers->all = calloc(runs + singles, sizeof(struct buffer));
+	if (!buffers->all)
+		return -ENOMEM;
+	data = mmap(NULL, buffers->map_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	if (data == MAP_FAILED) {
+		free(buffers->all);
+		buffers->all = NULL;
+		return -ENOMEM;
+	}
+	buffers->map = data;
+	for (unsigned i = 0; i < runs + singles; i++) {
+		struct buffer *buffer = &buffers->all[i];
+		struct buffer **list = i < runs ? &buffers->run : &buffers->single;
+
+		buffer->pages = i < runs ? run_pages : 1;
+		buffer->is_run = i < runs;
+		buffer->data = data;
+		data += (size_t) buffer->pages << page_shift;
+		buffer->next = *list;
+		*list = buffer;
+	}
+	return 0;
+}
+
+void buffers_done(struct buffers *buffers)
+{
+	if (buffers->map)
+		munmap(buffers->map, buffers->map_bytes);
+	free(buffers->all);
+	buffers->all = NULL;
+	buffers->map = NULL;
+}
+
+enum purpose { READ_ONE, READ_RUN, WRITE_RUN };
+
+static struct buffer *take(struct buffers *buffers, enum purpose purpose)
+{
+	struct buffer **list = NULL;
+	struct buffer *buffer = NULL;
+
+	lock_acquire(&buffers->lock);
+	if (purpose == READ_ONE && buffers->single)
+		list = &buffers->single;
+	else if (buffers->run && (purpose != WRITE_RUN || buffers->writing + 1 < buffers->runs))
+		list = &buffers->run;
+	if (list) {
+		buffer = *list;
+		*list = buffer->next;
+		buffer->writes = purpose == WRITE_RUN;
+		buffers->writing += buffer->writes;
+	}
+	lock_release(&buffers->lock);
+	if (buffer) {
+		buffer->batch = NULL;
+		buffer->object = NULL;
+		buffer->flags = 0;
+	}
+	return buffer;
+}
+
+static struct buffer *wait_for(struct buffers *buffers, enum purpose purpose)
+{
+	struct buffer *buffer;
+
+	for (;;) {
+		uint32_t seen = atomic_load(&buffers->freed);
+
+		buffer = take(buffers, purpose);
+		if (buffer)
+			return buffer;
+		atomic_fetch_add(&buffers->waiters, 1);
+		futex_wait(&buffers->freed, seen, NULL);
+		atomic_fetch_sub(&buffers->waiters, 1);
+	}
+}
+
+struct buffer *buffer_try(struct buffers *buffers, unsigned pages)
+{
+	ASSERT(pages > 0 && pages <= buffers->run_pages);
+	return take(buffers, pages == 1 ? READ_ONE : READ_RUN);
+}
+
+struct buffer *buffer_get(struct buffers *buffers, unsigned pages)
+{
+	ASSERT(pages > 0 && pages <= buffers->run_pages);
+	return wait_for(buffers, pages == 1 ? READ_ONE : READ_RUN);
+}
+
+struct buffer *buffer_try_run(struct buffers *buffers)
+{
+	return take(buffers, WRITE_RUN);
+}
+
+struct buffer *buffer_get_run(struct buffers *buffers)
+{
+	return wait_for(buffers, WRITE_RUN);
+}
+
+void buffer_put(struct buffers *buffers, struct buffer *buffer)
+{
+	struct buffer **list = buffer->is_run ? &buffers->run : &buffers->single;
+
+	lock_acquire(&buffers->lock);
+	buffers->writing -= buffer->writes;
+	buffer->writes = false;
+	buffer->next = *list;
+	*list = buffer;
+	lock_release(&buffers->lock);
+	atomic_fetch_add(&buffers->freed, 1);
+	if (atomic_load(&buffers->waiters))
+		futex_wake_all(&buffers->freed);
+}
+
+#define BATCH_SLEEPS 0x80000000u /* beside the number: the waiter sleeps */
+
+void batch_add(struct batch *batch)
+{
+	atomic_fetch_add_explicit(&batch->pending, 1, memory_order_relaxed);
+}
+
+void batch_done(struct batch *batch, int error)
+{
+	int none = 0;
+
+	if (error)
+		atomic_compare_exchange_strong(&batch->error, &none, error);
+	/* The waiter may free the batch as soon as it sees zero: nothing of it is touched but the address. */
+	if (atomic_fetch_sub_explicit(&batch->pending, 1, memory_order_acq_rel) == (BATCH_SLEEPS | 1))
+		futex_wake_all(&batch->pending);
+}
+
+int batch_wait(struct batch *batch)
+{
+	uint32_t pending;
+
+	/* Most transfers that are waited for ran on this thread, and are done. */
+	while ((pending = atomic_load_explicit(&batch->pending, memory_order_acquire)) & ~BATCH_SLEEPS) {
+		pending = atomic_fetch_or_explicit(&batch->pending, BATCH_SLEEPS, memory_order_acquire) | BATCH_SLEEPS;
+		if (pending != BATCH_SLEEPS)
+			futex_wait(&batch->pending, pending, NULL);
+	}
+	return -atomic_load(&batch->error);
+}

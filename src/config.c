@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * config.c - settings: struct quire_config over the environment over the defaults
+ */
+#include "config.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/sysinfo.h>
+
+#include "cache/cache.h"
+#include "sys/page_size.h"
+#include "util/message.h"
+
+bool config_parse_size(const char *text, uint64_t *ret_bytes)
+{
+	static const char units[] = "KMGT";
+	unsigned long long number;
+	unsigned shift = 0;
+	char *end;
+
+	if (!isdigit((unsigned char) text[0]))
+		return false;
+	errno = 0;
+	number = strtoull(text, &end, 10);
+	if (errno)
+		return false;
+	if (*end) {
+		const char *unit = strchr(units, toupper((unsigned char) *end));
+
+		if (!unit)
+			return false;
+		shift = (unsigned) (unit - units + 1) * 10;
+		end++;
+		if (strcmp(end, "iB") == 0 || strcmp(end, "B") == 0)
+			end += strlen(end);
+	}
+	if (*end || number > UINT64_MAX >> shift)
+		return false;
+	*ret_bytes = (uint64_t) number << shift;
+	return true;
+}
+
+/* The number in a file of a cgroup; UINT64_MAX: none, or "max". */
+static uint64_t read_limit(const char *path)
+{
+	unsigned long long value = UINT64_MAX;
+	FILE *file = fopen(path, "re");
+
+	if (!file)
+		return UINT64_MAX;
+	if (fscanf(file, "%llu", &value) != 1)
+		value = UINT64_MAX;
+	fclose(file);
+	return value;
+}
+
+/* The least limit of a cgroup and its ancestors. path is cut shorter and shorter. */
+static uint64_t least_limit(const char *root, char *path, const char *name)
+{
+	uint64_t least = UINT64_MAX;
+	char file[8300];
+
+	for (;;) {
+		uint64_t limit;
+		char *slash;
+
+		snprintf(file, sizeof(file), "%s%s/%s", root, path, name);
+		limit = read_limit(file);
+		least = limit < least ? limit : least;
+		slash = strrchr(path, '/');
+		if (!slash)
+			return least;
+		*slash = '\0';
+	}
+}
+
+static uint64_t cgroup_limit(void)
+{
+	uint64_t least = UINT64_MAX;
+	char line[4200];
+	FILE *file = fopen("/proc/self/cgroup", "re");
+
+	while (file && fgets(line, sizeof(line), file)) {
+		char *controllers = strchr(line, ':');
+		char *path = controllers ? strchr(controllers + 1, ':') : NULL;
+		uint64_t limit = UINT64_MAX;
+
+		if (!path)
+			continue;
+		*path++ = '\0';
+		path[strcspn(path, "\n")] = '\0';
+		if (controllers[1] == '\0') {
+			char copy[4200];
+
+			snprintf(copy, sizeof(copy), "%s", path);
+			limit = least_limit("/sys/fs/cgroup", copy, "memory.high");
+			least = limit < least ? limit : least;
+			limit = least_limit("/sys/fs/cgroup", path, "memory.max");
+		} else if (strstr(controllers, "memory")) {
+			limit = least_limit("/sys/fs/cgroup/memory", path, "memory.limit_in_bytes");
+		}
+		least = limit < least ? limit : least;
+	}
+	if (file)
+		fclose(file);
+	return least;
+}
+
+uint64_t config_default_memory(void)
+{
+	struct sysinfo info;
+	uint64_t machine = UINT64_MAX, limit = cgroup_limit();
+
+	if (sysinfo(&info) == 0)
+		machine = (uint64_t) info.totalram * info.mem_unit;
+	return (machine < limit ? machine : limit) / 2;
+}
+
+static int load_trap(enum quire_trap given, enum quire_trap *ret)
+{
+	const char *text = getenv("QUIRE_TRAP");
+
+	*ret = given;
+	if (given != QUIRE_TRAP_AUTO || !text || strcmp(text, "auto") == 0 || !*text)
+		return 0;
+	if (strcmp(text, "signal") == 0)
+		*ret = QUIRE_TRAP_SIGNAL;
+	else if (strcmp(text, "thread") == 0)
+		*ret = QUIRE_TRAP_THREAD;
+	else
+		return message_set(EINVAL, "QUIRE_TRAP is «%s»; it can be auto, signal or thread", text);
+	return 0;
+}
+
+static int load_memory(size_t given, uint64_t *ret)
+{
+	const char *text = getenv("QUIRE_MEMORY");
+	uint64_t least = budget_minimum() << page_shift;
+
+	*ret = given ? given : config_default_memory();
+	if (!given && text && *text && !config_parse_size(text, ret))
+		return message_set(EINVAL, "QUIRE_MEMORY is «%s»; it is a number of bytes, with K, M, G or T", text);
+	if (*ret < least)
+		return message_set(EINVAL, "a memory budget of %llu bytes (from %s) is too small; the least that works is %llu",
+				   (unsigned long long) *ret, given ? "quire_configure" : text && *text ? "QUIRE_MEMORY" : "the machine's memory",
+				   (unsigned long long) least);
+	return 0;
+}
+
+static int load_swap(const char *given, char *ret, size_t size)
+{
+	const char *dir = given ? given : getenv("QUIRE_SWAP");
+
+	if (!dir || !*dir)
+		dir = getenv("TMPDIR");
+	if (!dir || !*dir)
+		dir = "/var/tmp";
+	if ((size_t) snprintf(ret, size, "%s", dir) >= size)
+		return message_set(EINVAL, "the name of the swap directory is longer than %zu bytes", size);
+	return 0;
+}
+
+static int load_debug(const char *given, struct config *ret)
+{
+	const struct {
+		const char *word;
+		bool *flag;
+	} known[] = {
+	    {"no-uring", &ret->no_uring},
+	    {"no-direct", &ret->no_direct},
+	    {"no-tracking", &ret->no_tracking},
+	    {"no-privilege", &ret->no_privilege},
+	};
+	const char *word = given ? given : getenv("QUIRE_DEBUG");
+	size_t len, i;
+
+	for (; word && *word; word += len + (word[len] == ',')) {
+		len = strcspn(word, ",");
+		for (i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+			if (strlen(known[i].word) == len && strncmp(word, known[i].word, len) == 0)
+				break;
+		if (i < sizeof(known) / sizeof(known[0]))
+			*known[i].flag = true;
+		else if (len > 0)
+			return message_set(EINVAL, "QUIRE_DEBUG has the word «%.*s»; it knows no-uring, no-direct, no-tracking and no-privilege",
+					   (int) (len < 64 ? len : 64), word);
+	}
+	return 0;
+}
+
+static int load_expire(unsigned given, unsigned *ret)
+{
+	const char *text = getenv("QUIRE_EXPIRE_MS");
+	unsigned long ms;
+	char *end;
+
+	*ret = given ? given : 5000;
+	if (given || !text || !*text)
+		return 0;
+	errno = 0;
+	ms = strtoul(text, &end, 10);
+	*ret = (unsigned) ms;
+	if (errno || *end || ms == 0 || ms > 3600000)
+		return message_set(EINVAL, "QUIRE_EXPIRE_MS is «%s»; it is a number of milliseconds from 1 to 3600000", text);
+	return 0;
+}
+
+int config_load(const struct quire_config *given, struct config *ret)
+{
+	static const struct quire_config none;
+	const char *stats = getenv("QUIRE_STATS");
+	int r;
+
+	memset(ret, 0, sizeof(*ret));
+	if (!given)
+		given = &none;
+	r = load_trap(given->trap, &ret->trap);
+	if (r == 0)
+		r = load_memory(given->memory_bytes, &ret->memory_bytes);
+	if (r == 0)
+		r = load_swap(given->swap_dir, ret->swap_dir, sizeof(ret->swap_dir));
+	if (r == 0)
+		r = load_debug(given->debug, ret);
+	if (r == 0)
+		r = load_expire(given->expire_ms, &ret->expire_ms);
+	ret->stats_at_exit = stats && *stats && strcmp(stats, "0") != 0;
+	return r;
+}

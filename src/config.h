@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * config.h - settings: struct quire_config over the environment over the defaults
+ */
+#ifndef QUIRE_CONFIG_H
+#define QUIRE_CONFIG_H
+
+#include <stdbool.h>
+
+#include <quire/quire.h>
+
+struct config {
+	uint64_t memory_bytes;
+	enum quire_trap trap;
+	char swap_dir[4096];
+	unsigned expire_ms;
+	bool stats_at_exit;
+	/* Degraded paths, switched on by QUIRE_DEBUG words. */
+	bool no_uring, no_direct, no_tracking, no_privilege;
+};
+
+/* Fills what was not set. 0 or -EINVAL with a message that names the variable. */
+int config_load(const struct quire_config *given, struct config *ret);
+
+/* Half of what the cgroups or the machine allow. */
+uint64_t config_default_memory(void);
+
+/* "256M" and the like. False: not a size. */
+bool config_parse_size(const char *text, uint64_t *ret_bytes);
+
+#endif

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * engine.c - one engine: put together, and taken apart
+ */
+#include "engine.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "pager/swap.h"
+#include "sys/io.h"
+#include "sys/page_size.h"
+#include "util/message.h"
+
+#define IO_DEPTH   128
+#define SWAP_PAGES (1ull << 29) /* what the word of a page that is out can name */
+
+enum quire_trap engine_choose_trap(const struct config *config, enum uffd_source source, const char **ret_why)
+{
+	uint64_t features = 0;
+	bool refuses;
+
+	uffd_probe(source, &features);
+	refuses = features & QUIRE_UFFD_POISON;
+	if (config->trap != QUIRE_TRAP_AUTO) {
+		*ret_why = "it was asked for";
+		return config->trap;
+	}
+	if (source == UFFD_USER_ONLY) {
+		*ret_why = "faults inside system calls cannot be served with these privileges, so nothing is gained by the slower trap";
+		return QUIRE_TRAP_SIGNAL;
+	}
+	if (!refuses) {
+		*ret_why = "this kernel has no UFFDIO_POISON (6.6), without which the thread trap cannot raise SIGBUS";
+		return QUIRE_TRAP_SIGNAL;
+	}
+	*ret_why = "it serves faults inside system calls, so that no call fails that would not fail on the kernel's own mappings";
+	return QUIRE_TRAP_THREAD;
+}
+
+static int refused(void)
+{
+	return message_set(EPERM, "userfaultfd is refused to this process, or the kernel is too old (6.4 is needed); `quire probe` tells what "
+				  "to change: as a rule a container's seccomp profile");
+}
+
+static int start_space(struct engine *engine)
+{
+	struct pager *pager;
+	struct object *swap;
+	uint64_t features = 0;
+	const char *why;
+	int r;
+
+	engine->source = uffd_find(engine->config.no_privilege);
+	if (engine->source == UFFD_NONE)
+		return refused();
+	engine->trap = engine_choose_trap(&engine->config, engine->source, &why);
+	uffd_probe(engine->source, &features);
+	if (engine->trap == QUIRE_TRAP_THREAD && !(features & QUIRE_UFFD_POISON))
+		return message_set(EOPNOTSUPP, "the trap «thread» needs Linux 6.6 (UFFDIO_POISON); use QUIRE_TRAP=signal");
+	r = swap_pager_open(engine->io, engine->config.swap_dir, !engine->config.no_direct, &pager);
+	if (r == 0)
+		r = object_create(&engine->registry, engine->cache, OBJECT_ANON, pager, SWAP_PAGES << page_shift, &swap);
+	if (r == 0)
+		r = space_create(&engine->registry, engine->cache, engine->source, engine->trap == QUIRE_TRAP_SIGNAL,
+				 !engine->config.no_tracking, swap, &engine->space);
+	return r == -EPERM || r == -ENOSYS ? refused() : r;
+}
+
+static int start_threads(struct engine *engine)
+{
+	int r = pageout_start(engine->cache);
+
+	if (r == 0)
+		r = flusher_start(&engine->flusher, &engine->registry, engine->cache, engine->config.expire_ms);
+	if (r == 0 && engine->trap == QUIRE_TRAP_THREAD)
+		r = thread_trap_start(engine->space, &engine->thread_trap);
+	if (r == 0)
+		r = signal_trap_start(engine->space);
+	engine->signal_started = r == 0;
+	return r;
+}
+
+int engine_create(const struct config *config, struct engine **ret)
+{
+	struct engine *engine = calloc(1, sizeof(*engine));
+	int r = engine ? 0 : -ENOMEM;
+
+	if (r == 0) {
+		engine->config = *config;
+		r = io_create(IO_DEPTH, !config->no_uring, &engine->io);
+	}
+	if (r == 0)
+		r = cache_create(config->memory_bytes >> page_shift, &object_cache_ops, engine->io, &engine->cache);
+	if (r == 0)
+		r = start_space(engine);
+	if (r == 0)
+		r = start_threads(engine);
+	if (r < 0) {
+		engine_destroy(engine);
+		return r;
+	}
+	*ret = engine;
+	return 0;
+}
+
+void engine_destroy(struct engine *engine)
+{
+	if (!engine)
+		return;
+	if (engine->flusher.started)
+		flusher_stop(&engine->flusher);
+	/* Faults stay caught until nothing is mapped: closing a userfaultfd lets sleepers go on with pages of zeros. */
+	if (engine->space)
+		while (engine->space->areas.count > 0) {
+			struct area *area = engine->space->areas.all[0];
+
+			if (space_unmap(engine->space, area_addr(area), area->view.pages << page_shift) < 0)
+				return;
+		}
+	if (engine->signal_started)
+		signal_trap_stop();
+	thread_trap_stop(engine->thread_trap);
+	if (engine->cache)
+		pageout_stop(engine->cache);
+	space_destroy(engine->space);
+	io_destroy(engine->io);
+	registry_bury(&engine->registry);
+	cache_destroy(engine->cache);
+	free(engine);
+}

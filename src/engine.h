@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * engine.h - one engine: a cache, its objects, its threads, and the space of this process
+ */
+#ifndef QUIRE_ENGINE_H
+#define QUIRE_ENGINE_H
+
+#include "config.h"
+#include "fault/traps/trap.h"
+#include "object/writeback.h"
+#include "space/space.h"
+
+struct engine {
+	struct config config;
+	struct registry registry;
+	struct lock open_lock;          /* finding the object of a file, or making it */
+	struct cache *cache;
+	struct io *io;
+	struct space *space;
+	struct flusher flusher;
+	enum quire_trap trap;
+	struct thread_trap *thread_trap;
+	bool signal_started;
+	enum uffd_source source;
+};
+
+/* 0 or -errno, with a message. */
+int engine_create(const struct config *config, struct engine **ret);
+/* Writes everything back, unmaps everything. NULL is fine. */
+void engine_destroy(struct engine *engine);
+
+/* The trap that auto chooses, and why, for the privileges of this process. */
+enum quire_trap engine_choose_trap(const struct config *config, enum uffd_source source, const char **ret_why);
+
+#endif

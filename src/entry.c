@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * entry.c - what every public call begins and ends with, and the one engine of a process
+ */
+#include "entry.h"
+
+#include <errno.h>
+#include <linux/capability.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "report.h"
+#include "sys/page_size.h"
+
+static struct engine *_Atomic the_engine;
+static struct lock start_lock;
+/* On a page that the kernel wipes in the child of a fork: 1 in the process that started the engine. No system call tells it. */
+static const char *own_process;
+static struct config given_config;
+static bool config_given;
+
+void entry_begin(struct entry *entry, const char *call)
+{
+	sigset_t block;
+
+	entry->call = call;
+	message_clear();
+	sigfillset(&block);
+	sigdelset(&block, SIGSEGV);
+	sigdelset(&block, SIGBUS);
+	sigdelset(&block, SIGFPE);
+	sigdelset(&block, SIGILL);
+	sigdelset(&block, SIGTRAP);
+	sigdelset(&block, SIGABRT);
+	pthread_sigmask(SIG_BLOCK, &block, &entry->mask);
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &entry->cancel_state);
+}
+
+int entry_end(struct entry *entry, int r)
+{
+	int saved_errno = errno;
+
+	pthread_setcancelstate(entry->cancel_state, NULL);
+	pthread_sigmask(SIG_SETMASK, &entry->mask, NULL);
+	errno = saved_errno;
+	if (r >= 0)
+		return r;
+	message_finish(entry->call, -r);
+	errno = -r;
+	return -1;
+}
+
+struct engine *entry_engine_if_started(void)
+{
+	struct engine *engine = atomic_load_explicit(&the_engine, memory_order_acquire);
+
+	return engine && *own_process ? engine : NULL;
+}
+
+/* At the end of a program that ends in order: what was stored reaches the files. A child of a fork is not the engine's process. */
+__attribute__((destructor(101))) static void finish(void)
+{
+	struct engine *engine = entry_engine_if_started();
+	struct entry entry;
+	int r;
+
+	if (!engine)
+		return;
+	entry_begin(&entry, "exit");
+	r = writeback_all(&engine->registry);
+	entry_end(&entry, 0);
+	if (r < 0)
+		fprintf(stderr, "quire: at exit, dirty pages could not be written: %s\n", strerrordesc_np(-r));
+	if (engine->config.stats_at_exit)
+		report_stats(stderr, engine);
+}
+
+static int mark_process(void)
+{
+	char *page = mmap(NULL, page_size(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (page == MAP_FAILED || madvise(page, page_size(), MADV_WIPEONFORK) < 0)
+		return -errno;
+	*page = 1;
+	own_process = page;
+	return 0;
+}
+
+static int start_engine(void)
+{
+	struct config config;
+	struct engine *engine;
+	int r = 0;
+
+	if (config_given)
+		config = given_config;
+	else
+		r = config_load(NULL, &config);
+	if (r == 0)
+		r = mark_process();
+	if (r == 0)
+		r = engine_create(&config, &engine);
+	if (r < 0)
+		return r;
+	engine->space->own_process = own_process;
+	atomic_store_explicit(&the_engine, engine, memory_order_release);
+	return 0;
+}
+
+int entry_engine(struct engine **ret)
+{
+	int r = 0;
+
+	*ret = entry_engine_if_started();
+	if (!*ret && atomic_load(&the_engine))
+		return message_set(EOPNOTSUPP, "this process is the child of a fork; this version serves the process that made the first mapping");
+	if (*ret)
+		return 0;
+	lock_acquire(&start_lock);
+	if (!entry_engine_if_started())
+		r = start_engine();
+	lock_release(&start_lock);
+	*ret = entry_engine_if_started();
+	return r;
+}
+
+bool entry_is_ours(const void *addr, size_t len)
+{
+	struct engine *engine = entry_engine_if_started();
+
+	return engine && space_touches(engine->space, addr, len ? len : 1);
+}
+
+bool entry_round(const void *addr, size_t len, size_t *ret_len)
+{
+	uint64_t pages = pages_of(len);
+
+	*ret_len = (size_t) pages << page_shift;
+	return pages <= SIZE_MAX >> page_shift && (uintptr_t) addr <= UINTPTR_MAX - *ret_len;
+}
+
+static bool may_lock_all(void)
+{
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct data[2] = {{0}};
+
+	return syscall(SYS_capget, &header, data) == 0 && (data[CAP_IPC_LOCK / 32].effective & (1u << (CAP_IPC_LOCK % 32)));
+}
+
+int entry_may_lock(struct engine *engine, uint64_t more_pages, int error)
+{
+	uint64_t pages = atomic_load(&engine->cache->locked) + more_pages;
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_MEMLOCK, &limit) < 0 || limit.rlim_cur == RLIM_INFINITY || pages <= limit.rlim_cur >> page_shift || may_lock_all())
+		return 0;
+	return message_set(error, "%llu bytes would be locked, and RLIMIT_MEMLOCK allows %llu; raise it with ulimit -l",
+			   (unsigned long long) (pages << page_shift), (unsigned long long) limit.rlim_cur);
+}
+
+int quire_configure(const struct quire_config *config)
+{
+	struct entry entry;
+	struct quire_config copy = {0};
+	int r = 0;
+
+	entry_begin(&entry, "quire_configure");
+	lock_acquire(&start_lock);
+	if (entry_engine_if_started())
+		r = message_set(EBUSY, "the first mapping was made already; settings can be changed before it only (the budget: quire_set_memory)");
+	else if (!config || config->size < sizeof(size_t) || config->size > 4096)
+		r = message_set(EINVAL, "the field size is %zu; it has to be sizeof(struct quire_config)", config ? config->size : 0);
+	if (r == 0) {
+		__builtin_memcpy(&copy, config, config->size < sizeof(copy) ? config->size : sizeof(copy));
+		if (copy.trap > QUIRE_TRAP_THREAD)
+			r = message_set(EINVAL, "the trap %d is not one of enum quire_trap", (int) copy.trap);
+	}
+	if (r == 0)
+		r = config_load(&copy, &given_config);
+	if (r == 0)
+		config_given = true;
+	lock_release(&start_lock);
+	return entry_end(&entry, r);
+}
+
+int quire_set_memory(size_t bytes)
+{
+	struct entry entry;
+	struct engine *engine;
+	uint64_t least = budget_minimum() << page_shift;
+	int r;
+
+	entry_begin(&entry, "quire_set_memory");
+	r = entry_engine(&engine);
+	if (r == 0) {
+		uint64_t buffers = engine->cache->buffers.total_pages << page_shift;
+
+		if (buffers + (least / 2) > least)
+			least = buffers + least / 2;
+		if (bytes < least)
+			r = message_set(EINVAL, "a memory budget of %zu bytes is too small; the least that works here is %llu", bytes,
+					(unsigned long long) least);
+	}
+	if (r == 0 && atomic_load(&engine->cache->locked) + engine->cache->buffers.total_pages > bytes >> page_shift)
+		r = message_set(ENOMEM, "%llu bytes are locked, which a budget of %zu does not hold",
+				(unsigned long long) (atomic_load(&engine->cache->locked) << page_shift), bytes);
+	if (r == 0) {
+		r = budget_set(engine->cache, bytes >> page_shift);
+		if (r < 0)
+			message_set(ENOMEM, "not enough pages could be paged out for a budget of %zu bytes", bytes);
+	}
+	return entry_end(&entry, r);
+}
+
+const char *quire_errormsg(void)
+{
+	return message_get();
+}
+
+size_t quire_pagesize(void)
+{
+	return page_size();
+}

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * entry.h - what every public call begins and ends with
+ */
+#ifndef QUIRE_ENTRY_H
+#define QUIRE_ENTRY_H
+
+#include <signal.h>
+#include <stdbool.h>
+
+#include "engine.h"
+#include "util/message.h"
+
+/*
+ * Signals are blocked while a call is inside the engine: a handler that touched managed memory there would wait for locks that
+ * its own thread holds. Cancellation is held off for the same reason.
+ */
+struct entry {
+	const char *call;
+	sigset_t mask;
+	int cancel_state;
+};
+
+void entry_begin(struct entry *entry, const char *call);
+/* Sets errno and the message from r and returns it as the public calls do: 0 and more as they are, else -1. */
+int entry_end(struct entry *entry, int r);
+
+/* The engine, started at the first call that needs it. 0 or -errno, with a message. */
+int entry_engine(struct engine **ret);
+/* The engine if it was started in this process, else NULL. */
+struct engine *entry_engine_if_started(void);
+
+/* Whether a range holds anything of ours; a call over a range that does not is the kernel's. Begins nothing. */
+bool entry_is_ours(const void *addr, size_t len);
+
+/* len rounded up to pages. False: overflow, or the end lies outside of the address space. */
+bool entry_round(const void *addr, size_t len, size_t *ret_len);
+
+/* Locked memory of a process without CAP_IPC_LOCK ends at RLIMIT_MEMLOCK. 0 or -error with a message. */
+int entry_may_lock(struct engine *engine, uint64_t more_pages, int error);
+
+#endif

@@ -1,0 +1,517 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * fault.c - resolving faults
+ *
+ *   private word       object's word          action
+ *   ────────────────────────────────────────────────────────────────────────────────────────────
+ *   (shared area)      RESIDENT               hold, map, release
+ *                      ABSENT                 load, with readahead; look again
+ *                      LOADING HELD BARRED    wait; look again
+ *   RESIDENT           –                      lift write protection
+ *   OUT                –                      bring in from the swap object; look again
+ *   HELD               –                      wait; look again
+ *   ABSENT, no object  –                      promise a frame; a page of zeros
+ *   ABSENT, read       as a shared area       the object's page shows, protected against stores
+ *   ABSENT, write      RESIDENT               promise a frame; hold the object's page, copy it
+ *
+ * Each look is made afresh under the map lock (read), which is given up before anything is waited for: the area may be another
+ * one at the next look. That is simpler than to lock, release and verify by version numbers, and a second look costs 50 ns.
+ * What a look finds to be done without the lock is a step.
+ */
+#include "fault/fault.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+
+#include "cache/policy.h"
+#include "object/writeback.h"
+#include "sys/frames.h"
+#include "sys/page_size.h"
+
+#define AROUND_PAGES 128 /* pages read ahead that one fault maps together */
+
+enum step_kind { STEP_DONE, STEP_NONE, STEP_WAIT, STEP_LOAD, STEP_PROMISE, STEP_BRING_IN, STEP_REFRESH, STEP_ERROR };
+
+struct step {
+	enum step_kind kind;
+	page_word *word;               /* WAIT */
+	uint32_t seen;
+	struct object *object;         /* LOAD, REFRESH, and DONE with pages to read on: referenced */
+	struct readahead_plan plan;
+	enum readahead_advice advice;
+	int error;                     /* ERROR: errno */
+};
+
+/* What one fault holds from look to look. */
+struct holding {
+	bool promised;                 /* a frame */
+	struct buffer *buffer;         /* of one page */
+	bool major, refreshed;
+	bool placed;                   /* the page is in place: nothing is left to look at */
+};
+
+static struct step step_wait(page_word *word, uint32_t seen)
+{
+	return (struct step){.kind = STEP_WAIT, .word = word, .seen = seen};
+}
+
+static struct step step_error(int error)
+{
+	return (struct step){.kind = STEP_ERROR, .error = error};
+}
+
+static struct step step_object(enum step_kind kind, struct object *object)
+{
+	object_ref(object);
+	return (struct step){.kind = kind, .object = object};
+}
+
+/* The largest window: a small part of the budget, so that several streams fit. */
+static unsigned most_readahead(struct cache *cache, enum readahead_advice advice)
+{
+	uint64_t most = atomic_load_explicit(&cache->limit, memory_order_relaxed) / 32;
+	uint64_t cap = (advice == READAHEAD_SEQUENTIAL ? 2u << 20 : 1u << 20) >> page_shift;
+
+	return (unsigned) (most < cap ? most : cap);
+}
+
+static uint64_t readahead_end(const struct area *area)
+{
+	uint64_t end = area->view.first + area->view.pages, pages = atomic_load(&area->view.object->pages);
+
+	return end < pages ? end : pages;
+}
+
+/* ---- mapping what is resident ---- */
+
+/* Whether page i + n may be mapped along: read ahead, not touched, in the same view and chunk. Then it is held. */
+static bool hold_ahead(struct area *area, struct chunk *chunk, unsigned i, char *addr)
+{
+	uint32_t word = page_load(&chunk->page[i]);
+
+	if (page_state(word) != PAGE_RESIDENT || !(word & PAGE_AHEAD) || (word & (PAGE_MARK | PAGE_MAPPED | PAGE_DIRTY)))
+		return false;
+	if (!page_swap(&chunk->page[i], &word, (word & ~PAGE_STATE) | PAGE_HELD))
+		return false;
+	/* Asked with the object's page held, so that the answer stays true. */
+	if (area->shared || private_is_absent(area->view.private_pages, addr))
+		return true;
+	page_settle(&chunk->page[i], PAGE_RESIDENT, 0, 0);
+	return false;
+}
+
+/* The page at addr is HELD by us: maps it and what was read ahead behind it. */
+static struct step map_held(struct fault *fault, struct area *area, struct chunk *chunk, unsigned i, struct holding *holding)
+{
+	struct view *view = &area->view;
+	char *addr = fault->addr;
+	uint64_t left = view->pages - ((uint64_t) (addr - view->addr) >> page_shift);
+	unsigned n = 1;
+	uint32_t word = page_load(&chunk->page[i]);
+	bool caught = fault->write && area->shared && !view->pmap->tracks;
+	int r;
+
+	while (n < AROUND_PAGES && n < left && i + n < CHUNK_PAGES && hold_ahead(area, chunk, i + n, addr + ((size_t) n << page_shift)))
+		n++;
+	if (caught)
+		writeback_note_dirty(chunk, &chunk->page[i]);
+	r = pmap_enter(view->pmap, addr, n, area->shared);
+	/* A run may span what is one area to us and two mappings to the kernel: then the page alone, the others later. */
+	if (r < 0 && n > 1) {
+		for (unsigned k = 1; k < n; k++)
+			page_settle(&chunk->page[i + k], PAGE_RESIDENT, PAGE_AHEAD, PAGE_MAPPED);
+		n = 1;
+		r = pmap_enter(view->pmap, addr, 1, area->shared);
+	}
+	if (r == 0 && caught)
+		r = pmap_unprotect(view->pmap, addr, 1, true);
+	for (unsigned k = 0; k < n; k++) {
+		uint32_t old = page_load(&chunk->page[i + k]);
+		uint32_t useful = k == 0 && !(old & (PAGE_AHEAD | PAGE_MAPPED)) ? policy_touched(old) : old & PAGE_REF;
+
+		page_settle(&chunk->page[i + k], PAGE_RESIDENT, PAGE_AHEAD | PAGE_MARK | PAGE_REF, useful | PAGE_MAPPED);
+	}
+	/* Only now, since the words tell of it only now; the page of this fault later still, when it has been counted. */
+	if (n > 1)
+		pmap_wake(view->pmap, addr + page_size(), n - 1, area->shared);
+	if (r < 0)
+		return step_error(-r);
+	if (caught)
+		count(&area->view.object->cache->counters.write_faults, 1);
+	count(&view->object->cache->counters.readahead_hits, holding->major ? n - 1 : (word & PAGE_AHEAD) ? n : n - 1);
+	if (word & PAGE_MARK) {
+		struct step step = step_object(STEP_DONE, view->object);
+
+		step.advice = area->advice;
+		step.plan = readahead_marked(&area->stream, area->advice, chunk->first + i, readahead_end(area),
+					     most_readahead(view->object->cache, area->advice));
+		return step;
+	}
+	return (struct step){.kind = STEP_DONE};
+}
+
+/* A page of the object has to be loaded. */
+static struct step plan_load(struct area *area, struct chunk *chunk, uint64_t page)
+{
+	struct step step = step_object(STEP_LOAD, area->view.object);
+	unsigned i = (unsigned) (page % CHUNK_PAGES);
+	bool before = i > 0 && page_has_frame(page_load(&chunk->page[i - 1]));
+
+	step.advice = area->advice;
+	step.plan = readahead_miss(&area->stream, area->advice, page, readahead_end(area),
+				   most_readahead(area->view.object->cache, area->advice), before);
+	return step;
+}
+
+/*
+ * The object's page behind addr, HELD by us on STEP_DONE.
+ */
+static struct step hold_object_page(struct fault *fault, struct area *area, struct chunk **ret_chunk, unsigned *ret_i,
+				    struct holding *holding)
+{
+	struct object *object = area->view.object;
+	uint64_t page = area_page(area, fault->addr);
+	page_word *word;
+	uint32_t seen;
+
+	if (page >= atomic_load(&object->pages))
+		return holding->refreshed ? step_error(ENODATA) : step_object(STEP_REFRESH, object);
+	word = object_page(object, page, ret_chunk);
+	if (!word)
+		return step_error(ENOMEM);
+	*ret_i = (unsigned) (page % CHUNK_PAGES);
+	seen = page_load(word);
+	while (page_state(seen) == PAGE_RESIDENT)
+		if (page_swap(word, &seen, (seen & ~PAGE_STATE) | PAGE_HELD))
+			return (struct step){.kind = STEP_DONE};
+	return page_is_busy(seen) ? step_wait(word, seen) : plan_load(area, *ret_chunk, page);
+}
+
+static struct step look_at_object(struct fault *fault, struct area *area, struct holding *holding)
+{
+	struct chunk *chunk;
+	unsigned i;
+	struct step step = hold_object_page(fault, area, &chunk, &i, holding);
+
+	return step.kind == STEP_DONE ? map_held(fault, area, chunk, i, holding) : step;
+}
+
+/* ---- private pages ---- */
+
+static struct step zero_page(struct fault *fault, struct area *area, struct holding *holding)
+{
+	static const char zeros[65536] __attribute__((aligned(65536)));
+	struct cache *cache = fault->space->cache;
+	int r;
+
+	if (!holding->promised)
+		return (struct step){.kind = STEP_PROMISE};
+	r = private_enter(area->view.private_pages, fault->addr, zeros);
+	if (r == -EAGAIN)
+		return (struct step){.kind = STEP_WAIT};
+	if (r < 0)
+		return step_error(-r);
+	holding->promised = false;
+	count(&cache->counters.zero_faults, 1);
+	return (struct step){.kind = STEP_DONE};
+}
+
+/* Copy on write: the object's page stays held until the copy is in place, so it cannot be unmapped from under it. */
+static struct step copy_page(struct fault *fault, struct area *area, struct holding *holding)
+{
+	struct object *object = area->view.object;
+	struct step step;
+	struct chunk *chunk;
+	unsigned i;
+	int r;
+
+	if (!holding->promised || !holding->buffer)
+		return (struct step){.kind = STEP_PROMISE};
+	step = hold_object_page(fault, area, &chunk, &i, holding);
+	if (step.kind != STEP_DONE)
+		return step;
+	r = frames_read(object->frames, chunk->first + i, 1, holding->buffer->data);
+	/* The object's page may show here; under its hold, nothing private can. */
+	if (r == 0 && private_is_absent(area->view.private_pages, fault->addr))
+		r = pmap_remove(fault->addr, 1);
+	if (r == 0)
+		r = private_enter(area->view.private_pages, fault->addr, holding->buffer->data);
+	page_settle(&chunk->page[i], PAGE_RESIDENT, PAGE_AHEAD, 0);
+	if (r == -EAGAIN)
+		return (struct step){.kind = STEP_WAIT};
+	if (r < 0)
+		return step_error(-r);
+	holding->promised = false;
+	count(&object->cache->counters.copy_faults, 1);
+	return (struct step){.kind = STEP_DONE};
+}
+
+static struct step look_at_private(struct fault *fault, struct area *area, struct holding *holding)
+{
+	page_word *word = private_word(area->view.private_pages, fault->addr, NULL);
+	uint32_t seen;
+
+	if (!word)
+		return step_error(ENOMEM);
+	seen = page_load(word);
+	switch (page_state(seen)) {
+	case PAGE_ABSENT:
+		if (!area->view.object)
+			return zero_page(fault, area, holding);
+		return fault->write ? copy_page(fault, area, holding) : look_at_object(fault, area, holding);
+	case PAGE_OUT:
+		return (struct step){.kind = STEP_BRING_IN};
+	case PAGE_RESIDENT:
+		/* It is there. A page-out that was given up, or a move, may have left it protected against stores. */
+		if (fault->write && page_take(word, PAGE_RESIDENT, PAGE_HELD)) {
+			int r = pmap_unprotect(area->view.pmap, fault->addr, 1, false);
+
+			page_settle(word, PAGE_RESIDENT, 0, 0);
+			if (r < 0)
+				return step_error(-r);
+			count(&fault->space->cache->counters.write_faults, 1);
+		}
+		return (struct step){.kind = STEP_DONE};
+	default:
+		return step_wait(word, seen);
+	}
+}
+
+/* ---- one look, one step ---- */
+
+static struct step look(struct fault *fault, struct holding *holding)
+{
+	struct space *space = fault->space;
+	struct step step = {.kind = STEP_NONE};
+	struct area *area;
+
+	rwlock_read_acquire(&space->cache->map_lock);
+	area = space_find(space, fault->addr);
+	if (area) {
+		step = area->shared ? look_at_object(fault, area, holding) : look_at_private(fault, area, holding);
+		if (step.kind == STEP_DONE) {
+			atomic_fetch_add_explicit(holding->major ? &area->major_faults : &area->minor_faults, 1, memory_order_relaxed);
+			count(holding->major ? &space->cache->counters.major_faults : &space->cache->counters.minor_faults, 1);
+			pmap_wake(&space->pmap, fault->addr, 1, area->shared);
+		}
+	}
+	rwlock_read_release(&space->cache->map_lock);
+	return step;
+}
+
+/* Pages behind a sequential reader are given back: he will not come again. */
+static void drop_behind(struct object *object, const struct readahead_plan *plan)
+{
+	uint64_t keep = 2ull * plan->pages;
+
+	if (plan->first > keep + plan->pages)
+		object_drop(object, plan->first - keep - plan->pages, plan->first - keep, false);
+}
+
+static void read_on(struct step *step)
+{
+	if (step->plan.pages > 0)
+		object_load(step->object, step->plan.first, step->plan.pages, PAGE_AHEAD, step->plan.mark, false, NULL);
+	if (step->advice == READAHEAD_SEQUENTIAL && step->plan.pages > 0)
+		drop_behind(step->object, &step->plan);
+}
+
+/* A fault's own way to place the page that it waits for. */
+struct fault_placement {
+	struct placement placement;
+	struct fault *fault;
+};
+
+/*
+ * Where the mapping is still as it was, and shared. A store that is caught by faults has to go the longer way, which marks the page
+ * dirty.
+ */
+static bool place_here(struct placement *placement, struct object *object, uint64_t page, const void *bytes)
+{
+	struct fault *fault = ((struct fault_placement *) placement)->fault;
+	struct space *space = fault->space;
+	struct area *area;
+	bool placed = false;
+
+	rwlock_read_acquire(&space->cache->map_lock);
+	area = space_find(space, fault->addr);
+	if (area && area->shared && area->view.object == object && area_page(area, fault->addr) == page &&
+	    (space->pmap.tracks || !fault->write)) {
+		placed = pmap_enter_fresh(&space->pmap, fault->addr, bytes) == 0;
+		if (placed)
+			atomic_fetch_add_explicit(&area->major_faults, 1, memory_order_relaxed);
+	}
+	rwlock_read_release(&space->cache->map_lock);
+	return placed;
+}
+
+static int load(struct fault *fault, struct step *step, struct holding *holding)
+{
+	struct fault_placement here = {.placement.place = place_here, .fault = fault};
+	int r;
+
+	holding->major = true;
+	r = object_load(step->object, step->plan.first, step->plan.pages, PAGE_AHEAD, step->plan.mark, true, &here.placement);
+	holding->placed = r == 0 && here.placement.ret_placed;
+	if (r == -ENODATA && !holding->refreshed) {
+		holding->refreshed = true;
+		return object_refresh_size(step->object);
+	}
+	return r == -EAGAIN ? 0 : r;
+}
+
+static int promise(struct fault *fault, struct holding *holding)
+{
+	int r = 0;
+
+	if (!holding->promised)
+		r = budget_reserve(fault->space->cache, 1);
+	if (r == 0)
+		holding->promised = true;
+	if (r == 0 && !holding->buffer)
+		holding->buffer = buffer_get(&fault->space->cache->buffers, 1);
+	return r;
+}
+
+/* What is held is given back before anything is waited for, so that no one waits for us in turn. */
+static void let_go(struct cache *cache, struct holding *holding)
+{
+	if (holding->buffer)
+		buffer_put(&cache->buffers, holding->buffer);
+	if (holding->promised)
+		budget_release(cache, 1);
+	holding->buffer = NULL;
+	holding->promised = false;
+}
+
+/* Does what a look found to be done. 0: look again. */
+static int take_step(struct fault *fault, struct step *step, struct holding *holding)
+{
+	int r = 0;
+
+	if (step->kind != STEP_PROMISE)
+		let_go(fault->space->cache, holding);
+	switch (step->kind) {
+	case STEP_WAIT:
+		if (step->word && (page_state(step->seen) == PAGE_LOADING))
+			holding->major = true;
+		if (step->word)
+			page_wait(step->word, step->seen);
+		break;
+	case STEP_LOAD:
+		r = load(fault, step, holding);
+		break;
+	case STEP_PROMISE:
+		r = promise(fault, holding);
+		break;
+	case STEP_BRING_IN:
+		r = private_bring_in(fault->space->private_pages, fault->addr, &holding->major);
+		break;
+	case STEP_REFRESH:
+		holding->refreshed = true;
+		r = object_refresh_size(step->object);
+		break;
+	default:
+		r = -step->error;
+		break;
+	}
+	return r;
+}
+
+static bool waits(const struct step *step)
+{
+	return step->kind == STEP_LOAD || step->kind == STEP_PROMISE || step->kind == STEP_BRING_IN || step->kind == STEP_WAIT ||
+	       step->kind == STEP_REFRESH || step->plan.pages > 0;
+}
+
+enum fault_result fault_resolve(struct fault *fault)
+{
+	struct cache *cache = fault->space->cache;
+	struct holding holding = {0};
+	enum fault_result result;
+	int r = 0;
+
+	fault->addr = (char *) ((uintptr_t) fault->addr & ~(uintptr_t) (page_size() - 1));
+	for (;;) {
+		struct step step = look(fault, &holding);
+
+		/* A promise on a budget that has room waits for nothing. */
+		if (step.kind == STEP_PROMISE && !holding.promised && budget_try(cache, 1)) {
+			holding.promised = true;
+			if (!holding.buffer)
+				holding.buffer = buffer_try(&cache->buffers, 1);
+			if (holding.buffer)
+				continue;
+		}
+		if (fault->blocking && waits(&step)) {
+			fault->blocking(fault->blocking_arg);
+			fault->blocking = NULL;
+		}
+		if (step.kind == STEP_DONE) {
+			if (step.object)
+				read_on(&step);
+			object_unref(step.object);
+			result = FAULT_DONE;
+			break;
+		}
+		if (step.kind == STEP_NONE) {
+			result = FAULT_NONE;
+			break;
+		}
+		r = take_step(fault, &step, &holding);
+		object_unref(step.object);
+		if (holding.placed) {
+			/* Only now, since the page's word tells of it only now. */
+			count(&cache->counters.major_faults, 1);
+			pmap_wake(&fault->space->pmap, fault->addr, 1, true);
+			result = FAULT_DONE;
+			break;
+		}
+		if (r < 0) {
+			fault->ret_error = -r;
+			count(&cache->counters.error_faults, 1);
+			result = FAULT_BUS;
+			break;
+		}
+	}
+	let_go(cache, &holding);
+	return result;
+}
+
+struct population {
+	struct space *space;
+	enum fault_access access;
+};
+
+static int populate_part(void *arg, const struct part *part)
+{
+	const struct population *population = arg;
+	bool write = population->access == FAULT_WRITE;
+
+	if (population->access == FAULT_AS_LOCKED) {
+		if (!(part->prot & (PROT_READ | PROT_WRITE | PROT_EXEC)))
+			return -EFAULT;
+		/* Where stores are caught by faults, a system call could not store: the page counts as stored to. */
+		write = (part->prot & PROT_WRITE) && (!part->shared || !population->space->pmap.tracks);
+	}
+	for (size_t i = 0; i < part->pages; i++) {
+		struct fault fault = {.space = population->space, .addr = part->addr + (i << page_shift), .write = write};
+
+		switch (fault_resolve(&fault)) {
+		case FAULT_DONE:
+			break;
+		case FAULT_NONE:
+			return -ENOMEM;
+		case FAULT_BUS:
+			return fault.ret_error == ENODATA ? -EFAULT : -fault.ret_error;
+		}
+	}
+	return 0;
+}
+
+int fault_populate(struct space *space, char *addr, size_t len, enum fault_access access)
+{
+	struct population population = {space, access};
+
+	return space_visit(space, addr, len, populate_part, &population);
+}

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * fault.h - a fault is resolved here, whoever caught it
+ */
+#ifndef QUIRE_FAULT_FAULT_H
+#define QUIRE_FAULT_FAULT_H
+
+#include <stdbool.h>
+
+#include "space/space.h"
+
+enum fault_result {
+	FAULT_DONE,   /* the access can be tried again */
+	FAULT_BUS,    /* there is no page: SIGBUS */
+	FAULT_NONE,   /* no area holds the address */
+};
+
+struct fault {
+	struct space *space;
+	char *addr;                        /* anywhere in the page */
+	bool write;
+	/* Called once, with no lock held, before the first time that this has to wait. May be NULL. */
+	void (*blocking)(void *arg);
+	void *blocking_arg;
+	int ret_error;                     /* FAULT_BUS: the errno behind it; ENODATA: past the end of the object */
+};
+
+/* Async-signal-safe. No lock held. */
+enum fault_result fault_resolve(struct fault *fault);
+
+/* As what the pages are touched. AS_LOCKED: as mlock does it, private pages that may be written get their copies. */
+enum fault_access { FAULT_READ, FAULT_WRITE, FAULT_AS_LOCKED };
+
+/* Brings every page of a range in and maps it. 0; -ENOMEM: not mapped, no frame to be had; -EFAULT: past the end; -errno. */
+int fault_populate(struct space *space, char *addr, size_t len, enum fault_access access);
+
+#endif

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * trap.h - ways of catching a fault
+ *
+ *   signal   The kernel raises SIGBUS on the faulting thread, whose handler resolves the fault. Nothing is woken, nothing is
+ *            switched: 2.5 µs. A system call that meets a missing page fails with EFAULT, without a signal.
+ *   thread   The kernel sends a message to threads of the engine and lets the faulting thread sleep: 4–70 µs, but a system call
+ *            that meets a missing page sleeps like everybody else.
+ *
+ * Under both, SIGBUS is caught: a page past the end of the file raises it without any userfault, and the file may have grown.
+ */
+#ifndef QUIRE_FAULT_TRAP_H
+#define QUIRE_FAULT_TRAP_H
+
+#include "space/space.h"
+
+/* Installs the SIGBUS handler for a space; there is one space per process. What was installed before gets what is not ours. 0 or -errno. */
+int signal_trap_start(struct space *space);
+void signal_trap_stop(void);
+
+struct thread_trap;
+int thread_trap_start(struct space *space, struct thread_trap **ret);
+/* NULL is fine. */
+void thread_trap_stop(struct thread_trap *trap);
+
+#endif

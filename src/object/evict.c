@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * evict.c - unmapping pages and giving frames back
+ *
+ * Unmapping a shared page that the kernel tracks has to tell whether a store came in between the last look and the unmapping,
+ * since afterwards nobody knows. The kernel leaves the mark of write protection in an entry that it empties, and a store removes the
+ * protection: so an entry that was present before and carries no mark after was stored to. Nothing may be mapped anew in
+ * between: every page of the span is held, or barred where it has no frame.
+ *
+ *   hold what is mapped, hold or bar what lies between │ present? │ unmap │ marked? │ settle the words
+ */
+#include <time.h>
+
+#include "cache/policy.h"
+#include "object/object.h"
+#include "object/private.h"
+#include "object/writeback.h"
+#include "sys/frames.h"
+#include "sys/page_size.h"
+
+/* What is known of the pages of one chunk while it is unmapped. */
+struct unmapping {
+	struct object *object;
+	struct chunk *chunk;
+	struct chunk_set mapped;  /* held by us, and mapped before */
+	struct chunk_set idle;    /* held by us, not mapped */
+	struct chunk_set barred;  /* no frame, kept so by us */
+	struct chunk_set span;    /* all three */
+	struct chunk_set dirty;   /* found to have been stored to */
+	struct chunk_set stay;    /* could not be unmapped */
+};
+
+/* Intersects a view with a chunk: pages of the chunk, end exclusive. False: they do not meet. */
+static bool view_in_chunk(const struct view *view, const struct chunk *chunk, unsigned *ret_from, unsigned *ret_end)
+{
+	uint64_t from = view->first > chunk->first ? view->first : chunk->first;
+	uint64_t view_end = view->first + view->pages, chunk_end = chunk->first + CHUNK_PAGES;
+	uint64_t end = view_end < chunk_end ? view_end : chunk_end;
+
+	if (from >= end)
+		return false;
+	*ret_from = (unsigned) (from - chunk->first);
+	*ret_end = (unsigned) (end - chunk->first);
+	return true;
+}
+
+static char *view_addr(const struct view *view, const struct chunk *chunk, unsigned i)
+{
+	return view->addr + ((chunk->first + i - view->first) << page_shift);
+}
+
+static void add_run(struct chunk_set *set, unsigned from, unsigned end)
+{
+	for (unsigned i = from; i < end; i++)
+		chunk_set_add(set, i);
+}
+
+static void hold_span(struct unmapping *u, const struct chunk_set *locked, unsigned from, unsigned to)
+{
+	unsigned low = CHUNK_PAGES, high = 0;
+
+	for (unsigned i = from; i < to; i++) {
+		uint32_t word = page_load(&u->chunk->page[i]);
+
+		while (page_state(word) == PAGE_RESIDENT && (word & PAGE_MAPPED) && !chunk_set_has(locked, i))
+			if (page_swap(&u->chunk->page[i], &word, (word & ~PAGE_STATE) | PAGE_HELD)) {
+				chunk_set_add(&u->mapped, i);
+				low = low < i ? low : i;
+				high = i + 1;
+				break;
+			}
+	}
+	for (unsigned i = low; i < high; i++) {
+		uint32_t word = page_load(&u->chunk->page[i]);
+
+		while (!chunk_set_has(&u->mapped, i) && (page_state(word) == PAGE_ABSENT || (page_state(word) == PAGE_RESIDENT &&
+												!(word & PAGE_MAPPED)))) {
+			bool absent = page_state(word) == PAGE_ABSENT;
+
+			if (page_swap(&u->chunk->page[i], &word, (word & ~PAGE_STATE) | (absent ? PAGE_BARRED : PAGE_HELD))) {
+				chunk_set_add(absent ? &u->barred : &u->idle, i);
+				break;
+			}
+		}
+	}
+	for (unsigned w = 0; w < CHUNK_PAGES / 64; w++)
+		u->span.bits[w] = u->mapped.bits[w] | u->idle.bits[w] | u->barred.bits[w];
+}
+
+/* Unmaps pages from … end of the chunk, all in the span, from a shared view. */
+static void unmap_shared(struct unmapping *u, struct view *view, unsigned from, unsigned end)
+{
+	uint64_t present[PAGEMAP_WORDS] = {0}, marked[PAGEMAP_WORDS] = {0};
+	char *addr = view_addr(view, u->chunk, from);
+	bool ask = view->tracked && view->pmap->tracks;
+
+	if (ask && pagemap_there(view->pmap->pagemap, addr, end - from, present) < 0) {
+		add_run(&u->stay, from, end);
+		return;
+	}
+	if (pmap_remove(addr, end - from) < 0) {
+		add_run(&u->stay, from, end);
+		return;
+	}
+	if (!ask)
+		return;
+	/* Where the answer is not to be had, everything that was there counts as stored to. */
+	if (pagemap_marked(view->pmap->pagemap, addr, end - from, marked) < 0)
+		for (unsigned w = 0; w < PAGEMAP_WORDS; w++)
+			marked[w] = 0;
+	for (unsigned i = from; i < end; i++) {
+		unsigned bit = i - from;
+
+		if (((present[bit / 64] & ~marked[bit / 64]) >> (bit % 64) & 1) && chunk_set_has(&u->mapped, i))
+			chunk_set_add(&u->dirty, i);
+	}
+}
+
+/* Likewise from a private view: only where no private page lies over the object's. */
+static void unmap_private(struct unmapping *u, struct view *view, unsigned from, unsigned end)
+{
+	for (unsigned i = from; i < end;) {
+		unsigned run = i;
+
+		while (run < end && private_is_absent(view->private_pages, view_addr(view, u->chunk, run)))
+			run++;
+		if (run > i && pmap_remove(view_addr(view, u->chunk, i), run - i) < 0)
+			add_run(&u->stay, i, run);
+		i = run > i ? run : i + 1;
+	}
+}
+
+static void settle_span(struct unmapping *u)
+{
+	for (unsigned i = chunk_set_next(&u->span, 0); i < CHUNK_PAGES; i = chunk_set_next(&u->span, i + 1)) {
+		page_word *page = &u->chunk->page[i];
+
+		if (chunk_set_has(&u->barred, i)) {
+			page_settle(page, PAGE_ABSENT, 0, 0);
+			continue;
+		}
+		if (chunk_set_has(&u->dirty, i))
+			writeback_note_dirty(u->chunk, page);
+		page_settle(page, PAGE_RESIDENT, chunk_set_has(&u->stay, i) ? 0 : PAGE_MAPPED, 0);
+	}
+}
+
+void object_unmap(struct object *object, struct chunk *chunk, unsigned from, unsigned to, bool locked_too)
+{
+	struct unmapping u = {.object = object, .chunk = chunk};
+	struct chunk_set locked = {{0}};
+	unsigned a, b;
+
+	for (struct view *view = object->views; view; view = view->next)
+		if (view->locked && !locked_too && view_in_chunk(view, chunk, &a, &b))
+			add_run(&locked, a, b);
+	lock_acquire(&object->lock);
+	hold_span(&u, &locked, from, to);
+	for (struct view *view = object->views; view; view = view->next) {
+		if (!view_in_chunk(view, chunk, &a, &b))
+			continue;
+		for (unsigned i = chunk_set_next(&u.span, a); i < b; i = chunk_set_next(&u.span, i)) {
+			unsigned end = chunk_set_run(&u.span, i);
+
+			if (end > b)
+				end = b;
+			if (view->private_pages)
+				unmap_private(&u, view, i, end);
+			else
+				unmap_shared(&u, view, i, end);
+			i = end;
+		}
+	}
+	settle_span(&u);
+	lock_release(&object->lock);
+}
+
+/* Moves the pages of the set that can go to HELD. */
+static void hold_victims(struct chunk *chunk, const struct chunk_set *set, struct chunk_set *ret_held)
+{
+	for (unsigned i = chunk_set_next(set, 0); i < CHUNK_PAGES; i = chunk_set_next(set, i + 1)) {
+		uint32_t word = page_load(&chunk->page[i]);
+
+		if (page_state(word) == PAGE_RESIDENT && !(word & (PAGE_MAPPED | PAGE_DIRTY | PAGE_WRITING)) &&
+		    page_swap(&chunk->page[i], &word, (word & ~PAGE_STATE) | PAGE_HELD))
+			chunk_set_add(ret_held, i);
+	}
+}
+
+unsigned object_evict(struct chunk *chunk, const struct chunk_set *set)
+{
+	struct object *object = chunk->object;
+	struct chunk_set held = {{0}};
+	unsigned freed = 0;
+
+	if (object->kind == OBJECT_PRIVATE)
+		return 0;
+	/* Who has the map lock for writing meets no held page: see object.c, shrink. */
+	rwlock_read_acquire(&object->cache->map_lock);
+	hold_victims(chunk, set, &held);
+	for (unsigned i = chunk_set_next(&held, 0); i < CHUNK_PAGES; i = chunk_set_next(&held, i)) {
+		unsigned end = chunk_set_run(&held, i);
+		bool gone = frames_free(object->frames, chunk->first + i, end - i) == 0;
+
+		for (unsigned j = i; j < end; j++) {
+			/* I3: a page that is dropped is neither dirty nor on its way. */
+			ASSERT(!(page_load(&chunk->page[j]) & (PAGE_DIRTY | PAGE_WRITING | PAGE_MAPPED)));
+			if (gone)
+				page_settle(&chunk->page[j], PAGE_ABSENT, PAGE_REF | PAGE_AHEAD | PAGE_MARK, policy_stamp(object->cache));
+			else
+				page_settle(&chunk->page[j], PAGE_RESIDENT, 0, 0);
+		}
+		if (gone) {
+			freed += end - i;
+			atomic_fetch_sub(&chunk->resident, end - i);
+			budget_release(object->cache, end - i);
+		}
+		i = end;
+	}
+	rwlock_read_release(&object->cache->map_lock);
+	count(&object->cache->counters.evicted_pages, freed);
+	return freed;
+}
+
+void object_drop(struct object *object, uint64_t first, uint64_t end, bool write)
+{
+	if (write)
+		object_flush(object, first, end);
+	for (struct chunk *chunk = table_next(&object->table, first); chunk && chunk->first < end;
+	     chunk = table_next(&object->table, chunk->first + CHUNK_PAGES)) {
+		unsigned from = first > chunk->first ? (unsigned) (first - chunk->first) : 0;
+		unsigned to = end < chunk->first + CHUNK_PAGES ? (unsigned) (end - chunk->first) : CHUNK_PAGES;
+		struct chunk_set set = {{0}};
+
+		rwlock_read_acquire(&object->cache->map_lock);
+		object_unmap(object, chunk, from, to, false);
+		rwlock_read_release(&object->cache->map_lock);
+		add_run(&set, from, to);
+		object_evict(chunk, &set);
+	}
+}
+
+/* ---- what the cache asks for ---- */
+
+static void unmap_chunk(struct chunk *chunk)
+{
+	struct object *object = chunk->object;
+
+	if (object->kind == OBJECT_PRIVATE) {
+		private_page_out(object->private_pages, chunk, 0, CHUNK_PAGES);
+		return;
+	}
+	rwlock_read_acquire(&object->cache->map_lock);
+	object_unmap(object, chunk, 0, CHUNK_PAGES, false);
+	rwlock_read_release(&object->cache->map_lock);
+}
+
+static unsigned clean_chunk(struct chunk *chunk, bool wait)
+{
+	struct object *object = chunk->object;
+	static const struct timespec moment = {.tv_nsec = 500000};
+	unsigned begun;
+
+	if (object->kind == OBJECT_PRIVATE)
+		return 0;
+	begun = object_write(object, chunk->first, chunk->first + CHUNK_PAGES, true, NULL);
+	/*
+	 * For a moment, not to the end: the write may wait for a thread that waits for this very fault (inside write(2) to the
+	 * same file). A failure leaves the pages dirty; the next msync tells it.
+	 */
+	if (wait)
+		nanosleep(&moment, NULL);
+	return begun;
+}
+
+const struct cache_ops object_cache_ops = {
+    .unmap = unmap_chunk,
+    .evict = object_evict,
+    .clean = clean_chunk,
+    .ref = object_try_ref,
+    .unref = object_unref,
+};

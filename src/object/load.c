@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * load.c - page-in: from the pager through a buffer into frames
+ *
+ * Order of events, which the error paths undo backwards: promise frames; take a buffer; claim the words (ABSENT → LOADING);
+ * transfer; write the frames; settle the words (I2: not before all bytes are right).
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "cache/policy.h"
+#include "object/object.h"
+#include "sys/frames.h"
+#include "sys/page_size.h"
+
+/* The part of the budget that one run of pages may take. */
+#define RUN_SHARE 32
+
+/* Whether the pager never had the page and it is therefore zeros. */
+static bool is_zero(const struct object *object, uint32_t word)
+{
+	return object->kind == OBJECT_ANON && !(word & PAGE_STORED);
+}
+
+/* Gives up claimed words from i on. */
+static void unclaim(struct buffer *buffer, struct chunk *chunk, unsigned from)
+{
+	unsigned base = (unsigned) (buffer->first % CHUNK_PAGES);
+
+	for (unsigned i = from; i < buffer->count; i++)
+		page_settle(&chunk->page[base + i], PAGE_ABSENT, PAGE_REF | PAGE_AHEAD | PAGE_MARK, 0);
+	budget_release(buffer->object->cache, buffer->count - from);
+}
+
+/* The frames have their bytes. */
+static void publish(struct object *object, struct chunk *chunk, unsigned base, unsigned n, uint32_t flags)
+{
+	if (n == 0)
+		return;
+	if (atomic_fetch_add(&chunk->resident, n) == 0)
+		policy_insert(object->cache, chunk);
+	for (unsigned i = base; i < base + n; i++)
+		page_settle(&chunk->page[i], PAGE_RESIDENT, 0, flags);
+}
+
+/* The bytes are in the buffer, or the transfer failed: makes the frames and ends LOADING. errno or 0. */
+static int finish(struct buffer *buffer, struct placement *placement)
+{
+	struct pager_request *request = &buffer->request;
+	struct object *object = buffer->object;
+	struct cache *cache = object->cache;
+	struct chunk *chunk = table_find(&object->table, buffer->first);
+	unsigned whole = (unsigned) pages_of(request->ret_bytes);
+	uint32_t flags = buffer->flags;
+	int error = request->ret_error;
+
+	/* What was appended since the size was asked comes with the growth (object.c, grow), not by chance with this page. */
+	if (error == 0 && object->kind == OBJECT_FILE) {
+		uint64_t bytes = atomic_load(&object->bytes), left = bytes > request->offset ? bytes - request->offset : 0;
+
+		if (request->ret_bytes > left)
+			request->ret_bytes = (size_t) left;
+		whole = (unsigned) pages_of(request->ret_bytes);
+	}
+	if (error == 0) {
+		memset(buffer->data + request->ret_bytes, 0, ((size_t) buffer->count << page_shift) - request->ret_bytes);
+		if (buffer->zeros)
+			count(&cache->counters.zero_faults, whole);
+		else
+			count(&cache->counters.read_calls, 1);
+		count(&cache->counters.read_bytes, buffer->zeros ? 0 : request->ret_bytes);
+		/* None: the object has become shorter than its words say, and the caller looks again. */
+		if (whole == 0)
+			error = ENODATA;
+		else if (placement && buffer->count == 1 && placement->place(placement, object, buffer->first, buffer->data))
+			flags = PAGE_MAPPED;
+		else
+			error = -frames_write(object->frames, buffer->first, whole, buffer->data);
+	}
+	if (error && whole > 0)
+		frames_free(object->frames, buffer->first, whole);
+	if (error)
+		whole = 0;
+	if (!buffer->zeros)
+		count(&cache->counters.copied_bytes, (uint64_t) whole << page_shift);
+	if (placement)
+		placement->ret_placed = flags & PAGE_MAPPED;
+	publish(object, chunk, (unsigned) (buffer->first % CHUNK_PAGES), whole, flags);
+	unclaim(buffer, chunk, whole);
+	buffer_put(&cache->buffers, buffer);
+	object_unref(object);
+	return error;
+}
+
+/* The transfer ran on another thread: nobody waits for it but those who wait for the words. */
+static void load_done(struct pager_request *request)
+{
+	finish(request->owner, NULL);
+}
+
+/* The transfer ran on this thread, which goes on by itself. */
+static void load_ran(struct pager_request *request)
+{
+	(void) request;
+}
+
+/*
+ * Claims pages from first on while they are absent, and all with the pager or all zeros.
+ * => How many. The words carry their REF.
+ */
+static unsigned claim(struct object *object, struct chunk *chunk, uint64_t first, unsigned n, bool *ret_zero)
+{
+	unsigned base = (unsigned) (first % CHUNK_PAGES), i;
+
+	for (i = 0; i < n; i++) {
+		page_word *page = &chunk->page[base + i];
+		uint32_t word = page_load(page);
+
+		if (page_state(word) != PAGE_ABSENT || (i > 0 && is_zero(object, word) != *ret_zero))
+			break;
+		*ret_zero = is_zero(object, word);
+		if (!page_swap(page, &word,
+			       (word & ~(PAGE_STATE | PAGE_STAMP | PAGE_REF)) | PAGE_LOADING | policy_born(object->cache, word)))
+			break;
+		/* Pairs with the fence in object_resize: either he sees the claim or we see the new size. */
+		atomic_thread_fence(memory_order_seq_cst);
+		if (first + i >= atomic_load(&object->pages)) {
+			page_settle(page, PAGE_ABSENT, PAGE_REF, 0);
+			break;
+		}
+	}
+	return i;
+}
+
+static int promise(struct cache *cache, unsigned *n, bool wait)
+{
+	uint64_t most = atomic_load(&cache->limit) / RUN_SHARE;
+
+	if (*n > most)
+		*n = most ? (unsigned) most : 1;
+	if (budget_try(cache, *n))
+		return 0;
+	if (!wait)
+		return -ENOMEM;
+	if (budget_reserve(cache, *n) == 0)
+		return 0;
+	*n = 1;
+	return budget_reserve(cache, 1);
+}
+
+/* Loads one run inside one chunk. ret_done: pages that were claimed. */
+static int load_run(struct object *object, uint64_t first, unsigned n, uint32_t flags, bool wait, struct placement *placement,
+		    unsigned *ret_done)
+{
+	struct cache *cache = object->cache;
+	struct buffer *buffer;
+	struct chunk *chunk;
+	unsigned claimed;
+	bool zero = false;
+	int r;
+
+	*ret_done = 0;
+	if (!object_page(object, first, &chunk))
+		return -ENOMEM;
+	r = promise(cache, &n, wait);
+	if (r < 0)
+		return r;
+	buffer = wait ? buffer_get(&cache->buffers, n) : buffer_try(&cache->buffers, n);
+	if (!buffer) {
+		budget_release(cache, n);
+		return -ENOMEM;
+	}
+	claimed = claim(object, chunk, first, n, &zero);
+	budget_release(cache, n - claimed);
+	*ret_done = claimed;
+	if (claimed == 0) {
+		buffer_put(&cache->buffers, buffer);
+		return -EAGAIN;
+	}
+	object_ref(object);
+	buffer->object = object;
+	buffer->first = first;
+	buffer->count = claimed;
+	buffer->flags = flags;
+	buffer->zeros = zero;
+	buffer->request = (struct pager_request){
+	    .op = PAGER_READ,
+	    .offset = first << page_shift,
+	    .len = (size_t) claimed << page_shift,
+	    .buf = buffer->data,
+	    .done = wait ? load_ran : load_done,
+	    .owner = buffer,
+	};
+	if (zero) {
+		memset(buffer->data, 0, buffer->request.len);
+		buffer->request.ret_bytes = buffer->request.len;
+	} else if (wait) {
+		object->pager->ops->run(object->pager, &buffer->request);
+	} else {
+		object->pager->ops->submit(object->pager, &buffer->request);
+		return 0;
+	}
+	return -finish(buffer, placement);
+}
+
+int object_load(struct object *object, uint64_t first, unsigned pages, uint32_t flags, uint64_t mark, bool wait,
+		struct placement *placement)
+{
+	uint64_t end = atomic_load(&object->pages);
+	int result = 0;
+
+	if (first >= end)
+		return -ENODATA;
+	if (pages < end - first)
+		end = first + pages;
+	for (uint64_t at = first; at < end;) {
+		unsigned n = CHUNK_PAGES - (unsigned) (at % CHUNK_PAGES), done;
+		bool now = wait && at == first;
+		int r;
+
+		if (n > end - at)
+			n = (unsigned) (end - at);
+		if (n > object->cache->buffers.run_pages)
+			n = object->cache->buffers.run_pages;
+		/* The mark, as an own run, so that it gets its flag before anybody can touch it. */
+		if (mark > at && mark < at + n)
+			n = (unsigned) (mark - at);
+		r = load_run(object, at, n, flags, now, now ? placement : NULL, &done);
+		if (now) {
+			result = r;
+			/* A neighbour must not fail the page that was asked for. */
+			if (r < 0 && r != -EAGAIN && r != -ENOMEM && done > 1)
+				result = load_run(object, at, 1, 0, true, placement, &done);
+			if (result < 0)
+				return result;
+		} else if (r == -ENOMEM) {
+			break;
+		}
+		if (mark == at && done > 0)
+			page_flags(object_page(object, at, NULL), 0, PAGE_MARK);
+		if (flags & PAGE_AHEAD)
+			count(&object->cache->counters.readahead_pages, now ? done - 1 : done);
+		at += done ? done : 1;
+	}
+	return result;
+}

@@ -1,0 +1,506 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * object.c - the life of objects, their views, their size
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cache/policy.h"
+#include "object/object.h"
+#include "object/private.h"
+#include "object/writeback.h"
+#include "sys/frames.h"
+#include "sys/page_size.h"
+#include "util/fail.h"
+
+/* ---- life ---- */
+
+int object_create(struct registry *registry, struct cache *cache, enum object_kind kind, struct pager *pager, uint64_t bytes,
+		  struct object **ret)
+{
+	struct object *object = fail_now(FAIL_ALLOC) ? NULL : calloc(1, sizeof(*object));
+	int r = object ? 0 : -ENOMEM;
+
+	if (r == 0) {
+		object->kind = kind;
+		object->cache = cache;
+		object->pager = pager;
+		object->frames = -1;
+		object->refs = 1;
+		object->uses = 1;
+		object->bytes = bytes;
+		object->pages = pages_of(bytes);
+		object->registry = registry;
+		if (kind != OBJECT_PRIVATE)
+			r = frames_create(object->pages, &object->frames);
+	}
+	if (r < 0) {
+		if (pager)
+			pager->ops->close(pager);
+		free(object);
+		return r;
+	}
+	lock_acquire(&registry->lock);
+	object->next = registry->head;
+	registry->head = object;
+	registry->count++;
+	lock_release(&registry->lock);
+	*ret = object;
+	return 0;
+}
+
+struct object *object_find(struct registry *registry, dev_t dev, ino_t ino)
+{
+	struct object *object;
+
+	lock_acquire(&registry->lock);
+	for (object = registry->head; object; object = object->next)
+		if (object->kind == OBJECT_FILE && object->dev == dev && object->ino == ino && object->uses > 0)
+			break;
+	if (object) {
+		object->uses++;
+		object_ref(object);
+	}
+	lock_release(&registry->lock);
+	return object;
+}
+
+void object_use(struct object *object)
+{
+	object_ref(object);
+	lock_acquire(&object->registry->lock);
+	ASSERT(object->uses > 0);
+	object->uses++;
+	lock_release(&object->registry->lock);
+}
+
+void object_unuse(struct object *object)
+{
+	if (!object)
+		return;
+	lock_acquire(&object->registry->lock);
+	ASSERT(object->uses > 0);
+	object->uses--;
+	lock_release(&object->registry->lock);
+	object_unref(object);
+}
+
+void object_ref(struct object *object)
+{
+	uint32_t before = atomic_fetch_add_explicit(&object->refs, 1, memory_order_relaxed);
+
+	ASSERT(before > 0);
+}
+
+bool object_try_ref(struct object *object)
+{
+	uint32_t refs = atomic_load_explicit(&object->refs, memory_order_relaxed);
+
+	do {
+		if (refs == 0)
+			return false;
+	} while (!atomic_compare_exchange_weak_explicit(&object->refs, &refs, refs + 1, memory_order_acquire, memory_order_relaxed));
+	return true;
+}
+
+/* Takes all chunks off the queues and gives their frames back. */
+static void free_pages(struct object *object)
+{
+	uint64_t frames = 0;
+
+	for (struct chunk *chunk = table_next(&object->table, 0); chunk;
+	     chunk = table_next(&object->table, chunk->first + CHUNK_PAGES)) {
+		policy_remove(object->cache, chunk);
+		frames += atomic_load(&chunk->resident);
+		atomic_fetch_sub(&object->cache->dirty_pages, atomic_load(&chunk->dirty));
+	}
+	if (object->frames >= 0)
+		close(object->frames);
+	budget_release(object->cache, frames);
+	table_done(&object->table, &object->cache->arena);
+}
+
+void object_unref(struct object *object)
+{
+	struct object **at;
+
+	if (!object || atomic_fetch_sub_explicit(&object->refs, 1, memory_order_acq_rel) != 1)
+		return;
+	ASSERT(!object->views);
+	lock_acquire(&object->registry->lock);
+	for (at = &object->registry->head; *at != object; at = &(*at)->next)
+		;
+	*at = object->next;
+	object->registry->count--;
+	lock_release(&object->registry->lock);
+	free_pages(object);
+	lock_acquire(&object->registry->lock);
+	object->next = object->registry->dead;
+	object->registry->dead = object;
+	lock_release(&object->registry->lock);
+}
+
+void registry_bury(struct registry *registry)
+{
+	struct object *dead, *next;
+
+	lock_acquire(&registry->lock);
+	dead = registry->dead;
+	registry->dead = NULL;
+	lock_release(&registry->lock);
+	for (; dead; dead = next) {
+		next = dead->next;
+		if (dead->pager)
+			dead->pager->ops->close(dead->pager);
+		free(dead);
+	}
+}
+
+/* ---- views ---- */
+
+void object_add_view(struct object *object, struct view *view)
+{
+	INVARIANT(rwlock_is_written(&object->cache->map_lock));
+	view->object = object;
+	view->next = object->views;
+	object->views = view;
+}
+
+void object_remove_view(struct object *object, struct view *view)
+{
+	struct view **at = &object->views;
+
+	INVARIANT(rwlock_is_written(&object->cache->map_lock));
+	while (*at != view)
+		at = &(*at)->next;
+	*at = view->next;
+	view->next = NULL;
+}
+
+page_word *object_page(struct object *object, uint64_t page, struct chunk **ret_chunk)
+{
+	struct chunk *chunk = table_get(&object->table, &object->cache->arena, object, page);
+
+	if (!chunk)
+		return NULL;
+	if (ret_chunk)
+		*ret_chunk = chunk;
+	return &chunk->page[page % CHUNK_PAGES];
+}
+
+/* ---- size ---- */
+
+/* A page at or after first that somebody is loading or writing; NULL: none. Map lock held for writing, so none is held. */
+static page_word *find_busy(struct object *object, uint64_t first, uint32_t *ret_word)
+{
+	for (struct chunk *chunk = table_next(&object->table, first); chunk;
+	     chunk = table_next(&object->table, chunk->first + CHUNK_PAGES))
+		for (unsigned i = first > chunk->first ? (unsigned) (first - chunk->first) : 0; i < CHUNK_PAGES; i++) {
+			uint32_t word = page_load(&chunk->page[i]);
+
+			if (page_is_busy(word) || (word & PAGE_WRITING)) {
+				*ret_word = word;
+				return &chunk->page[i];
+			}
+		}
+	return NULL;
+}
+
+/*
+ * Takes the map lock for writing at a moment when no page at or after first is busy.
+ * => object->pages was lowered before, so that nobody begins with another.
+ */
+static void lock_when_quiet(struct object *object, uint64_t first)
+{
+	page_word *busy;
+	uint32_t word;
+
+	for (;;) {
+		rwlock_write_acquire(&object->cache->map_lock);
+		busy = find_busy(object, first, &word);
+		if (!busy)
+			return;
+		rwlock_write_release(&object->cache->map_lock);
+		page_wait(busy, word);
+	}
+}
+
+/* Forgets the frames from page first on; the memfd is about to lose them. */
+static void forget_frames(struct object *object, uint64_t first)
+{
+	for (struct chunk *chunk = table_next(&object->table, first); chunk;
+	     chunk = table_next(&object->table, chunk->first + CHUNK_PAGES)) {
+		unsigned freed = 0;
+
+		for (unsigned i = first > chunk->first ? (unsigned) (first - chunk->first) : 0; i < CHUNK_PAGES; i++) {
+			uint32_t word;
+
+			/* One who was late with a claim takes it back by himself, at once (load.c, claim). */
+			while (page_is_busy(word = page_load(&chunk->page[i])))
+				page_wait(&chunk->page[i], word);
+			if (word & PAGE_DIRTY)
+				writeback_note_clean(chunk, &chunk->page[i]);
+			freed += page_state(word) == PAGE_RESIDENT;
+			page_flags(&chunk->page[i], ~PAGE_WAITED, PAGE_ABSENT);
+		}
+		atomic_fetch_sub(&chunk->resident, freed);
+		budget_release(object->cache, freed);
+	}
+}
+
+/* Private copies past the new end are gone, as the kernel would have it. */
+static void discard_copies(struct object *object, uint64_t first)
+{
+	for (struct view *view = object->views; view; view = view->next) {
+		uint64_t skip = first > view->first ? first - view->first : 0;
+
+		if (view->private_pages && skip < view->pages)
+			private_discard(view->private_pages, view->addr + (skip << page_shift), view->pages - skip, true);
+	}
+}
+
+/*
+ * Shrinks: the size is lowered first, so that nobody begins to load or to write past it; when all who had begun are done, the
+ * file is cut, by storage, and the frames are given up. Where storage fails, the old size is set again.
+ */
+static int shrink(struct object *object, uint64_t bytes, int (*storage)(void *), void *arg)
+{
+	uint64_t old = atomic_load(&object->bytes), pages = pages_of(bytes), quiet = bytes >> page_shift;
+	struct chunk *chunk;
+	bool has_tail;
+	int r = 0;
+
+	rwlock_write_acquire(&object->cache->map_lock);
+	atomic_store(&object->bytes, bytes);
+	atomic_store(&object->pages, pages);
+	atomic_thread_fence(memory_order_seq_cst);
+	rwlock_write_release(&object->cache->map_lock);
+	if (storage) {
+		lock_when_quiet(object, quiet);
+		rwlock_write_release(&object->cache->map_lock);
+		r = storage(arg);
+	}
+	lock_when_quiet(object, quiet);
+	chunk = table_find(&object->table, quiet);
+	has_tail = pages > quiet && chunk && page_has_frame(page_load(&chunk->page[quiet % CHUNK_PAGES]));
+	if (r < 0) {
+		atomic_store(&object->bytes, old);
+		atomic_store(&object->pages, pages_of(old));
+		/* A write of this page may have ended at the lower size. */
+		if (has_tail && object->writable)
+			writeback_note_dirty(chunk, &chunk->page[quiet % CHUNK_PAGES]);
+	} else {
+		discard_copies(object, pages);
+		forget_frames(object, pages);
+		r = frames_resize(object->frames, pages);
+		if (r == 0 && has_tail)
+			r = frames_zero_tail(object->frames, bytes);
+	}
+	rwlock_write_release(&object->cache->map_lock);
+	return r;
+}
+
+static void tail_read(struct pager_request *request)
+{
+	(void) request;
+}
+
+/*
+ * The bytes of the page that holds the old end, as the file has them now, in a buffer of one page. NULL: they cannot be read.
+ */
+static struct buffer *read_tail(struct object *object, uint64_t page)
+{
+	struct buffer *buffer = buffer_get(&object->cache->buffers, 1);
+
+	buffer->request = (struct pager_request){
+	    .op = PAGER_READ,
+	    .offset = page << page_shift,
+	    .len = page_size(),
+	    .buf = buffer->data,
+	    .done = tail_read,
+	};
+	object->pager->ops->run(object->pager, &buffer->request);
+	if (buffer->request.ret_error) {
+		buffer_put(&object->cache->buffers, buffer);
+		return NULL;
+	}
+	memset(buffer->data + buffer->request.ret_bytes, 0, page_size() - buffer->request.ret_bytes);
+	return buffer;
+}
+
+/*
+ * Grows. In the page that holds the old end, what was stored past it never was in the file; what is there now, be it zeros or bytes
+ * that another has appended, is taken over before anything is written with the new size.
+ */
+static int grow(struct object *object, uint64_t bytes)
+{
+	uint64_t old = atomic_load(&object->bytes), last = old >> page_shift;
+	size_t inside = old & (page_size() - 1);
+	struct buffer *tail = inside ? read_tail(object, last) : NULL;
+	struct chunk *chunk;
+	int r = inside && !tail ? -EIO : 0;
+
+	if (r < 0)
+		return r;
+	lock_when_quiet(object, last);
+	r = frames_resize(object->frames, pages_of(bytes));
+	chunk = inside ? table_find(&object->table, last) : NULL;
+	if (r == 0 && chunk && page_has_frame(page_load(&chunk->page[last % CHUNK_PAGES])))
+		r = frames_patch(object->frames, old, page_size() - inside, tail->data + inside);
+	if (r == 0) {
+		atomic_store(&object->bytes, bytes);
+		atomic_store(&object->pages, pages_of(bytes));
+	}
+	rwlock_write_release(&object->cache->map_lock);
+	if (tail)
+		buffer_put(&object->cache->buffers, tail);
+	return r;
+}
+
+static int follow_size_locked(struct object *object, uint64_t bytes)
+{
+	uint64_t old = atomic_load(&object->bytes);
+
+	if (bytes == old)
+		return 0;
+	return bytes < old ? shrink(object, bytes, NULL, NULL) : grow(object, bytes);
+}
+
+int object_refresh_size(struct object *object)
+{
+	uint64_t bytes;
+	int r;
+
+	static const struct timespec moment = {.tv_nsec = 50000};
+
+	if (object->kind != OBJECT_FILE)
+		return 0;
+	/*
+	 * Who has it is about to know the size, and is waited for; but not one who is setting it: he may wait for a lock of the
+	 * kernel's that this thread holds, inside write(2). Until he is done, the end is where he has put it.
+	 */
+	while (!lock_try(&object->size_lock)) {
+		if (atomic_load(&object->truncating))
+			return 0;
+		nanosleep(&moment, NULL);
+	}
+	r = object->pager->ops->size(object->pager, &bytes);
+	if (r == 0)
+		r = follow_size_locked(object, bytes);
+	lock_release(&object->size_lock);
+	return r;
+}
+
+int object_truncate(struct object *object, uint64_t bytes, int (*storage)(void *arg), void *arg)
+{
+	uint64_t now;
+	int r;
+
+	atomic_store(&object->truncating, true);
+	lock_acquire(&object->size_lock);
+	atomic_store(&object->truncating, true);
+	r = object->pager->ops->size(object->pager, &now);
+	if (r == 0)
+		r = follow_size_locked(object, now);
+	if (r == 0 && bytes < now) {
+		r = shrink(object, bytes, storage, arg);
+	} else if (r == 0) {
+		r = storage(arg);
+		if (r == 0)
+			r = follow_size_locked(object, bytes);
+	}
+	atomic_store(&object->truncating, false);
+	lock_release(&object->size_lock);
+	return r;
+}
+
+/* ---- discard ---- */
+
+/* Gives a frame up, if the word still is what was seen. Map lock held for reading. Whether there is nothing more to do. */
+static bool give_up(struct object *object, struct chunk *chunk, unsigned i, uint32_t word)
+{
+	page_word *page = &chunk->page[i];
+
+	if (!page_swap(page, &word, (word & ~PAGE_STATE) | PAGE_HELD))
+		return false;
+	if (frames_free(object->frames, chunk->first + i, 1) < 0) {
+		page_settle(page, PAGE_RESIDENT, 0, 0);
+		return true;
+	}
+	writeback_note_clean(chunk, page);
+	atomic_fetch_sub(&chunk->resident, 1);
+	page_settle(page, PAGE_ABSENT, ~0u, 0);
+	budget_release(object->cache, 1);
+	return true;
+}
+
+/* One page: waits until it is nobody's, and gives its frame up. Map lock not held. */
+static void discard_page(struct object *object, struct chunk *chunk, unsigned i)
+{
+	page_word *page = &chunk->page[i];
+	bool gone;
+
+	for (;;) {
+		uint32_t word = page_load(page);
+
+		if (page_is_busy(word) || (word & PAGE_WRITING)) {
+			page_wait(page, word);
+			continue;
+		}
+		if (page_state(word) == PAGE_ABSENT) {
+			if (page_swap(page, &word, word & PAGE_SLOT))
+				return;
+			continue;
+		}
+		if (word & PAGE_MAPPED) {
+			rwlock_read_acquire(&object->cache->map_lock);
+			object_unmap(object, chunk, i, i + 1, true);
+			rwlock_read_release(&object->cache->map_lock);
+			/* Touched again at once: it stays, as if the touch had come later. */
+			if (page_load(page) & PAGE_MAPPED)
+				return;
+			continue;
+		}
+		rwlock_read_acquire(&object->cache->map_lock);
+		gone = give_up(object, chunk, i, word);
+		rwlock_read_release(&object->cache->map_lock);
+		if (gone)
+			return;
+	}
+}
+
+static void discard_frames(struct object *object, uint64_t first, uint64_t end)
+{
+	for (struct chunk *chunk = table_next(&object->table, first); chunk && chunk->first < end;
+	     chunk = table_next(&object->table, chunk->first + CHUNK_PAGES)) {
+		unsigned from = first > chunk->first ? (unsigned) (first - chunk->first) : 0;
+		unsigned to = end < chunk->first + CHUNK_PAGES ? (unsigned) (end - chunk->first) : CHUNK_PAGES;
+
+		/* All at once first, which is cheaper than page by page. */
+		rwlock_read_acquire(&object->cache->map_lock);
+		object_unmap(object, chunk, from, to, true);
+		rwlock_read_release(&object->cache->map_lock);
+		for (unsigned i = from; i < to; i++)
+			discard_page(object, chunk, i);
+	}
+}
+
+int object_discard(struct object *object, uint64_t first, uint64_t end)
+{
+	int r;
+
+	uint64_t offset = first << page_shift, len = (end - first) << page_shift;
+
+	/* First the storage, which may refuse: then nothing was lost. */
+	r = object->pager->ops->discard(object->pager, offset, len);
+	if (r < 0)
+		return r;
+	/* Then the frames; and once more both, for writes that were under way and pages that were loaded before the hole was there. */
+	discard_frames(object, first, end);
+	r = object->pager->ops->discard(object->pager, offset, len);
+	discard_frames(object, first, end);
+	return r;
+}

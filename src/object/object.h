@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * object.h - a memory object: the pages of one file, or of memory that has none, whoever maps them
+ *
+ *   FILE     a file or block device; pages live in a memfd, the pager is the file.
+ *   ANON     shared memory without a file, and the swap object; pages live in a memfd, the pager is a swap file.
+ *   PRIVATE  the private pages of one space, numbered by virtual address; each lives in the program's own mapping. Its
+ *            pages are paged out to the swap object.
+ */
+#ifndef QUIRE_OBJECT_OBJECT_H
+#define QUIRE_OBJECT_OBJECT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "cache/cache.h"
+#include "object/table.h"
+#include "pager/pager.h"
+#include "sys/pmap.h"
+
+struct object;
+struct private_pages;
+
+enum object_kind { OBJECT_FILE, OBJECT_ANON, OBJECT_PRIVATE };
+
+/*
+ * One mapping of an object's pages, part of an area. All fields are guarded by the cache's map_lock: changed only by who has it
+ * for writing.
+ */
+struct view {
+	struct view *next;                    /* in the object's list */
+	struct object *object;
+	struct pmap *pmap;
+	struct private_pages *private_pages;  /* a private mapping: pages that were copied are not the object's. NULL: shared */
+	char *addr;
+	uint64_t first;                       /* page of the object at addr */
+	uint64_t pages;
+	bool locked;                          /* pages are not taken out */
+	bool tracked;                         /* stores are possible now or were before: it has to be asked what was written */
+};
+
+/*
+ * Locks: (m) the cache's map_lock. (l) lock. (r) the registry's lock. (a) atomic. (p) constant once published.
+ */
+struct object {
+	enum object_kind kind;          /* (p) */
+	struct cache *cache;            /* (p) */
+	struct pager *pager;            /* (p) NULL: PRIVATE */
+	int frames;                     /* (p) the memfd; -1: PRIVATE */
+	dev_t dev;                      /* (p) FILE: identity */
+	ino_t ino;
+	bool writable;                  /* (r) the pager can write */
+	_Atomic uint32_t refs;          /* (a) uses, transfers and sweepers under way; 0: being destroyed */
+	uint32_t uses;                  /* (r) views, and calls that are about to make or have just removed one */
+	_Atomic uint64_t pages;         /* (a) changed with map_lock for writing: the size in whole pages, rounded up */
+	_Atomic uint64_t bytes;         /* (a) likewise: the size */
+	struct table table;
+	struct lock size_lock;          /* one at a time asks for the size or sets it */
+	_Atomic bool truncating;        /* (a) it is held, or about to be, across a system call that sets the size */
+	struct lock lock;               /* taking what was written, against unmapping: a page's DIRTY is right whenever it is free */
+	struct view *views;             /* (m) */
+	_Atomic int write_error;        /* (a) the last errno of a write-back that no msync has reported; 0 */
+	_Atomic bool adopted;           /* (a) the flusher has a reference, until all is written */
+	struct object *next;            /* (r) all objects of the engine */
+	struct registry *registry;      /* (p) */
+	struct private_pages *private_pages; /* (p) PRIVATE: the rest of it */
+};
+
+/*
+ * All objects of an engine, so that a file has one only. The last reference to an object may be dropped while a fault is resolved,
+ * where free may not be called: what is left of the object then waits among the dead for registry_bury.
+ */
+struct registry {
+	struct lock lock;
+	struct object *head, *dead;
+	uint64_t count;
+};
+
+extern const struct cache_ops object_cache_ops;
+
+/* ---- life ---- */
+
+/* 0 or -errno. The caller has the one use. pager is the object's from now on, also when this fails. */
+int object_create(struct registry *registry, struct cache *cache, enum object_kind kind, struct pager *pager, uint64_t bytes,
+		  struct object **ret);
+
+/*
+ * An object of the file, with a use; NULL: none. While an object is in use the file has no other. One that is not may live on for a
+ * moment, for whoever works on it, but is never found again: anybody may change the file while it is not mapped.
+ */
+struct object *object_find(struct registry *registry, dev_t dev, ino_t ino);
+/* A use holds a reference too. */
+void object_use(struct object *object);
+/* NULL is fine. */
+void object_unuse(struct object *object);
+
+void object_ref(struct object *object);
+bool object_try_ref(struct object *object);
+/* The last one frees all frames. Dirty pages must have been written before, or are given up. NULL is fine. Async-signal-safe. */
+void object_unref(struct object *object);
+/* Closes and frees what died. Not async-signal-safe. */
+void registry_bury(struct registry *registry);
+
+/* Map lock held for writing. */
+void object_add_view(struct object *object, struct view *view);
+void object_remove_view(struct object *object, struct view *view);
+
+/* ---- pages ---- */
+
+/* False: no page of it ever had a frame, so nothing of it is mapped or dirty. */
+static inline bool object_was_touched(const struct object *object)
+{
+	return atomic_load_explicit(&object->table.root, memory_order_acquire) != 0;
+}
+
+/* The word of a page; NULL: no memory. chunk may be NULL. Async-signal-safe. */
+page_word *object_page(struct object *object, uint64_t page, struct chunk **ret_chunk);
+
+/*
+ * Makes a page's frame and maps it in one step, where whoever waits for the page can: cheaper than the frame first and the
+ * mapping at a second look. Called with the page LOADING. False: it cannot be done; the frame is made without a mapping.
+ */
+struct placement {
+	bool (*place)(struct placement *placement, struct object *object, uint64_t page, const void *bytes);
+	bool ret_placed;
+};
+
+/*
+ * Brings up to pages pages from first on in, of which the first is wanted; the others come along if they are absent.
+ * => wait: on return the first page is no longer LOADING through us. Otherwise the transfers are only begun.
+ * => flags: for the words of the pages when they are resident (PAGE_AHEAD …); mark: that page gets PAGE_MARK; UINT64_MAX: none.
+ * => placement: how to map the first page if it comes alone, with wait; may be NULL.
+ * => 0 also when another thread was faster; -EAGAIN: another thread has the page, wait for it; -ENOMEM: no frame can be had;
+ *    else the -errno of the read. No lock held. Async-signal-safe.
+ */
+int object_load(struct object *object, uint64_t first, unsigned pages, uint32_t flags, uint64_t mark, bool wait,
+		struct placement *placement);
+
+/*
+ * Takes pages out of every mapping and learns which were stored to.
+ * => locked_too: otherwise pages of locked views stay.
+ * => Map lock held for reading. Pages in a busy state are left out.
+ */
+void object_unmap(struct object *object, struct chunk *chunk, unsigned from, unsigned to, bool locked_too);
+
+/* Gives back the frames of a set that are neither mapped nor dirty nor busy. How many. No lock held. */
+unsigned object_evict(struct chunk *chunk, const struct chunk_set *set);
+
+/* Unmaps a range and gives back what is clean. write: writes what is dirty first and waits. Pages of locked views stay. */
+void object_drop(struct object *object, uint64_t first, uint64_t end, bool write);
+
+/* ---- write-back (writeback.c) ---- */
+
+/* Marks dirty in the words what was stored since the last time. Map lock held for reading. */
+void object_harvest(struct object *object, uint64_t first, uint64_t end);
+
+/*
+ * Starts writing the dirty pages of a range, in order, adjacent ones together.
+ * => batch: the caller waits for the transfers; pages that are busy are waited for, none is left out. NULL: nobody waits.
+ * => idle_only: leaves out what is mapped, and so may be stored to again at once.
+ * => No lock held. How many pages were begun.
+ */
+unsigned object_write(struct object *object, uint64_t first, uint64_t end, bool idle_only, struct batch *batch);
+
+/* Waits for the writes of a range that are under way, whoever began them. Whether a page is dirty all the same. */
+bool object_wait_written(struct object *object, uint64_t first, uint64_t end);
+
+/* Harvests and writes a range, waits for this and for writes already under way, until nothing of it is dirty. 0 or -errno. */
+int object_flush(struct object *object, uint64_t first, uint64_t end);
+
+/* object_flush, then everything on stable storage; also an error that no one was told of since the last time. 0 or -errno. */
+int object_sync(struct object *object, uint64_t first, uint64_t end);
+
+/* ---- size ---- */
+
+/* Asks the pager for the size and follows it. Growth shows at once, shrinking drops pages. No lock held. 0 or -errno. */
+int object_refresh_size(struct object *object);
+
+/*
+ * Sets the size of the file, by calling storage, and of the object with it. While that is under way, pages past the smaller of
+ * both sizes are past the end. 0 or storage's -errno: then all is as before.
+ */
+int object_truncate(struct object *object, uint64_t bytes, int (*storage)(void *arg), void *arg);
+
+/* Forgets the pages of a range, dirty or not, frames and storage: it reads as zeros. Map lock not held. 0 or -errno. */
+int object_discard(struct object *object, uint64_t first, uint64_t end);
+
+#endif

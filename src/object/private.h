@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * private.h - the private pages of a space: anonymous memory, and copies of file pages made on write
+ *
+ * The private layer lies over the objects: a page of a private mapping is in exactly one of these forms, and its word tells
+ * which. ABSENT: never copied, the page of the object behind shows (or zeros, where there is none). RESIDENT: a private page
+ * is mapped at its address; nothing else ever is. OUT: the bytes are in the swap object, and nothing is mapped.
+ *
+ * A word leaves ABSENT only in the hands of one who holds the object's page too, so whoever holds that may unmap it
+ * wherever the word says ABSENT, and nowhere else: taking out a private page would lose it.
+ *
+ * Words are numbered by virtual page, so splitting and merging areas moves nothing. All calls want the map lock held for
+ * reading at least, unless they say otherwise.
+ */
+#ifndef QUIRE_OBJECT_PRIVATE_H
+#define QUIRE_OBJECT_PRIVATE_H
+
+#include "object/object.h"
+
+struct extent;
+
+struct private_pages {
+	struct object *object;       /* kind PRIVATE: the words */
+	struct object *swap;         /* kind ANON: where they go */
+	struct pmap *pmap;
+	/* Whether the page may not be paged out. Handed down by the space. */
+	bool (*is_locked)(void *space, const void *addr);
+	/* Whether a private mapping is at addr. */
+	bool (*still_private)(void *space, const void *addr);
+	void *space;
+	struct lock lock;            /* extents */
+	struct extent *free_extents; /* [lock] */
+	uint32_t next_extent;        /* [lock] */
+	_Atomic uint64_t out;        /* pages that are OUT */
+};
+
+/* 0 or -errno. swap: the caller's reference goes over. */
+int private_create(struct registry *registry, struct cache *cache, struct pmap *pmap, struct object *swap, struct private_pages **ret);
+void private_destroy(struct private_pages *pages);
+
+/* The word of the page at addr; NULL: no memory. */
+page_word *private_word(struct private_pages *pages, const void *addr, struct chunk **ret_chunk);
+/* Whether the page's word is ABSENT. Makes nothing. */
+bool private_is_absent(struct private_pages *pages, const void *addr);
+
+/*
+ * Makes an ABSENT page a private one with the bytes at source. A frame was promised by the caller and is used up on success.
+ * => 0; -EAGAIN: the word was not ABSENT; -errno of the kernel.
+ */
+int private_enter(struct private_pages *pages, char *addr, const void *source);
+
+/*
+ * Brings an OUT page back. No lock held.
+ * => 0: in place, or something moved meanwhile: look again; -errno: the read failed, or no frame can be had. ret_waited:
+ *    storage was waited for.
+ */
+int private_bring_in(struct private_pages *pages, char *addr, bool *ret_waited);
+
+/*
+ * Forgets the private pages of a range: frames and swap are given back. remove: takes them out of the mapping too (a mapping
+ * that is about to go need not). Map lock held for writing, or remove.
+ */
+void private_discard(struct private_pages *pages, char *addr, size_t n, bool remove);
+
+/*
+ * Takes the words of a range along to another address, whose words are ABSENT and were prepared; the kernel has moved the pages.
+ * Map lock held for writing.
+ */
+void private_move(struct private_pages *pages, char *from, char *to, size_t n);
+/* Makes the words for a range, so that private_move cannot fail. -ENOMEM. */
+int private_prepare(struct private_pages *pages, char *addr, size_t n);
+
+/* cache_ops.unmap for a chunk of private pages: they leave for the swap object. No lock held. */
+void private_page_out(struct private_pages *pages, struct chunk *chunk, unsigned from, unsigned to);
+
+/* Frames that private pages of a range have. */
+uint64_t private_resident(struct private_pages *pages, const char *addr, size_t n);
+
+#endif

@@ -1,0 +1,498 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * writeback.c - dirty pages: learning of them, writing them, and the daemon that does both in time
+ *
+ * What makes it safe to write a page while the program stores to it:
+ *
+ *   A store makes the page "written" in the kernel's eyes (or, without asynchronous protection, DIRTY through a fault). A
+ *   harvest turns "written" into DIRTY and protects the page again in the same step. A write claims the page, DIRTY becoming
+ *   WRITING, and only then copies the frame. So a store is either in the copy, or after the page was protected and so makes it
+ *   "written" again, or both; none is in neither.
+ *
+ *   Harvesting and unmapping both move knowledge from the kernel's entries to the words; object->lock keeps one from acting
+ *   between the halves of the other. A page that is dirty in either place is therefore never taken for clean by the evictor.
+ *
+ *   A failed write makes the page DIRTY again (I3) and leaves an error for the next msync (I1).
+ */
+#include <errno.h>
+#include <time.h>
+
+#include "object/writeback.h"
+#include "sys/frames.h"
+#include "sys/page_size.h"
+#include "sys/thread.h"
+
+#define TICK_MS       500
+#define DIRTY_DIVISOR 4    /* more than this part of the budget dirty: write all */
+
+void writeback_note_dirty(struct chunk *chunk, page_word *page)
+{
+	if (page_flags(page, 0, PAGE_DIRTY) & PAGE_DIRTY)
+		return;
+	if (atomic_fetch_add_explicit(&chunk->dirty, 1, memory_order_relaxed) == 0)
+		atomic_store_explicit(&chunk->dirty_since, cache_clock_ms(), memory_order_relaxed);
+	atomic_fetch_add_explicit(&chunk->object->cache->dirty_pages, 1, memory_order_relaxed);
+}
+
+static void count_clean(struct chunk *chunk)
+{
+	if (atomic_fetch_sub_explicit(&chunk->dirty, 1, memory_order_relaxed) == 1)
+		atomic_store_explicit(&chunk->dirty_since, 0, memory_order_relaxed);
+	atomic_fetch_sub_explicit(&chunk->object->cache->dirty_pages, 1, memory_order_relaxed);
+}
+
+void writeback_note_clean(struct chunk *chunk, page_word *page)
+{
+	if (page_flags(page, PAGE_DIRTY, 0) & PAGE_DIRTY)
+		count_clean(chunk);
+}
+
+/* ---- harvest ---- */
+
+static void found_written(void *arg, void *addr, size_t pages)
+{
+	struct view *view = arg;
+	uint64_t page = view->first + (((uint64_t) ((char *) addr - view->addr)) >> page_shift);
+
+	for (size_t i = 0; i < pages; i++) {
+		struct chunk *chunk = table_find(&view->object->table, page + i);
+		uint32_t word = chunk ? page_load(&chunk->page[(page + i) % CHUNK_PAGES]) : 0;
+
+		/*
+		 * What is mapped has a frame; only its word may still say LOADING, where it was mapped with the frame's making. An
+		 * entry that was made to raise SIGBUS is there without a frame.
+		 */
+		if (!page_has_frame(word) && page_state(word) != PAGE_LOADING)
+			continue;
+		writeback_note_dirty(chunk, &chunk->page[(page + i) % CHUNK_PAGES]);
+	}
+}
+
+void object_harvest(struct object *object, uint64_t first, uint64_t end)
+{
+	lock_acquire(&object->lock);
+	for (struct view *view = object->views; view; view = view->next) {
+		uint64_t from = view->first > first ? view->first : first;
+		uint64_t to = view->first + view->pages < end ? view->first + view->pages : end;
+
+		if (view->tracked && view->pmap->tracks && !view->private_pages && from < to)
+			pagemap_take_written(view->pmap->pagemap, view->addr + ((from - view->first) << page_shift), to - from,
+					     found_written, view);
+	}
+	lock_release(&object->lock);
+}
+
+/* ---- write ---- */
+
+/* WRITING ends; dirty: the write failed. */
+static void end_write(struct chunk *chunk, page_word *page, bool dirty)
+{
+	uint32_t before;
+
+	if (dirty)
+		writeback_note_dirty(chunk, page);
+	before = page_flags(page, PAGE_WRITING | PAGE_WAITED, dirty ? 0 : PAGE_STORED);
+	if (before & PAGE_WAITED)
+		futex_wake_all(page);
+}
+
+static void write_done(struct pager_request *request)
+{
+	struct buffer *buffer = request->owner;
+	struct object *object = buffer->object;
+	struct cache *cache = object->cache;
+	struct batch *batch = buffer->batch;
+	struct chunk *chunk = table_find(&object->table, buffer->first);
+	int error = request->ret_error;
+
+	if (error) {
+		count(&cache->counters.writeback_errors, 1);
+		atomic_store(&object->write_error, error);
+	} else {
+		count(&cache->counters.write_calls, 1);
+		count(&cache->counters.write_bytes, request->ret_bytes);
+	}
+	for (unsigned i = 0; i < buffer->count; i++)
+		end_write(chunk, &chunk->page[buffer->first % CHUNK_PAGES + i], error != 0);
+	buffer_put(&cache->buffers, buffer);
+	if (batch)
+		batch_done(batch, error);
+	object_unref(object);
+}
+
+/*
+ * Where stores are caught by faults, the page is protected again before it counts as clean; a fault meanwhile waits on HELD.
+ * Map lock held for reading.
+ */
+static void protect_page(struct object *object, uint64_t page)
+{
+	for (struct view *view = object->views; view; view = view->next)
+		if (view->tracked && !view->private_pages && !view->pmap->tracks && page >= view->first && page - view->first < view->pages)
+			pmap_protect(view->pmap, view->addr + ((page - view->first) << page_shift), 1, true);
+}
+
+enum claim {
+	CLAIM_CLEAN, /* nothing to write */
+	CLAIM_DONE,  /* it is WRITING now, through us, and clean */
+	CLAIM_BUSY,  /* dirty, but in other hands */
+};
+
+static enum claim claim_dirty(struct object *object, struct chunk *chunk, unsigned i, bool idle_only)
+{
+	page_word *page = &chunk->page[i];
+	uint32_t word = page_load(page);
+
+	/* Past the end: the file is being cut, or was not cut after all. */
+	if (object->kind == OBJECT_FILE && chunk->first + i >= atomic_load(&object->pages))
+		return CLAIM_CLEAN;
+	while ((word & PAGE_DIRTY) && !(idle_only && (word & PAGE_MAPPED))) {
+		if ((word & PAGE_WRITING) || page_state(word) != PAGE_RESIDENT)
+			return CLAIM_BUSY;
+		if (!page_swap(page, &word, (word & ~PAGE_STATE) | PAGE_HELD))
+			continue;
+		protect_page(object, chunk->first + i);
+		page_settle(page, PAGE_RESIDENT, PAGE_DIRTY, PAGE_WRITING);
+		/* After it, so that a chunk without dirty pages has none that is only about to be WRITING. */
+		count_clean(chunk);
+		return CLAIM_DONE;
+	}
+	return CLAIM_CLEAN;
+}
+
+/*
+ * Claims a run of dirty pages at or after i into the buffer: buffer->count pages from buffer->first on.
+ * => The page after the run; with patient, the page that is busy, and *ret_busy, when the run would begin with one.
+ */
+static unsigned claim_run(struct object *object, struct chunk *chunk, unsigned i, unsigned end, struct buffer *buffer, bool patient,
+			  bool idle_only, bool *ret_busy)
+{
+	unsigned most = buffer->pages;
+	enum claim claim = CLAIM_CLEAN;
+
+	buffer->count = 0;
+	*ret_busy = false;
+	rwlock_read_acquire(&object->cache->map_lock);
+	for (; i < end; i++) {
+		claim = claim_dirty(object, chunk, i, idle_only);
+		if (claim == CLAIM_DONE || (claim == CLAIM_BUSY && patient))
+			break;
+	}
+	buffer->first = chunk->first + i;
+	*ret_busy = i < end && claim == CLAIM_BUSY;
+	while (i < end && claim == CLAIM_DONE) {
+		buffer->count++;
+		i++;
+		claim = i < end && buffer->count < most ? claim_dirty(object, chunk, i, idle_only) : CLAIM_CLEAN;
+	}
+	rwlock_read_release(&object->cache->map_lock);
+	return i;
+}
+
+/* Sends a claimed run off. here: on this thread. */
+static void send_run(struct object *object, struct buffer *buffer, struct batch *batch, bool here)
+{
+	uint64_t offset = buffer->first << page_shift, bytes = atomic_load(&object->bytes);
+	size_t len = (size_t) buffer->count << page_shift;
+	int r = frames_read(object->frames, buffer->first, buffer->count, buffer->data);
+
+	if (object->kind == OBJECT_FILE && offset + len > bytes)
+		len = offset < bytes ? (size_t) (bytes - offset) : 0;
+	object_ref(object);
+	buffer->object = object;
+	buffer->batch = batch;
+	buffer->request = (struct pager_request){
+	    .op = PAGER_WRITE,
+	    .offset = offset,
+	    .len = len,
+	    .buf = buffer->data,
+	    .done = write_done,
+	    .owner = buffer,
+	    .ret_error = -r,
+	};
+	if (batch)
+		batch_add(batch);
+	if (r < 0 || len == 0)
+		write_done(&buffer->request);
+	else if (here)
+		object->pager->ops->run(object->pager, &buffer->request);
+	else
+		object->pager->ops->submit(object->pager, &buffer->request);
+}
+
+/*
+ * One run is kept back until the next is found: if it stays the only one, this thread writes it, which saves two wake-ups. It
+ * is sent before anything is waited for, so that nobody waits for a page of ours while we wait for one of his.
+ */
+struct writer {
+	struct object *object;
+	bool idle_only;
+	struct batch *batch;
+	struct buffer *kept;
+};
+
+static void send_kept(struct writer *writer, bool here)
+{
+	if (writer->kept)
+		send_run(writer->object, writer->kept, writer->batch, here);
+	writer->kept = NULL;
+}
+
+static unsigned write_chunk(struct writer *writer, struct chunk *chunk, unsigned i, unsigned end)
+{
+	struct buffers *buffers = &writer->object->cache->buffers;
+	unsigned begun = 0;
+	bool busy;
+
+	while (atomic_load(&chunk->dirty) > 0 && i < end) {
+		struct buffer *buffer = buffer_try_run(buffers);
+
+		/* All are on their way, perhaps for long: who does not wait comes again later. */
+		if (!buffer && !writer->batch)
+			break;
+		if (!buffer) {
+			send_kept(writer, true);
+			buffer = buffer_get_run(buffers);
+		}
+		i = claim_run(writer->object, chunk, i, end, buffer, writer->batch != NULL, writer->idle_only, &busy);
+		if (buffer->count > 0) {
+			begun += buffer->count;
+			send_kept(writer, false);
+			writer->kept = buffer;
+			if (!writer->batch)
+				send_kept(writer, false);
+			continue;
+		}
+		buffer_put(buffers, buffer);
+		if (busy) {
+			uint32_t word = page_load(&chunk->page[i]);
+
+			send_kept(writer, false);
+			if (page_is_busy(word) || (word & PAGE_WRITING))
+				page_wait(&chunk->page[i], word);
+		}
+	}
+	return begun;
+}
+
+unsigned object_write(struct object *object, uint64_t first, uint64_t end, bool idle_only, struct batch *batch)
+{
+	struct writer writer = {.object = object, .idle_only = idle_only, .batch = batch};
+	unsigned begun = 0;
+	bool asked = false;
+
+	for (struct chunk *chunk = table_next(&object->table, first); chunk && chunk->first < end;
+	     chunk = table_next(&object->table, chunk->first + CHUNK_PAGES)) {
+		if (atomic_load(&chunk->dirty) == 0)
+			continue;
+		/* A file that was cut off meanwhile must not be made longer again. */
+		if (!asked)
+			object_refresh_size(object);
+		asked = true;
+		begun += write_chunk(&writer, chunk, first > chunk->first ? (unsigned) (first - chunk->first) : 0,
+				     end < chunk->first + CHUNK_PAGES ? (unsigned) (end - chunk->first) : CHUNK_PAGES);
+	}
+	/* Here, unless nobody waits: then this thread must not either. */
+	send_kept(&writer, batch != NULL);
+	return begun;
+}
+
+bool object_wait_written(struct object *object, uint64_t first, uint64_t end)
+{
+	bool dirty = false;
+
+	for (struct chunk *chunk = table_next(&object->table, first); chunk && chunk->first < end;
+	     chunk = table_next(&object->table, chunk->first + CHUNK_PAGES))
+		for (unsigned i = 0; i < CHUNK_PAGES; i++) {
+			uint32_t word;
+
+			if (chunk->first + i < first || chunk->first + i >= end)
+				continue;
+			while (((word = page_load(&chunk->page[i])) & PAGE_WRITING) || (page_is_busy(word) && (word & PAGE_DIRTY)))
+				page_wait(&chunk->page[i], word);
+			dirty |= word & PAGE_DIRTY;
+		}
+	return dirty;
+}
+
+int object_flush(struct object *object, uint64_t first, uint64_t end)
+{
+	int r = 0;
+
+	rwlock_read_acquire(&object->cache->map_lock);
+	object_harvest(object, first, end);
+	rwlock_read_release(&object->cache->map_lock);
+	/* A second pass where another's write of a page failed meanwhile: ours then tells the error. */
+	for (unsigned pass = 0; pass < 2 && r == 0; pass++) {
+		struct batch batch = {0};
+
+		object_write(object, first, end, false, &batch);
+		r = batch_wait(&batch);
+		if (!object_wait_written(object, first, end))
+			break;
+	}
+	return r;
+}
+
+/*
+ * After a failed sync nothing that was written since the last good one can be relied on: the kernel tells the error once and
+ * counts the pages as clean. What is still resident is dirty again. False: some of it is not, and so may be lost.
+ */
+static bool redirty(struct object *object, uint64_t first, uint64_t end)
+{
+	bool complete = true;
+
+	/* Pages are held under it, by us and by those we wait for; nobody of them waits for its writer. */
+	rwlock_read_acquire(&object->cache->map_lock);
+	for (struct chunk *chunk = table_next(&object->table, first); chunk && chunk->first < end;
+	     chunk = table_next(&object->table, chunk->first + CHUNK_PAGES))
+		for (unsigned i = 0; i < CHUNK_PAGES; i++) {
+			uint32_t word = page_load(&chunk->page[i]);
+
+			if (chunk->first + i < first || chunk->first + i >= end || !(word & PAGE_STORED))
+				continue;
+			/* Held for the moment: it stays, or if it is being evicted, it is gone. */
+			while (page_state(word) == PAGE_HELD) {
+				page_wait(&chunk->page[i], word);
+				word = page_load(&chunk->page[i]);
+			}
+			if (page_state(word) == PAGE_RESIDENT && page_swap(&chunk->page[i], &word, (word & ~PAGE_STATE) | PAGE_HELD)) {
+				writeback_note_dirty(chunk, &chunk->page[i]);
+				page_settle(&chunk->page[i], PAGE_RESIDENT, 0, 0);
+			} else {
+				complete = false;
+			}
+		}
+	rwlock_read_release(&object->cache->map_lock);
+	return complete;
+}
+
+/*
+ * The kernel also fails a sync when a direct write met a page that somebody read through its cache at that moment: then
+ * writing once more, everything, is all that is needed.
+ */
+static int sync_storage(struct object *object, uint64_t first, uint64_t end)
+{
+	int r = object->pager->ops->sync(object->pager);
+
+	if (r == 0 || !redirty(object, first, end) || r != -EIO)
+		return r;
+	r = object_flush(object, first, end);
+	if (r == 0)
+		r = object->pager->ops->sync(object->pager);
+	if (r < 0)
+		(void) redirty(object, first, end);
+	return r;
+}
+
+int object_sync(struct object *object, uint64_t first, uint64_t end)
+{
+	int flushed = object_flush(object, first, end);
+	int synced = sync_storage(object, first, end);
+	int missed = -atomic_exchange(&object->write_error, 0);
+
+	return flushed < 0 ? flushed : synced < 0 ? synced : missed;
+}
+
+/* ---- the daemon ---- */
+
+/* The object after the given one, referenced, the given one unreferenced. NULL starts and ends. */
+static struct object *next_object(struct registry *registry, struct object *object)
+{
+	struct object *next;
+
+	lock_acquire(&registry->lock);
+	for (next = object ? object->next : registry->head; next; next = next->next)
+		if (next->kind != OBJECT_PRIVATE && object_try_ref(next))
+			break;
+	lock_release(&registry->lock);
+	object_unref(object);
+	return next;
+}
+
+int writeback_all(struct registry *registry)
+{
+	int result = 0;
+
+	for (struct object *object = next_object(registry, NULL); object; object = next_object(registry, object)) {
+		int r = object->kind == OBJECT_FILE ? object_flush(object, 0, UINT64_MAX) : 0;
+
+		if (r < 0 && result == 0)
+			result = r;
+	}
+	return result;
+}
+
+void writeback_adopt(struct object *object)
+{
+	/* It may have been adopted before, and mapped and unmapped again since. */
+	if (atomic_exchange(&object->adopted, true))
+		object_unuse(object);
+}
+
+static void retry_adopted(struct object *object)
+{
+	if (atomic_load(&object->adopted) && object_flush(object, 0, UINT64_MAX) == 0 && atomic_exchange(&object->adopted, false))
+		object_unuse(object);
+}
+
+static void flush_aged(struct flusher *flusher, struct object *object)
+{
+	uint32_t now = cache_clock_ms();
+	/* Then what nobody is using is written early, to be ready for eviction. */
+	bool many = atomic_load(&flusher->cache->dirty_pages) > atomic_load(&flusher->cache->limit) / DIRTY_DIVISOR;
+
+	rwlock_read_acquire(&flusher->cache->map_lock);
+	object_harvest(object, 0, UINT64_MAX);
+	rwlock_read_release(&flusher->cache->map_lock);
+	for (struct chunk *chunk = table_next(&object->table, 0); chunk;
+	     chunk = table_next(&object->table, chunk->first + CHUNK_PAGES)) {
+		uint32_t since = atomic_load(&chunk->dirty_since);
+
+		if (since && (many || now - since >= flusher->expire_ms))
+			object_write(object, chunk->first, chunk->first + CHUNK_PAGES, now - since < flusher->expire_ms, NULL);
+	}
+}
+
+static void *flusher_main(void *arg)
+{
+	struct flusher *flusher = arg;
+	unsigned tick = flusher->expire_ms / 2 < TICK_MS ? flusher->expire_ms / 2 + 1 : TICK_MS;
+	struct timespec timeout = {.tv_sec = tick / 1000, .tv_nsec = (long) (tick % 1000) * 1000000};
+
+	while (!atomic_load(&flusher->stopping)) {
+		futex_wait(&flusher->word, 0, &timeout);
+		for (struct object *object = next_object(flusher->registry, NULL); object;
+		     object = next_object(flusher->registry, object)) {
+			if (object->kind != OBJECT_FILE || atomic_load(&flusher->stopping))
+				continue;
+			object_refresh_size(object);
+			flush_aged(flusher, object);
+			retry_adopted(object);
+		}
+		registry_bury(flusher->registry);
+	}
+	return NULL;
+}
+
+int flusher_start(struct flusher *flusher, struct registry *registry, struct cache *cache, unsigned expire_ms)
+{
+	int r;
+
+	flusher->registry = registry;
+	flusher->cache = cache;
+	flusher->expire_ms = expire_ms;
+	r = thread_start(&flusher->thread, "quire-flush", flusher_main, flusher);
+	flusher->started = r == 0;
+	return r;
+}
+
+void flusher_stop(struct flusher *flusher)
+{
+	if (!flusher->started)
+		return;
+	atomic_store(&flusher->stopping, true);
+	atomic_store(&flusher->word, 1);
+	futex_wake_all(&flusher->word);
+	pthread_join(flusher->thread, NULL);
+	flusher->started = false;
+}

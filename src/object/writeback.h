@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * writeback.h - dirty pages and the daemon that writes them
+ */
+#ifndef QUIRE_OBJECT_WRITEBACK_H
+#define QUIRE_OBJECT_WRITEBACK_H
+
+#include <pthread.h>
+
+#include "object/object.h"
+
+/* Sets or clears DIRTY and keeps the counts. Any state; for clearing, the caller has made sure that nothing is lost. */
+void writeback_note_dirty(struct chunk *chunk, page_word *page);
+void writeback_note_clean(struct chunk *chunk, page_word *page);
+
+/* Writes pages older than expire_ms, and all when too many are dirty. */
+struct flusher {
+	struct registry *registry;
+	struct cache *cache;
+	unsigned expire_ms;
+	pthread_t thread;
+	_Atomic uint32_t word;      /* futex */
+	_Atomic bool stopping;
+	bool started;
+};
+
+int flusher_start(struct flusher *flusher, struct registry *registry, struct cache *cache, unsigned expire_ms);
+void flusher_stop(struct flusher *flusher);
+
+/*
+ * Hands the caller's use of an object that nobody maps any more, and whose dirty pages could not be written, to the
+ * flusher, which tries on.
+ */
+void writeback_adopt(struct object *object);
+
+/* Flushes every object. The first -errno, 0. */
+int writeback_all(struct registry *registry);
+
+#endif

@@ -1,0 +1,649 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * file.c - the pager of a regular file or a block device
+ *
+ * A pager holds two descriptions of its file, its own and not the program's:
+ *
+ *      direct     O_DIRECT: whole blocks, past the kernel's page cache. Pages are cached once, by the engine.
+ *      buffered   through the kernel's page cache: what is not a whole block (the tail of a file), all of it where the
+ *                 filesystem has no direct I/O, and what the next paragraph says.
+ *
+ * nowait. A direct read takes the inode's lock. Under the thread trap a thread of the program may hold that lock inside
+ * write(2) while it waits for this very page. So a read is tried with RWF_NOWAIT, which gives up where it would wait, and is
+ * then repeated on the buffered description: on ext4, btrfs and what else reads through filemap_read, that takes no inode lock.
+ * (XFS takes it for buffered reads too.) What such a read left in the kernel's cache is dropped afterwards. The first read of a
+ * run of blocks whose place on disk the kernel does not know yet goes this way as well. Writes cannot avoid the lock: they wait
+ * on threads that no read needs (sys/io.c).
+ *
+ * One transfer is a chain of steps, since any of them may come up short or need the other description:
+ *
+ *      begin ──> prepare ──> transfer ──> advance ──> done
+ *                   ^                        │
+ *                   └────── once more ───────┘
+ *
+ * run goes round the loop on its own thread, submit on the I/O layer's: a step is asynchronous there, and the loop's turn is
+ * the completion of the step before. Nothing else differs.
+ *
+ * Both are opened at the first transfer only, from a duplicate of the program's descriptor: many a mapping is made and removed
+ * without one, and opening costs more than all the rest of it.
+ *
+ * A scratch pager (for swap) begins without a file. What it never wrote reads as zeros.
+ */
+#include "pager/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <linux/magic.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "sys/page_size.h"
+#include "util/fail.h"
+#include "util/lock.h"
+
+/* The descriptors are set before `ready`, and keep their numbers until the pager is closed. */
+struct file_pager {
+	struct pager base; /* direct only ever goes from true to false */
+	struct io *io;
+	int direct_fd; /* -1: none */
+	int buffered_fd;
+	int named_fd; /* the duplicate that both are opened from; -1: scratch */
+	bool nowait;
+	bool allow_direct;
+	bool scratch;
+	_Atomic bool writable;
+	_Atomic bool ready;     /* the descriptors are there: set last, read first */
+	struct lock adopt_lock; /* who sets them */
+};
+
+/* What file_open opened. -1: none. */
+struct opened {
+	int direct_fd;
+	int buffered_fd;
+	size_t align_bytes;
+};
+
+static struct file_pager *file_of(struct pager *pager)
+{
+	return (struct file_pager *)pager;
+}
+
+/* ---- opening ---- */
+
+/* Raw system calls: open and close are cancellation points in glibc, and a scratch file may be adopted while resolving a fault. */
+static int raw_open(const char *path, int flags)
+{
+	long fd = syscall(SYS_openat, AT_FDCWD, path, flags, 0);
+
+	return fd < 0 ? -errno : (int)fd;
+}
+
+static void raw_close(int fd)
+{
+	if (fd >= 0)
+		(void)syscall(SYS_close, fd);
+}
+
+/*
+ * Opens the file behind fd again. fd or -errno.
+ * => thread-self, not self: the latter names the first thread's descriptors, which are gone when main has left by pthread_exit.
+ */
+static int reopen(int fd, int flags)
+{
+	static const char prefix[] = "/proc/thread-self/fd/";
+	char path[sizeof(prefix) + 12]; /* an int's digits; no printf: it is not async-signal-safe */
+	char digits[12];
+	size_t n = 0, at = sizeof(prefix) - 1;
+
+	memcpy(path, prefix, at);
+	do
+		digits[n++] = (char)('0' + fd % 10);
+	while ((fd /= 10) > 0);
+	while (n > 0)
+		path[at++] = digits[--n];
+	path[at] = '\0';
+	return raw_open(path, flags | O_CLOEXEC | O_NOCTTY);
+}
+
+/* Running out of descriptors or memory is to be reported, not to be answered by a slower way of working. */
+static bool is_shortage(int error)
+{
+	return error == -EMFILE || error == -ENFILE || error == -ENOMEM;
+}
+
+/* May fd be used in this way, whatever the file's mode bits would grant? 0 or -errno. */
+static int check_access(int fd, bool writable)
+{
+	int flags = fcntl(fd, F_GETFL);
+	struct stat st;
+
+	if (flags < 0 || fstat(fd, &st) < 0)
+		return -errno;
+	if (flags & O_PATH)
+		return -EBADF;
+	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
+		return -ENODEV;
+	if ((flags & O_ACCMODE) == O_WRONLY || (writable && (flags & O_ACCMODE) != O_RDWR))
+		return -EACCES;
+	return 0;
+}
+
+/*
+ * The alignment that direct transfers of this file need, 0: there are none.
+ * => Asked by statx's STATX_DIOALIGN (6.1). Nothing is known of a filesystem that does not answer: a page is assumed, and a
+ *    transfer that is refused later switches the pager over (file_advance).
+ * => The answer is read by offset: libc's headers may be older than the field.
+ */
+static size_t direct_align(int fd)
+{
+	enum { MASK = 0x00 / 4, MEMORY = 0x98 / 4, OFFSET = 0x9c / 4, WORDS = 0x100 / 4, DIOALIGN = 0x2000 };
+	uint32_t answer[WORDS] = {0};
+	struct statfs fs;
+	size_t align;
+
+	/* There is no storage to go directly to; newer kernels take the flag all the same. */
+	if (fstatfs(fd, &fs) == 0 && (fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC))
+		return 0;
+	if (syscall(SYS_statx, fd, "", AT_EMPTY_PATH, DIOALIGN, answer) < 0 || !(answer[MASK] & DIOALIGN))
+		return page_size();
+	align = answer[MEMORY] > answer[OFFSET] ? answer[MEMORY] : answer[OFFSET];
+	return align <= page_size() ? align : 0;
+}
+
+/* Another descriptor of the same description. Its number or -errno. */
+static int duplicate(int fd)
+{
+	int again = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+
+	if (again >= 0)
+		return again;
+	/* What the kernel says when not even 0 is below RLIMIT_NOFILE. */
+	return errno == EINVAL ? -EMFILE : -errno;
+}
+
+/* The buffered description; fd itself, duplicated, where it cannot be opened again (no /proc, no permission any more). */
+static int open_buffered(int fd, bool writable)
+{
+	int again = reopen(fd, writable ? O_RDWR : O_RDONLY);
+	int flags;
+
+	if (again >= 0) {
+		/* The engine reads ahead itself. */
+		(void)posix_fadvise(again, 0, 0, POSIX_FADV_RANDOM);
+		return again;
+	}
+	if (is_shortage(again))
+		return again;
+	/* Through a description that appends, pwrite appends. */
+	flags = fcntl(fd, F_GETFL);
+	if (flags < 0 || (writable && (flags & O_APPEND)))
+		return again;
+	return duplicate(fd);
+}
+
+static int file_open(int fd, bool writable, bool allow_direct, struct opened *ret)
+{
+	struct opened opened = {.direct_fd = -1, .buffered_fd = open_buffered(fd, writable), .align_bytes = 0};
+
+	if (opened.buffered_fd < 0)
+		return opened.buffered_fd;
+	if (allow_direct)
+		opened.align_bytes = direct_align(opened.buffered_fd);
+	if (opened.align_bytes > 0) {
+		opened.direct_fd = reopen(fd, (writable ? O_RDWR : O_RDONLY) | O_DIRECT);
+		if (is_shortage(opened.direct_fd)) {
+			raw_close(opened.buffered_fd);
+			return opened.direct_fd;
+		}
+	}
+	*ret = opened;
+	return 0;
+}
+
+/* => The pager has no file yet, and no other thread is giving it one. */
+static void file_attach(struct file_pager *file, const struct opened *opened, bool writable)
+{
+	file->buffered_fd = opened->buffered_fd;
+	file->direct_fd = opened->direct_fd < 0 ? -1 : opened->direct_fd;
+	if (file->direct_fd >= 0)
+		file->base.align_bytes = opened->align_bytes;
+	atomic_store_explicit(&file->base.direct, file->direct_fd >= 0, memory_order_relaxed);
+	atomic_store_explicit(&file->writable, writable, memory_order_relaxed);
+	atomic_store_explicit(&file->ready, true, memory_order_release);
+}
+
+static bool file_is_ready(struct file_pager *file)
+{
+	return atomic_load_explicit(&file->ready, memory_order_acquire);
+}
+
+static bool file_is_writable(struct file_pager *file)
+{
+	return atomic_load_explicit(&file->writable, memory_order_acquire);
+}
+
+/* A descriptor to ask and to change the file by; -1: there is no file. */
+static int file_fd(struct file_pager *file)
+{
+	return file_is_ready(file) ? file->buffered_fd : file->named_fd;
+}
+
+/* Opens the descriptions if they are not: 0 or -errno. Where they cannot be had, the duplicate serves, buffered. */
+static int file_get_ready(struct file_pager *file)
+{
+	struct opened opened;
+	int r = 0;
+
+	if (file_is_ready(file) || file->named_fd < 0)
+		return 0;
+	lock_acquire(&file->adopt_lock);
+	if (!file_is_ready(file)) {
+		bool writable = file_is_writable(file);
+
+		r = file_open(file->named_fd, writable, file->allow_direct, &opened);
+		if (r < 0) {
+			opened = (struct opened){.direct_fd = -1, .buffered_fd = duplicate(file->named_fd)};
+			r = opened.buffered_fd < 0 ? r : 0;
+		}
+		if (r == 0)
+			file_attach(file, &opened, writable);
+	}
+	lock_release(&file->adopt_lock);
+	return r;
+}
+
+/* ---- transfers ---- */
+
+static struct pager_request *request_of(struct io_transfer *transfer)
+{
+	return (struct pager_request *)((char *)transfer - offsetof(struct pager_request, transfer));
+}
+
+static void read_zeros(struct pager_request *request)
+{
+	memset((char *)request->buf + request->progress, 0, request->len - request->progress);
+	request->progress = request->len;
+}
+
+/* Starts a request's account. Returns whether there is anything to transfer; if not, it only has to be reported done. */
+static bool file_begin(struct file_pager *file, struct pager_request *request)
+{
+	bool write = request->op == PAGER_WRITE;
+
+	request->pager = &file->base;
+	request->progress = 0;
+	request->buffered = false;
+	request->ret_bytes = 0;
+	request->ret_error = 0;
+	if (fail_now(write ? FAIL_WRITE : FAIL_READ))
+		request->ret_error = EIO;
+	else if (request->len > INT64_MAX || request->offset > INT64_MAX - (uint64_t)request->len)
+		request->ret_error = EINVAL;
+	else if (write && !file_is_writable(file))
+		request->ret_error = EBADF;
+	else
+		request->ret_error = -file_get_ready(file);
+	if (request->ret_error != 0 || request->len == 0)
+		return false;
+	if (file_is_ready(file))
+		return true;
+	read_zeros(request);
+	request->ret_bytes = request->len;
+	return false;
+}
+
+/* How many of the bytes that are left can go directly, as one transfer. */
+static size_t direct_bytes(struct file_pager *file, const struct pager_request *request)
+{
+	size_t align = file->base.align_bytes;
+
+	if (request->buffered || !atomic_load_explicit(&file->base.direct, memory_order_relaxed))
+		return 0;
+	/* offset and buf are aligned to a page: only what was done before can be in the way. */
+	if (request->progress % align != 0)
+		return 0;
+	return (request->len - request->progress) / align * align;
+}
+
+/* Says in request->transfer what to transfer next. */
+static void file_prepare(struct file_pager *file, struct pager_request *request)
+{
+	struct io_transfer *transfer = &request->transfer;
+	size_t direct = direct_bytes(file, request);
+
+	transfer->op = request->op == PAGER_READ ? IO_READ : IO_WRITE;
+	transfer->fd = direct > 0 ? file->direct_fd : file->buffered_fd;
+	transfer->buf = (char *)request->buf + request->progress;
+	transfer->len = direct > 0 ? direct : request->len - request->progress;
+	transfer->offset = request->offset + request->progress;
+	transfer->nowait = file->nowait && direct > 0 && request->op == PAGER_READ;
+}
+
+/* Accounts for a transfer that ended with ret. Returns whether the request needs another one. */
+static bool file_advance(struct file_pager *file, struct pager_request *request, ssize_t ret)
+{
+	struct io_transfer *transfer = &request->transfer;
+	bool direct = transfer->fd == file->direct_fd;
+
+	if (ret > 0) {
+		/*
+		 * Of a read that went this way only because a direct one would have waited, nothing is to stay in the kernel's
+		 * cache. And behind a direct write nothing old may stay there: the kernel drops it as part of the write, but gives
+		 * up on pages that a reader has in hand just then.
+		 */
+		if (request->buffered || (direct && request->op == PAGER_WRITE && !file->scratch))
+			(void)posix_fadvise(transfer->fd, (off_t)transfer->offset, (off_t)ret, POSIX_FADV_DONTNEED);
+		request->progress += (size_t)ret;
+		if (request->progress < request->len)
+			return true;
+	} else if (ret == 0 && request->op == PAGER_READ) {
+		if (file->scratch)
+			read_zeros(request);
+	} else if (ret == -EINTR) {
+		return true;
+	} else if (transfer->nowait && (ret == -EAGAIN || ret == -EOPNOTSUPP)) {
+		request->buffered = true;
+		return true;
+	} else if (direct && ret == -EINVAL) {
+		/* It was opened with O_DIRECT and refuses the transfer all the same. */
+		atomic_store_explicit(&file->base.direct, false, memory_order_relaxed);
+		return true;
+	} else {
+		request->ret_error = ret == 0 ? EIO : (int)-ret;
+		return false;
+	}
+	request->ret_bytes = request->progress;
+	return false;
+}
+
+/*
+ * A write past RLIMIT_FSIZE fails with EFBIG and sends SIGXFSZ to the thread. Signals are blocked here, so it is pending; it
+ * would kill a program that only stored to memory. The error is reported, the signal taken back.
+ */
+static void forget_sigxfsz(void)
+{
+	static const struct timespec at_once = {0};
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGXFSZ);
+	/* Not sigtimedwait, a cancellation point. */
+	(void)syscall(SYS_rt_sigtimedwait, &set, NULL, &at_once, (long)_NSIG / 8);
+}
+
+static void file_run(struct pager *pager, struct pager_request *request)
+{
+	struct file_pager *file = file_of(pager);
+	bool more = file_begin(file, request);
+
+	while (more) {
+		file_prepare(file, request);
+		more = file_advance(file, request, io_perform(&request->transfer));
+	}
+	if (request->ret_error == EFBIG)
+		forget_sigxfsz();
+	request->done(request);
+}
+
+static void file_step(struct file_pager *file, struct pager_request *request);
+
+static void file_stepped(struct io_transfer *transfer)
+{
+	struct pager_request *request = request_of(transfer);
+	struct file_pager *file = file_of(request->pager);
+	ssize_t ret = transfer->ret;
+
+	/* The kernel could not do it without blocking, nor find a thread to block: rare enough to hold this lane up for. */
+	if (ret == -EAGAIN && !transfer->nowait)
+		ret = io_perform(transfer);
+	if (file_advance(file, request, ret))
+		file_step(file, request);
+	else
+		request->done(request);
+}
+
+static void file_step(struct file_pager *file, struct pager_request *request)
+{
+	file_prepare(file, request);
+	request->transfer.done = file_stepped;
+	io_start(file->io, &request->transfer);
+}
+
+static void file_submit(struct pager *pager, struct pager_request *request)
+{
+	struct file_pager *file = file_of(pager);
+
+	if (file_begin(file, request))
+		file_step(file, request);
+	else
+		request->done(request);
+}
+
+/* ---- the rest of the operations ---- */
+
+static int file_size(struct pager *pager, uint64_t *ret_bytes)
+{
+	struct file_pager *file = file_of(pager);
+	struct stat st = {0};
+	uint64_t bytes;
+
+	if (file_fd(file) >= 0 && fstat(file_fd(file), &st) < 0)
+		return -errno;
+	if (!S_ISBLK(st.st_mode))
+		bytes = (uint64_t)st.st_size;
+	else if (ioctl(file_fd(file), BLKGETSIZE64, &bytes) < 0)
+		return -errno;
+	*ret_bytes = bytes;
+	return 0;
+}
+
+static int file_sync(struct pager *pager)
+{
+	struct file_pager *file = file_of(pager);
+
+	if (fail_now(FAIL_SYNC))
+		return -EIO;
+	if (!file_is_writable(file) || file_fd(file) < 0)
+		return 0; /* wrote nothing */
+	/* EINTR: nothing was lost by being asked again, unlike after any other failure. */
+	while (fdatasync(file_fd(file)) < 0)
+		if (errno != EINTR)
+			return -errno;
+	return 0;
+}
+
+static int file_resize(struct pager *pager, uint64_t bytes)
+{
+	struct file_pager *file = file_of(pager);
+
+	if (!file_is_writable(file) || file_fd(file) < 0)
+		return -EBADF;
+	if (bytes > INT64_MAX)
+		return -EFBIG;
+	while (ftruncate(file_fd(file), (off_t)bytes) < 0)
+		if (errno != EINTR)
+			return -errno;
+	return 0;
+}
+
+static int file_discard(struct pager *pager, uint64_t offset, uint64_t len)
+{
+	struct file_pager *file = file_of(pager);
+
+	if (file_fd(file) < 0 || len == 0)
+		return 0;
+	if (!file_is_writable(file))
+		return -EBADF;
+	if (offset > INT64_MAX || len > INT64_MAX - offset)
+		return -EINVAL;
+	while (fallocate(file_fd(file), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)len) < 0)
+		if (errno != EINTR)
+			return errno == ENOSYS ? -EOPNOTSUPP : -errno;
+	return 0;
+}
+
+static void file_close(struct pager *pager)
+{
+	struct file_pager *file = file_of(pager);
+
+	if (file_is_ready(file)) {
+		raw_close(file->direct_fd);
+		raw_close(file->buffered_fd);
+	}
+	raw_close(file->named_fd);
+	free(file);
+}
+
+static const struct pager_ops file_ops = {
+    .name = "file",
+    .size = file_size,
+    .run = file_run,
+    .submit = file_submit,
+    .sync = file_sync,
+    .resize = file_resize,
+    .discard = file_discard,
+    .close = file_close,
+};
+
+/* ---- making pagers ---- */
+
+static struct file_pager *file_new(struct io *io, bool allow_direct)
+{
+	struct file_pager *file = fail_now(FAIL_ALLOC) ? NULL : calloc(1, sizeof(*file));
+
+	if (file == NULL)
+		return NULL;
+	file->base.ops = &file_ops;
+	file->base.align_bytes = page_size();
+	file->io = io;
+	file->direct_fd = -1;
+	file->buffered_fd = -1;
+	file->named_fd = -1;
+	file->allow_direct = allow_direct;
+	return file;
+}
+
+/* Through a description that appends, pwrite appends: another has to be had at once, or the file cannot be written. */
+static bool appends(int fd)
+{
+	return fcntl(fd, F_GETFL) & O_APPEND;
+}
+
+int file_pager_open(struct io *io, int fd, bool writable, bool nowait, bool allow_direct, struct pager **ret)
+{
+	struct file_pager *file;
+	int r = check_access(fd, writable);
+
+	if (r < 0)
+		return r;
+	file = file_new(io, allow_direct);
+	if (file == NULL)
+		return -ENOMEM;
+	file->nowait = nowait;
+	atomic_store_explicit(&file->writable, writable, memory_order_relaxed);
+	file->named_fd = writable && appends(fd) ? reopen(fd, O_RDWR) : duplicate(fd);
+	if (file->named_fd < 0) {
+		r = file->named_fd;
+		free(file);
+		return r;
+	}
+	*ret = &file->base;
+	return 0;
+}
+
+/* Puts the description behind `from` in the place of `to`: what is under way on the old one goes on, what comes uses the new. */
+static int replace_fd(int from, int to)
+{
+	while (dup3(from, to, O_CLOEXEC) < 0)
+		if (errno != EINTR && errno != EBUSY)
+			return -errno;
+	return 0;
+}
+
+/* The same for the descriptions that are open already. */
+static int reopen_writable(struct file_pager *file, int fd)
+{
+	struct opened opened;
+	int r = file_open(fd, true, file->allow_direct && file->direct_fd >= 0, &opened);
+
+	if (r < 0)
+		return r;
+	r = replace_fd(opened.buffered_fd, file->buffered_fd);
+	if (r == 0 && opened.direct_fd >= 0)
+		r = replace_fd(opened.direct_fd, file->direct_fd);
+	else if (r == 0) /* the old one stays, for reads that are under way on it */
+		atomic_store_explicit(&file->base.direct, false, memory_order_relaxed);
+	raw_close(opened.direct_fd);
+	raw_close(opened.buffered_fd);
+	return r;
+}
+
+int file_pager_make_writable(struct pager *pager, int fd)
+{
+	struct file_pager *file = file_of(pager);
+	int again, r;
+
+	if (file_is_writable(file))
+		return 0;
+	r = check_access(fd, true);
+	if (r < 0)
+		return r;
+	again = appends(fd) ? reopen(fd, O_RDWR) : duplicate(fd);
+	if (again < 0)
+		return again;
+	lock_acquire(&file->adopt_lock);
+	r = file_is_ready(file) ? reopen_writable(file, again) : 0;
+	if (r == 0)
+		r = replace_fd(again, file->named_fd);
+	if (r == 0)
+		atomic_store_explicit(&file->writable, true, memory_order_release);
+	lock_release(&file->adopt_lock);
+	raw_close(again);
+	return r;
+}
+
+int file_pager_scratch(struct io *io, bool allow_direct, struct pager **ret)
+{
+	struct file_pager *file = file_new(io, allow_direct);
+
+	if (file == NULL)
+		return -ENOMEM;
+	file->scratch = true;
+	*ret = &file->base;
+	return 0;
+}
+
+int file_pager_adopt(struct pager *pager, int fd)
+{
+	struct file_pager *file = file_of(pager);
+	struct opened opened;
+	bool first;
+	int r = file_open(fd, true, file->allow_direct, &opened);
+
+	raw_close(fd);
+	if (r < 0)
+		return r;
+	lock_acquire(&file->adopt_lock);
+	first = !file_is_ready(file);
+	if (first)
+		file_attach(file, &opened, true);
+	lock_release(&file->adopt_lock);
+	if (!first) {
+		raw_close(opened.direct_fd);
+		raw_close(opened.buffered_fd);
+	}
+	return 0;
+}
+
+bool file_pager_is_adopted(struct pager *pager)
+{
+	return file_is_ready(file_of(pager));
+}

@@ -1,0 +1,482 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * quire.c - the public calls that make, change and remove mappings
+ *
+ * Arguments are checked here, against what Linux does; below, only what is right arrives. Whether a file can be mapped in a
+ * certain way is asked of the kernel, by mapping it for a moment: nobody knows better what this kernel and this filesystem say.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "entry.h"
+#include "fault/fault.h"
+#include "pager/file.h"
+#include "pager/swap.h"
+#include "sys/page_size.h"
+
+#ifndef MAP_FIXED_NOREPLACE
+#define MAP_FIXED_NOREPLACE 0x100000
+#endif
+#ifndef MREMAP_DONTUNMAP
+#define MREMAP_DONTUNMAP 4
+#endif
+#ifndef MAP_SHARED_VALIDATE
+#define MAP_SHARED_VALIDATE 3
+#endif
+#ifndef MAP_DROPPABLE
+#define MAP_DROPPABLE 8
+#endif
+
+#define PROT_ALL       (PROT_READ | PROT_WRITE | PROT_EXEC)
+#define PROT_SEMAPHORE 0x8 /* PROT_SEM of <asm/mman.h>: accepted, without effect, as the kernel does */
+
+static bool is_aligned(const void *addr)
+{
+	return ((uintptr_t) addr & (page_size() - 1)) == 0;
+}
+
+static int unaligned(const void *addr)
+{
+	return message_set(EINVAL, "the address %p is not a multiple of the page size, %zu", addr, page_size());
+}
+
+/* ---- mmap ---- */
+
+struct request {
+	char *addr;
+	size_t len, asked_len;
+	int prot, flags, fd;
+	int mode;                /* of the descriptor: F_GETFL */
+	off_t offset;
+	bool anonymous;          /* no file, or /dev/zero */
+	int max_prot;
+	struct object *object;   /* a use; NULL: private memory without a file */
+};
+
+static const struct {
+	int flag;
+	const char *name;
+} refused_flags[] = {
+    {QUIRE_MAP_ATOMIC, "QUIRE_MAP_ATOMIC"}, {QUIRE_MAP_EXTEND, "QUIRE_MAP_EXTEND"}, {MAP_GROWSDOWN, "MAP_GROWSDOWN"},
+    {MAP_HUGETLB, "MAP_HUGETLB"},	    {MAP_DENYWRITE, "MAP_DENYWRITE"},
+#ifdef MAP_32BIT
+    {MAP_32BIT, "MAP_32BIT"},
+#endif
+};
+
+/* In the order in which Linux looks, so that the errno is the same where several things are wrong. */
+static int check_range(struct request *q)
+{
+	uint64_t pages = pages_of(q->asked_len);
+
+	if (q->asked_len == 0)
+		return message_set(EINVAL, "the length is 0");
+	if (pages > SIZE_MAX >> page_shift || pages << page_shift > (uint64_t) INT64_MAX)
+		return message_set(ENOMEM, "a length of %zu bytes is more than the address space", q->asked_len);
+	q->len = (size_t) pages << page_shift;
+	if (!(q->flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)))
+		return 0;
+	if ((uintptr_t) q->addr > UINTPTR_MAX / 2 - q->len)
+		return message_set(ENOMEM, "the range at %p of %zu bytes lies outside of the address space", (void *) q->addr, q->asked_len);
+	return is_aligned(q->addr) ? 0 : unaligned(q->addr);
+}
+
+/* What the kernel says to such a mapping of the file, wherever it may be. */
+static int ask_kernel(const struct request *q)
+{
+	/* MAP_FIXED_NOREPLACE harms nobody, and its answer comes before others. */
+	int flags = q->flags & ~(MAP_FIXED | MAP_POPULATE | MAP_LOCKED);
+	void *probe = mmap(flags & MAP_FIXED_NOREPLACE ? q->addr : NULL, q->len, q->prot, flags, q->fd, q->offset);
+
+	if (probe != MAP_FAILED) {
+		munmap(probe, q->len);
+		return 0;
+	}
+	switch (errno) {
+	case EACCES:
+		return message_set(EACCES,
+				   "protection %#x of a %s mapping is more than descriptor %d allows: mapping needs it open for reading, and "
+				   "shared writing open for both",
+				   q->prot, (q->flags & MAP_TYPE) == MAP_PRIVATE ? "private" : "shared", q->fd);
+	case ENODEV:
+		return message_set(ENODEV, "descriptor %d cannot be mapped by its filesystem", q->fd);
+	case EOVERFLOW:
+		return message_set(EOVERFLOW, "offset %lld and length %zu are more than the file can have", (long long) q->offset, q->asked_len);
+	case ENOMEM:
+		return message_set(ENOMEM, "the kernel has no room for a mapping of %zu bytes", q->asked_len);
+	case EEXIST:
+		return message_set(EEXIST, "something is mapped in the range %p…%p", (void *) q->addr, (void *) (q->addr + q->len));
+	case EPERM:
+		return message_set(EPERM, "the kernel refuses protection %#x for descriptor %d: PROT_EXEC of a file on a noexec mount, as a rule",
+				   q->prot, q->fd);
+	case EOPNOTSUPP:
+		return message_set(EOPNOTSUPP, "flags %#x hold one that MAP_SHARED_VALIDATE does not know for this file", q->flags & ~MAP_TYPE);
+	default:
+		return message_set(errno, "the kernel refuses to map descriptor %d: %s", q->fd, strerrordesc_np(errno));
+	}
+}
+
+static int check_flags(const struct request *q)
+{
+	int type = q->flags & MAP_TYPE;
+
+	for (size_t i = 0; i < sizeof(refused_flags) / sizeof(refused_flags[0]); i++)
+		if (q->flags & refused_flags[i].flag)
+			return message_set(EOPNOTSUPP, "the flag %s is not served by this version", refused_flags[i].name);
+	if (type == MAP_SHARED || type == MAP_PRIVATE || (type == MAP_SHARED_VALIDATE && !(q->flags & MAP_ANONYMOUS)))
+		return 0;
+	/* What lies in the way is said first. */
+	if ((q->flags & MAP_FIXED_NOREPLACE) && ask_kernel(q) == -EEXIST)
+		return -EEXIST;
+	return message_set(EINVAL, "flags %#x have to hold exactly one of MAP_SHARED, MAP_PRIVATE%s", q->flags,
+			   q->flags & MAP_ANONYMOUS ? " for anonymous memory" : " and MAP_SHARED_VALIDATE");
+}
+
+static const char *kind_of(mode_t mode)
+{
+	return S_ISDIR(mode)    ? "a directory"
+	       : S_ISFIFO(mode) ? "a pipe"
+	       : S_ISSOCK(mode) ? "a socket"
+	       : S_ISCHR(mode)  ? "a character device"
+				: "not a file";
+}
+
+static int open_file_object(struct engine *engine, const struct request *q, const struct stat *st, bool writable, struct object **ret)
+{
+	struct object *object;
+	struct pager *pager;
+	uint64_t bytes;
+	int r;
+
+	r = file_pager_open(engine->io, q->fd, writable, engine->trap == QUIRE_TRAP_THREAD, !engine->config.no_direct, &pager);
+	if (r < 0)
+		return message_set(-r, "descriptor %d could not be opened again for the engine: %s", q->fd, strerrordesc_np(-r));
+	bytes = (uint64_t) st->st_size;
+	r = S_ISREG(st->st_mode) ? 0 : pager->ops->size(pager, &bytes);
+	if (r < 0) {
+		pager->ops->close(pager);
+		return r;
+	}
+	r = object_create(&engine->registry, engine->cache, OBJECT_FILE, pager, bytes, &object);
+	if (r < 0)
+		return r;
+	/* Found by others from here on: nobody looks before open_lock is released. */
+	object->dev = st->st_dev;
+	object->ino = st->st_ino;
+	object->writable = writable;
+	*ret = object;
+	return 0;
+}
+
+static int find_file_object(struct engine *engine, struct request *q, const struct stat *st)
+{
+	bool writable = (q->mode & O_ACCMODE) == O_RDWR;
+	bool shared = (q->flags & MAP_TYPE) != MAP_PRIVATE;
+	bool found;
+	struct statvfs fs;
+	int r = 0;
+
+	q->max_prot = PROT_ALL;
+	if (shared && !writable)
+		q->max_prot &= ~PROT_WRITE;
+	if (fstatvfs(q->fd, &fs) == 0 && (fs.f_flag & ST_NOEXEC))
+		q->max_prot &= ~PROT_EXEC;
+	lock_acquire(&engine->open_lock);
+	q->object = object_find(&engine->registry, st->st_dev, st->st_ino);
+	found = q->object != NULL;
+	if (!found) {
+		r = open_file_object(engine, q, st, writable, &q->object);
+	} else if (writable && !q->object->writable) {
+		r = file_pager_make_writable(q->object->pager, q->fd);
+		if (r == 0)
+			q->object->writable = true;
+	}
+	lock_release(&engine->open_lock);
+	return r == 0 && found ? object_refresh_size(q->object) : r;
+}
+
+static int make_anonymous_object(struct engine *engine, struct request *q)
+{
+	struct pager *pager;
+	int r = swap_pager_open(engine->io, engine->config.swap_dir, !engine->config.no_direct, &pager);
+
+	return r < 0 ? r : object_create(&engine->registry, engine->cache, OBJECT_ANON, pager, q->len, &q->object);
+}
+
+/* Finds or makes what is to be mapped. The file was found good by the kernel. */
+static int find_object(struct engine *engine, struct request *q, const struct stat *st)
+{
+	bool shared = (q->flags & MAP_TYPE) != MAP_PRIVATE;
+
+	q->max_prot = PROT_ALL;
+	if (!q->anonymous)
+		return find_file_object(engine, q, st);
+	q->offset = 0;
+	/* Of /dev/zero, shared: what the descriptor allows. */
+	if (shared && !(q->flags & MAP_ANONYMOUS) && (q->mode & O_ACCMODE) != O_RDWR)
+		q->max_prot &= ~PROT_WRITE;
+	return shared ? make_anonymous_object(engine, q) : 0;
+}
+
+static int check_file(struct request *q, struct stat *ret_st)
+{
+	int r;
+
+	if (fstat(q->fd, ret_st) < 0)
+		return message_set(EBADF, "descriptor %d is not open", q->fd);
+	r = check_range(q);
+	if (r == 0)
+		r = check_flags(q);
+	if (r < 0)
+		return r;
+	q->mode = fcntl(q->fd, F_GETFL);
+	if (q->mode & O_PATH)
+		return message_set(EBADF, "descriptor %d was opened with O_PATH", q->fd);
+	q->anonymous = S_ISCHR(ret_st->st_mode) && ret_st->st_rdev == makedev(1, 5);
+	if (!q->anonymous && !S_ISREG(ret_st->st_mode) && !S_ISBLK(ret_st->st_mode)) {
+		/* A directory or a pipe that was opened the wrong way gives EACCES, as the kernel has it. */
+		r = ask_kernel(q);
+		if (r < 0 && r != -ENODEV)
+			return r;
+		return message_set(ENODEV, "descriptor %d is %s; regular files, block devices and /dev/zero can be mapped", q->fd,
+				   kind_of(ret_st->st_mode));
+	}
+	return ask_kernel(q);
+}
+
+static int check_anonymous(struct request *q)
+{
+	int r = check_range(q);
+
+	q->anonymous = true;
+	return r == 0 ? check_flags(q) : r;
+}
+
+static int map_request(struct engine *engine, struct request *q, char **ret_addr)
+{
+	struct mapping m = {
+	    .addr = q->addr,
+	    .len = q->len,
+	    .prot = q->prot & PROT_ALL,
+	    .max_prot = q->max_prot,
+	    .shared = (q->flags & MAP_TYPE) != MAP_PRIVATE,
+	    .fixed = (q->flags & MAP_FIXED) && !(q->flags & MAP_FIXED_NOREPLACE),
+	    .noreplace = q->flags & MAP_FIXED_NOREPLACE,
+	    .noreserve = q->flags & MAP_NORESERVE,
+	    .locked = (q->flags & MAP_LOCKED) || (engine->space->lock_future & MCL_FUTURE),
+	    .lock_on_fault = !(q->flags & MAP_LOCKED) && (engine->space->lock_future & MCL_ONFAULT),
+	    .object = q->object,
+	    .anonymous = q->anonymous,
+	    .first = (uint64_t) q->offset >> page_shift,
+	};
+	int r = 0;
+
+	if (m.locked) {
+		r = entry_may_lock(engine, q->len >> page_shift, EAGAIN);
+		if (r == 0 && budget_lock(engine->cache, q->len >> page_shift) < 0)
+			r = message_set(EAGAIN,
+					"%zu bytes cannot be locked: the memory budget of %llu bytes must keep a part that can be paged out; raise "
+					"it with QUIRE_MEMORY or quire_set_memory",
+					q->asked_len, (unsigned long long) (atomic_load(&engine->cache->limit) << page_shift));
+		if (r < 0)
+			return r;
+	}
+	r = space_map(engine->space, &m, ret_addr);
+	if (r < 0 && m.locked)
+		budget_unlock(engine->cache, q->len >> page_shift);
+	if (r == -EEXIST)
+		message_set(EEXIST, "something is mapped in the range %p…%p", (void *) q->addr, (void *) (q->addr + q->len));
+	return r;
+}
+
+/* Residency from the start. What cannot be had is left to the first touch, as the kernel does it. */
+static void populate(struct engine *engine, const struct request *q, char *addr)
+{
+	bool locked = (q->flags & MAP_LOCKED) || ((engine->space->lock_future & MCL_FUTURE) && !(engine->space->lock_future & MCL_ONFAULT));
+
+	if (q->prot != PROT_NONE && (locked || (q->flags & MAP_POPULATE)))
+		(void) fault_populate(engine->space, addr, q->len, FAULT_AS_LOCKED);
+}
+
+void *quire_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t offset)
+{
+	struct request q = {.addr = addr, .asked_len = len, .prot = prot, .flags = flags, .fd = fd, .offset = offset};
+	struct engine *engine;
+	struct entry entry;
+	struct stat st;
+	char *result;
+	int r;
+
+	entry_begin(&entry, "quire_mmap");
+	if ((uint64_t) offset & (page_size() - 1))
+		r = message_set(EINVAL, "the offset %lld is not a multiple of the page size, %zu", (long long) offset, page_size());
+	else if (flags & MAP_ANONYMOUS)
+		r = check_anonymous(&q);
+	else
+		r = check_file(&q, &st);
+	if (r == 0)
+		r = entry_engine(&engine);
+	if (r == 0)
+		r = find_object(engine, &q, &st);
+	if (r == 0)
+		r = map_request(engine, &q, &result);
+	object_unuse(q.object);
+	if (r == 0)
+		populate(engine, &q, result);
+	if (entry_engine_if_started())
+		registry_bury(&entry_engine_if_started()->registry);
+	return entry_end(&entry, r) < 0 ? MAP_FAILED : result;
+}
+
+/* ---- munmap, mprotect, mremap ---- */
+
+int quire_munmap(void *addr, size_t len)
+{
+	struct entry entry;
+	struct engine *engine;
+	size_t rounded;
+	int r = 0;
+
+	entry_begin(&entry, "quire_munmap");
+	if (!is_aligned(addr))
+		r = unaligned(addr);
+	else if (len == 0)
+		r = message_set(EINVAL, "the length is 0");
+	else if (!entry_round(addr, len, &rounded))
+		r = message_set(EINVAL, "the range at %p of %zu bytes lies outside of the address space", addr, len);
+	else if (!entry_is_ours(addr, rounded))
+		r = munmap(addr, len) < 0 ? -errno : 0;
+	else if ((r = entry_engine(&engine)) == 0) {
+		r = space_unmap(engine->space, addr, rounded);
+		registry_bury(&engine->registry);
+	}
+	return entry_end(&entry, r);
+}
+
+int quire_mprotect(void *addr, size_t len, int prot)
+{
+	struct entry entry;
+	struct engine *engine;
+	size_t rounded;
+	int r = 0;
+
+	entry_begin(&entry, "quire_mprotect");
+	if (!is_aligned(addr))
+		r = unaligned(addr);
+	else if ((prot & ~(PROT_ALL | PROT_SEMAPHORE)) && entry_is_ours(addr, len))
+		r = message_set(EINVAL, "the protection %#x has bits that are not served", prot);
+	else if (!entry_round(addr, len, &rounded))
+		r = message_set(ENOMEM, "the range at %p of %zu bytes lies outside of the address space", addr, len);
+	else if (len == 0)
+		r = 0;
+	else if (!entry_is_ours(addr, rounded))
+		r = mprotect(addr, len, prot) < 0 ? -errno : 0;
+	else if ((r = entry_engine(&engine)) == 0)
+		r = space_protect(engine->space, addr, rounded, prot & PROT_ALL);
+	return entry_end(&entry, r);
+}
+
+static int check_remap(char *addr, size_t old_len, size_t new_len, int flags, char *new_addr)
+{
+	if (flags & ~(MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP))
+		return message_set(EINVAL, "flags %#x hold an unknown one", flags);
+	if ((flags & (MREMAP_FIXED | MREMAP_DONTUNMAP)) && !(flags & MREMAP_MAYMOVE))
+		return message_set(EINVAL, "flags %#x: MREMAP_FIXED and MREMAP_DONTUNMAP need MREMAP_MAYMOVE", flags);
+	if ((flags & MREMAP_DONTUNMAP) && old_len != new_len)
+		return message_set(EINVAL, "MREMAP_DONTUNMAP needs equal lengths, not %zu and %zu", old_len, new_len);
+	if (!is_aligned(addr))
+		return unaligned(addr);
+	if (new_len == 0)
+		return message_set(EINVAL, "the new length is 0");
+	if (!(flags & MREMAP_FIXED))
+		return 0;
+	if (!is_aligned(new_addr))
+		return unaligned(new_addr);
+	if (new_addr < addr + old_len && addr < new_addr + new_len)
+		return message_set(EINVAL, "the new range at %p overlaps the old one at %p", (void *) new_addr, (void *) addr);
+	return 0;
+}
+
+void *quire_mremap(void *old_addr, size_t old_len, size_t new_len, int flags, ...)
+{
+	char *new_addr = NULL, *result = NULL;
+	size_t old_rounded = 0, new_rounded = 0;
+	struct engine *engine = NULL;
+	struct entry entry;
+	bool locked = false;
+	int r;
+
+	if (flags & (MREMAP_FIXED | MREMAP_DONTUNMAP)) {
+		va_list args;
+
+		va_start(args, flags);
+		new_addr = va_arg(args, void *);
+		va_end(args);
+	}
+	entry_begin(&entry, "quire_mremap");
+	if (!entry_round(old_addr, old_len, &old_rounded) || !entry_round(new_addr, new_len, &new_rounded) ||
+	    new_rounded > (size_t) PTRDIFF_MAX)
+		r = message_set(EINVAL, "lengths %zu and %zu lie outside of the address space", old_len, new_len);
+	else
+		r = check_remap(old_addr, old_rounded, new_rounded, flags, new_addr);
+	if (r == 0 && !entry_is_ours(old_addr, old_rounded) && !((flags & MREMAP_FIXED) && entry_is_ours(new_addr, new_rounded))) {
+		result = mremap(old_addr, old_len, new_len, flags, new_addr);
+		r = result == MAP_FAILED ? -errno : 0;
+	} else if (r == 0) {
+		r = entry_engine(&engine);
+		if (r == 0 && new_rounded > old_rounded && space_is_locked(engine->space, old_addr))
+			r = entry_may_lock(engine, (new_rounded - old_rounded) >> page_shift, EAGAIN);
+		if (r == 0)
+			r = space_remap(engine->space, old_addr, old_rounded, new_rounded,
+					(flags & MREMAP_MAYMOVE ? SPACE_MAYMOVE : 0) | (flags & MREMAP_FIXED ? SPACE_FIXED : 0) |
+					    (flags & MREMAP_DONTUNMAP ? SPACE_DONTUNMAP : 0),
+					new_addr, &result, &locked);
+		if (r == 0 && locked)
+			(void) fault_populate(engine->space, result, new_rounded, FAULT_AS_LOCKED);
+		if (engine)
+			registry_bury(&engine->registry);
+	}
+	return entry_end(&entry, r) < 0 ? MAP_FAILED : result;
+}
+
+/* ---- size ---- */
+
+struct truncation {
+	int fd;
+	off_t size;
+};
+
+static int truncate_file(void *arg)
+{
+	struct truncation *truncation = arg;
+
+	return ftruncate(truncation->fd, truncation->size) < 0 ? -errno : 0;
+}
+
+int quire_ftruncate(int fd, off_t size)
+{
+	struct truncation truncation = {fd, size};
+	struct engine *engine = entry_engine_if_started();
+	struct object *object = NULL;
+	struct entry entry;
+	struct stat st;
+	int r;
+
+	entry_begin(&entry, "quire_ftruncate");
+	if (engine && size >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
+		object = object_find(&engine->registry, st.st_dev, st.st_ino);
+	r = object ? object_truncate(object, (uint64_t) size, truncate_file, &truncation) : truncate_file(&truncation);
+	if (r < 0)
+		message_set(-r, "descriptor %d could not be set to %lld bytes: %s", fd, (long long) size, strerrordesc_np(-r));
+	object_unuse(object);
+	if (engine)
+		registry_bury(&engine->registry);
+	return entry_end(&entry, r);
+}

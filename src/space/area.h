@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * area.h - an area: contiguous addresses with one protection over one object
+ */
+#ifndef QUIRE_SPACE_AREA_H
+#define QUIRE_SPACE_AREA_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "cache/readahead.h"
+#include "object/object.h"
+
+/* Guarded by the map lock, as the view in it is, except the counters and the stream. */
+struct area {
+	struct view view;             /* addr and pages always; object NULL for private memory without a file */
+	int prot;
+	int max_prot;                 /* what the descriptor allows */
+	bool shared;
+	bool anonymous;
+	bool lock_on_fault;           /* with view.locked: nothing was brought in beforehand */
+	bool noreserve;
+	enum readahead_advice advice;
+	struct readahead stream;
+	_Atomic uint64_t major_faults, minor_faults;
+};
+
+static inline char *area_addr(const struct area *area)
+{
+	return area->view.addr;
+}
+
+char *area_end(const struct area *area);
+
+/* The page of the object at addr. */
+uint64_t area_page(const struct area *area, const char *addr);
+
+/* Areas in order of address. Map lock. */
+struct area_set {
+	struct area **all;
+	size_t count, capacity;
+};
+
+/* Index of the first area that ends after addr; count: none. */
+size_t area_set_search(const struct area_set *set, const char *addr);
+/* The area that holds addr, or NULL. */
+struct area *area_set_find(const struct area_set *set, const char *addr);
+/* Room for more areas, so that area_set_insert cannot fail. 0 or -ENOMEM. */
+int area_set_prepare(struct area_set *set, size_t more);
+void area_set_insert(struct area_set *set, struct area *area);
+void area_set_remove(struct area_set *set, size_t index);
+/* Asserts order, size and overlap. */
+bool area_set_check(const struct area_set *set);
+
+/* Whether two areas, the first ending where the second begins, can be one. */
+bool area_joins(const struct area *left, const struct area *right);
+
+#endif

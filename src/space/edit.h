@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * edit.h - changing the set of areas, inside space/
+ *
+ * An edit begins by allocating all that it may need, so that what follows cannot fail. The map lock is held for writing from
+ * edit_begin to edit_end.
+ */
+#ifndef QUIRE_SPACE_EDIT_H
+#define QUIRE_SPACE_EDIT_H
+
+#include "space/space.h"
+
+struct edit {
+	struct space *space;
+	struct area *spares;
+};
+
+/* areas: how many may be made. 0 or -ENOMEM. */
+int edit_begin(struct edit *edit, struct space *space, unsigned areas);
+void edit_end(struct edit *edit);
+
+struct area *edit_spare(struct edit *edit);
+/* Puts an area into the set and its view into the object. */
+void edit_add(struct edit *edit, struct area *area);
+/* Takes an area out of both and frees it. */
+void edit_remove(struct edit *edit, size_t index);
+/* Splits the area that holds addr so that one begins there. */
+void edit_split(struct edit *edit, char *addr);
+/* Joins neighbours from addr to end, both edges included. */
+void edit_join(struct edit *edit, const char *addr, const char *end);
+
+/* As space_check, map lock held. */
+int space_check_locked(struct space *space, const char *addr, size_t len);
+
+#endif

@@ -1,0 +1,713 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * map.c - making, removing and protecting mappings
+ *
+ * Silent zeros are the enemy: a page of a memfd touched before its range is registered is born there as zeros, for everyone. So
+ * a mapping is made inaccessible, registered, and only then opened: another thread may know the address already, and under
+ * mlockall the kernel itself touches what it maps.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "object/writeback.h"
+#include "space/edit.h"
+#include "sys/page_size.h"
+#include "util/fail.h"
+#include "util/message.h"
+
+#ifndef MAP_FIXED_NOREPLACE
+#define MAP_FIXED_NOREPLACE 0x100000
+#endif
+
+static int kernel_protect(void *addr, size_t len, int prot)
+{
+	if (fail_now(FAIL_MAP))
+		return -ENOMEM;
+	return mprotect(addr, len, prot) < 0 ? -errno : 0;
+}
+
+/* Gives the parts of a range that areas cover their protection back, after kernel calls that did not come to an end. */
+static void restore_protection(struct space *space, char *addr, char *end)
+{
+	for (size_t i = area_set_search(&space->areas, addr); i < space->areas.count && area_addr(space->areas.all[i]) < end; i++) {
+		struct area *area = space->areas.all[i];
+		char *from = area_addr(area) > addr ? area_addr(area) : addr;
+		char *to = area_end(area) < end ? area_end(area) : end;
+
+		mprotect(from, (size_t) (to - from), area->prot);
+	}
+}
+
+/*
+ * Prepares mappings that are about to go: no store can come any more, and what was stored is known in the words.
+ * => On failure the protection is as before.
+ */
+static int quiesce(struct space *space, char *addr, char *end)
+{
+	for (size_t i = area_set_search(&space->areas, addr); i < space->areas.count && area_addr(space->areas.all[i]) < end; i++) {
+		struct area *area = space->areas.all[i];
+		char *from = area_addr(area) > addr ? area_addr(area) : addr;
+		char *to = area_end(area) < end ? area_end(area) : end;
+		uint64_t first;
+		int r;
+
+		if (!area->view.tracked || !object_was_touched(area->view.object))
+			continue;
+		r = kernel_protect(from, (size_t) (to - from), PROT_NONE);
+		if (r < 0) {
+			restore_protection(space, addr, end);
+			return r;
+		}
+		first = area_page(area, from);
+		object_harvest(area->view.object, first, first + ((uint64_t) (to - from) >> page_shift));
+	}
+	return 0;
+}
+
+/* The kernel has removed or replaced the range; the areas follow. Two spares for the ends. */
+static void forget_range(struct edit *edit, char *addr, char *end)
+{
+	struct space *space = edit->space;
+	size_t i;
+
+	edit_split(edit, addr);
+	edit_split(edit, end);
+	i = area_set_search(&space->areas, addr);
+	while (i < space->areas.count && area_addr(space->areas.all[i]) < end) {
+		struct area *area = space->areas.all[i];
+
+		if (!area->shared)
+			private_discard(space->private_pages, area_addr(area), area->view.pages, false);
+		edit_remove(edit, i);
+	}
+}
+
+/* ---- map ---- */
+
+static int kernel_map(const struct mapping *m, char **ret_addr)
+{
+	int flags = (m->shared ? MAP_SHARED : MAP_PRIVATE) | (m->object ? 0 : MAP_ANONYMOUS) | (m->fixed ? MAP_FIXED : 0) |
+		    (m->noreplace ? MAP_FIXED_NOREPLACE : 0) | MAP_NORESERVE;
+	char *addr;
+
+	if (fail_now(FAIL_MAP))
+		return -ENOMEM;
+	addr = mmap(m->addr, m->len, PROT_NONE, flags, m->object ? m->object->frames : -1,
+		    m->object ? (off_t) (m->first << page_shift) : 0);
+	if (addr == MAP_FAILED)
+		return -errno;
+	if (m->noreplace && addr != m->addr) {
+		munmap(addr, m->len);
+		return -EEXIST;
+	}
+	*ret_addr = addr;
+	return 0;
+}
+
+/* Registers a fresh mapping and opens it. On failure it is gone. */
+static int open_mapping(struct space *space, const struct mapping *m, char *addr)
+{
+	int r = fail_now(FAIL_MAP) ? -ENOMEM : pmap_register(&space->pmap, addr, m->len, m->shared, m->object != NULL);
+
+	/* Children of a fork have no engine: they must not find pages that nobody fills. */
+	if (r == 0 && madvise(addr, m->len, MADV_DONTFORK) < 0)
+		r = -errno;
+	/* The kernel's own mlockall, if the program has called it, would populate what becomes accessible. */
+	if (r == 0 && munlock(addr, m->len) < 0)
+		r = -errno;
+	if (r == 0 && m->prot != PROT_NONE)
+		r = kernel_protect(addr, m->len, m->prot);
+	if (r < 0)
+		munmap(addr, m->len);
+	return r;
+}
+
+static void fill_area(struct area *area, const struct mapping *m, struct space *space, char *addr)
+{
+	area->view.addr = addr;
+	area->view.pages = m->len >> page_shift;
+	area->view.object = m->object;
+	area->view.first = m->first;
+	area->view.pmap = &space->pmap;
+	area->view.private_pages = m->shared ? NULL : space->private_pages;
+	area->view.locked = m->locked;
+	area->view.tracked = m->tracked || (m->shared && (m->prot & PROT_WRITE));
+	area->prot = m->prot;
+	area->max_prot = m->max_prot;
+	area->shared = m->shared;
+	area->anonymous = m->anonymous;
+	area->noreserve = m->noreserve;
+	area->lock_on_fault = m->lock_on_fault;
+	area->advice = m->advice;
+}
+
+static int map_locked(struct space *space, const struct mapping *m, char **ret_addr)
+{
+	struct edit edit;
+	struct area *area;
+	char *addr = NULL;
+	int r = edit_begin(&edit, space, 3);
+
+	if (r < 0)
+		return r;
+	if (m->fixed)
+		r = quiesce(space, m->addr, m->addr + m->len);
+	if (r == 0) {
+		r = kernel_map(m, &addr);
+		if (r < 0 && m->fixed)
+			restore_protection(space, m->addr, m->addr + m->len);
+	}
+	if (r < 0)
+		goto out;
+	if (m->fixed)
+		forget_range(&edit, addr, addr + m->len);
+	r = open_mapping(space, m, addr);
+	if (r < 0)
+		goto out;
+	area = edit_spare(&edit);
+	fill_area(area, m, space, addr);
+	edit_add(&edit, area);
+	edit_join(&edit, addr, addr + m->len);
+	*ret_addr = addr;
+out:
+	edit_end(&edit);
+	return r;
+}
+
+/* ---- unmap ---- */
+
+/*
+ * Objects that have no view outside of the range are written before it goes: a failure then changes nothing, and nobody could
+ * report it later.
+ */
+struct last_views {
+	struct space *space;
+	char *addr, *end;
+};
+
+static bool has_view_outside(struct object *object, const char *addr, const char *end)
+{
+	for (struct view *view = object->views; view; view = view->next)
+		if (view->addr < addr || view->addr + (view->pages << page_shift) > end)
+			return true;
+	return false;
+}
+
+static int flush_if_last(void *arg, const struct part *part)
+{
+	struct last_views *last = arg;
+	bool goes;
+	int r;
+
+	if (!part->object || part->object->kind != OBJECT_FILE)
+		return 0;
+	rwlock_read_acquire(&last->space->cache->map_lock);
+	goes = !has_view_outside(part->object, last->addr, last->end);
+	rwlock_read_release(&last->space->cache->map_lock);
+	if (!goes || !part->object->writable || !object_was_touched(part->object))
+		return 0;
+	r = object_flush(part->object, 0, UINT64_MAX);
+	if (r < 0)
+		message_set(-r, "the dirty pages of the mapping at %p could not be written to the file: %s. The mapping is still there",
+			    (void *) part->addr, strerrordesc_np(-r));
+	return r;
+}
+
+/* Keeps a use of what a range maps, so that it can be looked at after it is unmapped. */
+struct kept {
+	struct object **all;
+	size_t count, capacity;
+};
+
+static int keep(void *arg, const struct part *part)
+{
+	struct kept *kept = arg;
+
+	if (!part->object || part->object->kind != OBJECT_FILE)
+		return 0;
+	for (size_t i = 0; i < kept->count; i++)
+		if (kept->all[i] == part->object)
+			return 0;
+	if (kept->count == kept->capacity) {
+		size_t capacity = kept->capacity ? 2 * kept->capacity : 8;
+		struct object **all = fail_now(FAIL_ALLOC) ? NULL : realloc(kept->all, capacity * sizeof(struct object *));
+
+		if (!all)
+			return message_set(ENOMEM, "no memory for the list of objects");
+		kept->all = all;
+		kept->capacity = capacity;
+	}
+	object_use(part->object);
+	kept->all[kept->count++] = part->object;
+	return 0;
+}
+
+/* What was stored between the flush and the unmapping is written now; where that fails, the object stays and the flusher tries on. */
+static void release_kept(struct space *space, struct kept *kept)
+{
+	for (size_t i = 0; i < kept->count; i++) {
+		struct object *object = kept->all[i];
+		bool orphan;
+
+		rwlock_read_acquire(&space->cache->map_lock);
+		orphan = !object->views;
+		rwlock_read_release(&space->cache->map_lock);
+		if (!orphan || object_flush(object, 0, UINT64_MAX) == 0)
+			object_unuse(object);
+		else
+			writeback_adopt(object);
+	}
+	free(kept->all);
+}
+
+static int unmap_locked(struct space *space, char *addr, size_t len)
+{
+	struct edit edit;
+	int r = edit_begin(&edit, space, 2);
+
+	if (r < 0)
+		return r;
+	r = quiesce(space, addr, addr + len);
+	if (r == 0) {
+		r = fail_now(FAIL_MAP) ? -ENOMEM : munmap(addr, len) < 0 ? -errno : 0;
+		if (r < 0)
+			restore_protection(space, addr, addr + len);
+		else
+			forget_range(&edit, addr, addr + len);
+	}
+	edit_end(&edit);
+	return r;
+}
+
+/* Brackets an operation that removes mappings: nothing dirty is left without a mapping. */
+static int before_removal(struct space *space, char *addr, size_t len, struct kept *ret_kept)
+{
+	struct last_views last = {space, addr, addr + len};
+	int r;
+
+	*ret_kept = (struct kept){0};
+	r = space_visit(space, addr, len, flush_if_last, &last);
+	if (r == 0)
+		r = space_visit(space, addr, len, keep, ret_kept);
+	if (r < 0)
+		release_kept(space, ret_kept);
+	return r;
+}
+
+int space_unmap(struct space *space, char *addr, size_t len)
+{
+	struct kept kept;
+	int r = before_removal(space, addr, len, &kept);
+
+	if (r < 0)
+		return r;
+	rwlock_write_acquire(&space->cache->map_lock);
+	r = unmap_locked(space, addr, len);
+	rwlock_write_release(&space->cache->map_lock);
+	release_kept(space, &kept);
+	return r;
+}
+
+int space_map(struct space *space, const struct mapping *mapping, char **ret_addr)
+{
+	struct mapping m = *mapping;
+	struct kept kept = {0};
+	int r = 0;
+
+	if (m.fixed)
+		r = before_removal(space, m.addr, m.len, &kept);
+	if (r < 0)
+		return r;
+	rwlock_write_acquire(&space->cache->map_lock);
+	r = map_locked(space, &m, ret_addr);
+	rwlock_write_release(&space->cache->map_lock);
+	if (m.fixed)
+		release_kept(space, &kept);
+	return r;
+}
+
+/* ---- protect ---- */
+
+/* Area by area, as the kernel goes, so that of two errors it is the same. */
+static int may_protect(struct space *space, char *addr, size_t len, int prot)
+{
+	for (char *at = addr; at < addr + len;) {
+		struct area *area = space_find(space, at);
+
+		if (!area)
+			return space_check_locked(space, at, (size_t) (addr + len - at));
+		if (prot & ~area->max_prot)
+			return message_set(EACCES,
+					   "protection %#x of the mapping at %p is more than its descriptor's open mode allows (%#x)", prot,
+					   (void *) area_addr(area), area->max_prot);
+		at = area_end(area);
+	}
+	return 0;
+}
+
+int space_protect(struct space *space, char *addr, size_t len, int prot)
+{
+	struct edit edit;
+	int r;
+
+	rwlock_write_acquire(&space->cache->map_lock);
+	r = may_protect(space, addr, len, prot);
+	if (r == 0)
+		r = edit_begin(&edit, space, 2);
+	if (r == 0) {
+		r = kernel_protect(addr, len, prot);
+		if (r < 0) {
+			restore_protection(space, addr, addr + len);
+		} else {
+			edit_split(&edit, addr);
+			edit_split(&edit, addr + len);
+			for (size_t i = area_set_search(&space->areas, addr);
+			     i < space->areas.count && area_addr(space->areas.all[i]) < addr + len; i++) {
+				space->areas.all[i]->prot = prot;
+				space->areas.all[i]->view.tracked |= space->areas.all[i]->shared && (prot & PROT_WRITE);
+			}
+			edit_join(&edit, addr, addr + len);
+		}
+		edit_end(&edit);
+	}
+	rwlock_write_release(&space->cache->map_lock);
+	return r;
+}
+
+/* ---- remap ---- */
+
+/* The old range, checked: inside one area. Map lock held. */
+static int remap_source(struct space *space, char *addr, size_t len, struct area **ret)
+{
+	struct area *area = space_find(space, addr);
+
+	if (!area)
+		return message_set(EFAULT, "nothing is mapped at %p", (void *) addr);
+	if (len > (size_t) (area_end(area) - addr))
+		return message_set(EFAULT, "the old range %p…%p is not inside one mapping, which ends at %p", (void *) addr,
+				   (void *) (addr + len), (void *) area_end(area));
+	*ret = area;
+	return 0;
+}
+
+/* What a new mapping that continues or repeats an area looks like. */
+static struct mapping mapping_like(const struct area *area, char *addr, size_t len, uint64_t first)
+{
+	return (struct mapping){
+	    .addr = addr,
+	    .len = len,
+	    .prot = area->prot,
+	    .max_prot = area->max_prot,
+	    .shared = area->shared,
+	    .noreserve = area->noreserve,
+	    .locked = area->view.locked,
+	    .lock_on_fault = area->lock_on_fault,
+	    .object = area->view.object,
+	    .anonymous = area->anonymous,
+	    .first = area->view.object ? first : 0,
+	    .advice = area->advice,
+	    .tracked = area->view.tracked,
+	};
+}
+
+static int lock_more(struct space *space, const struct area *area, size_t len)
+{
+	if (!area->view.locked || budget_lock(space->cache, len >> page_shift) == 0)
+		return 0;
+	return message_set(EAGAIN, "the mapping is locked, and %zu bytes more would not fit into the memory budget", len);
+}
+
+/*
+ * Grows an area at its end, where the addresses behind it are free. -EEXIST: they are not.
+ * => Shared memory is continued by a mapping of the pages that follow. Private memory is extended by the kernel, which keeps it
+ *    one mapping to the kernel also where its pages have moved before; the registration extends with it.
+ */
+static int grow_in_place(struct space *space, struct area *area, char *addr, size_t old_len, size_t new_len)
+{
+	struct mapping m = mapping_like(area, addr + old_len, new_len - old_len, area_page(area, addr + old_len));
+	char *placed;
+	int r = lock_more(space, area, m.len);
+
+	if (r < 0)
+		return r;
+	m.noreplace = true;
+	if (area->shared)
+		r = map_locked(space, &m, &placed);
+	else if (fail_now(FAIL_MAP))
+		r = -ENOMEM;
+	else if (mremap(addr, old_len, new_len, 0) == MAP_FAILED)
+		r = errno == ENOMEM ? -EEXIST : -errno;
+	else
+		area->view.pages += m.len >> page_shift;
+	if (r < 0 && m.locked)
+		budget_unlock(space->cache, m.len >> page_shift);
+	return r;
+}
+
+/* What MREMAP_DONTUNMAP leaves behind is no longer locked. Two spares. */
+static void unlock_left(struct edit *edit, const struct mapping *m, char *addr, size_t len)
+{
+	if (!m->locked)
+		return;
+	edit_split(edit, addr);
+	edit_split(edit, addr + len);
+	space_find(edit->space, addr)->view.locked = false;
+	budget_unlock(edit->space->cache, len >> page_shift);
+}
+
+/*
+ * Shared memory: mapped anew at the new place, where its pages are found by minor faults; then the old place goes. No page is
+ * copied, and what was stored is harvested with the old mapping.
+ */
+static int move_shared(struct space *space, struct area *area, char *addr, size_t old_len, size_t new_len, int flags, char *new_addr,
+		       char **ret_addr)
+{
+	struct mapping m = mapping_like(area, new_addr, new_len, area_page(area, addr));
+	struct edit edit;
+	int r = edit_begin(&edit, space, 2);
+
+	if (r == 0)
+		r = lock_more(space, area, new_len);
+	if (r < 0)
+		goto out;
+	m.fixed = flags & SPACE_FIXED;
+	r = map_locked(space, &m, ret_addr);
+	if (r < 0) {
+		if (m.locked)
+			budget_unlock(space->cache, new_len >> page_shift);
+	} else if (flags & SPACE_DONTUNMAP) {
+		/* The new area has used up the room that was prepared. */
+		r = area_set_prepare(&space->areas, 2);
+		if (r == 0)
+			unlock_left(&edit, &m, addr, old_len);
+		else
+			unmap_locked(space, *ret_addr, new_len);
+	} else if (old_len > 0) {
+		r = unmap_locked(space, addr, old_len);
+		if (r < 0)
+			unmap_locked(space, *ret_addr, new_len);
+	}
+out:
+	edit_end(&edit);
+	return r;
+}
+
+#ifndef MREMAP_DONTUNMAP
+#define MREMAP_DONTUNMAP 4
+#endif
+
+/* Moves the kernel's side of private memory. The new place is inaccessible and unregistered when this returns 0. */
+static int kernel_move(struct space *space, struct edit *edit, int prot, char *addr, size_t old_len, size_t new_len,
+		       int flags, char *new_addr, char **ret_addr)
+{
+	int kernel_flags = MREMAP_MAYMOVE | (flags & SPACE_FIXED ? MREMAP_FIXED : 0) | (flags & SPACE_DONTUNMAP ? MREMAP_DONTUNMAP : 0);
+	char *moved = NULL;
+	int r = 0;
+
+	if (flags & SPACE_FIXED)
+		r = quiesce(space, new_addr, new_addr + new_len);
+	/* Nobody must touch the pages while their registration is lost on the way. */
+	if (r < 0)
+		return r;
+	r = kernel_protect(addr, old_len, PROT_NONE);
+	if (r == 0) {
+		moved = fail_now(FAIL_MAP) ? (errno = ENOMEM, MAP_FAILED) : mremap(addr, old_len, new_len, kernel_flags, new_addr);
+		r = moved == MAP_FAILED ? -errno : 0;
+	}
+	if (r < 0) {
+		mprotect(addr, old_len, prot);
+		if (flags & SPACE_FIXED)
+			restore_protection(space, new_addr, new_addr + new_len);
+		return r;
+	}
+	if (flags & SPACE_FIXED)
+		forget_range(edit, moved, moved + new_len);
+	*ret_addr = moved;
+	return 0;
+}
+
+static bool is_closed(const struct area *area)
+{
+	return !area->shared && area->prot == PROT_NONE;
+}
+
+static void reregister(struct space *space, struct area *area)
+{
+	ASSERT(pmap_register(&space->pmap, area_addr(area), area->view.pages << page_shift, false, area->view.object != NULL) == 0);
+}
+
+/*
+ * Registers what was moved, inaccessible as it still is. Where the kernel has joined it with inaccessible neighbours, these
+ * have lost their registration with it: the kernel joins first and unregisters the whole.
+ */
+static void register_moved(struct space *space, const struct mapping *m, char *addr, size_t len)
+{
+	struct area_set *set = &space->areas;
+	size_t right = area_set_search(set, addr + len), left = area_set_search(set, addr);
+	char *edge;
+
+	ASSERT(pmap_register(&space->pmap, addr, len, false, m->object != NULL) == 0);
+	if (m->object)
+		ASSERT(pmap_protect(&space->pmap, addr, len >> page_shift, false) == 0);
+	for (edge = addr + len; right < set->count && area_addr(set->all[right]) == edge && is_closed(set->all[right]); right++) {
+		reregister(space, set->all[right]);
+		edge = area_end(set->all[right]);
+	}
+	for (edge = addr; left > 0 && area_end(set->all[left - 1]) == edge && is_closed(set->all[left - 1]); left--) {
+		reregister(space, set->all[left - 1]);
+		edge = area_addr(set->all[left - 1]);
+	}
+}
+
+/* Private memory: the kernel moves the pages; their words, registration and protection follow. */
+static int move_private(struct space *space, struct area *area, char *addr, size_t old_len, size_t new_len, int flags, char *new_addr,
+			char **ret_addr)
+{
+	struct private_pages *pages = space->private_pages;
+	struct mapping m = mapping_like(area, NULL, new_len, area_page(area, addr));
+	struct area *moved_area;
+	struct edit edit;
+	char *moved = NULL, *place = MAP_FAILED;
+	int r;
+
+	r = edit_begin(&edit, space, 5);
+	if (r < 0)
+		return r;
+	/* Where the kernel will put it is not known yet: ask it for a place, so that the words can be made first. */
+	if (!(flags & SPACE_FIXED)) {
+		place = mmap(NULL, new_len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+		if (place == MAP_FAILED) {
+			r = -errno;
+			goto out;
+		}
+		new_addr = place;
+		flags |= SPACE_FIXED;
+	}
+	r = private_prepare(pages, new_addr, new_len >> page_shift);
+	if (r == 0)
+		r = lock_more(space, area, new_len);
+	if (r == 0) {
+		r = kernel_move(space, &edit, m.prot, addr, old_len, new_len, flags, new_addr, &moved);
+		if (r < 0 && m.locked)
+			budget_unlock(space->cache, new_len >> page_shift);
+	}
+	if (r < 0) {
+		if (place != MAP_FAILED)
+			munmap(place, new_len);
+		goto out;
+	}
+	/* From here on there is no way back: the pages are at the new place. */
+	private_move(pages, addr, moved, old_len >> page_shift);
+	if (flags & SPACE_DONTUNMAP) {
+		/* It is empty, and has lost its registration too. */
+		ASSERT(pmap_register(&space->pmap, addr, old_len, false, m.object != NULL) == 0);
+		ASSERT(mprotect(addr, old_len, m.prot) == 0);
+		unlock_left(&edit, &m, addr, old_len);
+	} else {
+		forget_range(&edit, addr, addr + old_len);
+	}
+	register_moved(space, &m, moved, new_len);
+	ASSERT(mprotect(moved, new_len, m.prot) == 0);
+	moved_area = edit_spare(&edit);
+	fill_area(moved_area, &m, space, moved);
+	edit_add(&edit, moved_area);
+	edit_join(&edit, moved, moved + new_len);
+	*ret_addr = moved;
+out:
+	edit_end(&edit);
+	return r;
+}
+
+static int remap_locked(struct space *space, char *addr, size_t old_len, size_t new_len, int flags, char *new_addr, char **ret_addr,
+			bool *ret_locked)
+{
+	struct area *area;
+	struct object *object;
+	int r = remap_source(space, addr, old_len ? old_len : page_size(), &area);
+
+	if (r < 0)
+		return r;
+	if (old_len == 0 && !area->shared)
+		return message_set(EINVAL, "old length 0 duplicates shared mappings only, and the one at %p is private", (void *) addr);
+	if (old_len == 0 && !(flags & SPACE_MAYMOVE))
+		return message_set(ENOMEM, "the mapping at %p cannot be duplicated in its own place, and MREMAP_MAYMOVE is not set", (void *) addr);
+	*ret_locked = area->view.locked && !area->lock_on_fault;
+	if (new_len > old_len && !(flags & (SPACE_FIXED | SPACE_DONTUNMAP)) && old_len > 0) {
+		r = addr + old_len == area_end(area) ? grow_in_place(space, area, addr, old_len, new_len) : -EEXIST;
+		*ret_addr = addr;
+		if (r != -EEXIST)
+			return r;
+		if (!(flags & SPACE_MAYMOVE))
+			return message_set(ENOMEM, "the addresses behind %p are in use, and MREMAP_MAYMOVE is not set",
+					   (void *) (addr + old_len));
+	}
+	/* The area goes with its last page: the object must outlive the move. */
+	object = area->view.object;
+	if (object)
+		object_use(object);
+	if (area->shared)
+		r = move_shared(space, area, addr, old_len, new_len, flags, new_addr, ret_addr);
+	else
+		r = move_private(space, area, addr, old_len, new_len, flags, new_addr, ret_addr);
+	object_unuse(object);
+	return r;
+}
+
+/* Takes what is behind the new length away. What had to be written was. */
+static int cut_tail(struct space *space, char *addr, size_t len)
+{
+	int r;
+
+	if (len == 0)
+		return 0;
+	rwlock_write_acquire(&space->cache->map_lock);
+	r = unmap_locked(space, addr, len);
+	rwlock_write_release(&space->cache->map_lock);
+	return r;
+}
+
+static int check_source(struct space *space, char *addr, size_t len)
+{
+	struct area *area;
+	int r;
+
+	rwlock_read_acquire(&space->cache->map_lock);
+	r = remap_source(space, addr, len, &area);
+	rwlock_read_release(&space->cache->map_lock);
+	return r;
+}
+
+int space_remap(struct space *space, char *addr, size_t old_len, size_t new_len, int flags, char *new_addr, char **ret_addr,
+		bool *ret_locked)
+{
+	size_t tail = new_len < old_len ? old_len - new_len : 0;
+	struct kept kept = {0}, kept_tail = {0};
+	int r = check_source(space, addr, old_len ? old_len : page_size());
+
+	*ret_locked = false;
+	*ret_addr = addr;
+	old_len -= tail;
+	if (r == 0 && tail)
+		r = before_removal(space, addr + old_len, tail, &kept_tail);
+	if (r == 0 && (flags & SPACE_FIXED)) {
+		r = before_removal(space, new_addr, new_len, &kept);
+		if (r < 0 && tail)
+			release_kept(space, &kept_tail);
+	}
+	if (r < 0)
+		return r;
+	/* The tail goes last, so that a move that fails has changed nothing. */
+	if (new_len != old_len || (flags & (SPACE_FIXED | SPACE_DONTUNMAP))) {
+		rwlock_write_acquire(&space->cache->map_lock);
+		r = remap_locked(space, addr, old_len, new_len, flags, new_addr, ret_addr, ret_locked);
+		rwlock_write_release(&space->cache->map_lock);
+	}
+	if (r == 0)
+		r = cut_tail(space, addr + old_len, tail);
+	release_kept(space, &kept);
+	release_kept(space, &kept_tail);
+	return r;
+}

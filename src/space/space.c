@@ -1,0 +1,392 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * space.c - an address space: making, splitting and joining areas
+ *
+ * Areas change only with the map lock held for writing. Every operation has the same order: check; allocate all that could be
+ * needed; ask the kernel; change the areas, which cannot fail.
+ */
+#include "space/space.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "space/edit.h"
+#include "sys/page_size.h"
+#include "util/fail.h"
+#include "util/message.h"
+
+#ifndef MAP_FIXED_NOREPLACE
+#define MAP_FIXED_NOREPLACE 0x100000
+#endif
+
+static bool still_private(void *arg, const void *addr)
+{
+	struct area *area = space_find(arg, addr);
+
+	return area && !area->shared;
+}
+
+static bool is_locked(void *arg, const void *addr)
+{
+	struct area *area = space_find(arg, addr);
+
+	return !area || area->view.locked;
+}
+
+int space_create(struct registry *registry, struct cache *cache, enum uffd_source source, bool sigbus, bool allow_tracking,
+		 struct object *swap, struct space **ret)
+{
+	struct space *space = calloc(1, sizeof(*space));
+	int r = space ? pmap_create(source, sigbus, allow_tracking, &space->pmap) : -ENOMEM;
+
+	if (r < 0) {
+		object_unuse(swap);
+		free(space);
+		return r;
+	}
+	r = private_create(registry, cache, &space->pmap, swap, &space->private_pages);
+	if (r < 0) {
+		pmap_destroy(&space->pmap);
+		free(space);
+		return r;
+	}
+	space->private_pages->is_locked = is_locked;
+	space->private_pages->still_private = still_private;
+	space->private_pages->space = space;
+	space->cache = cache;
+	space->registry = registry;
+	*ret = space;
+	return 0;
+}
+
+void space_destroy(struct space *space)
+{
+	if (!space)
+		return;
+	while (space->areas.count > 0) {
+		struct area *area = space->areas.all[space->areas.count - 1];
+
+		if (space_unmap(space, area_addr(area), area->view.pages << page_shift) < 0)
+			break;
+	}
+	private_destroy(space->private_pages);
+	pmap_destroy(&space->pmap);
+	free(space->areas.all);
+	free(space);
+}
+
+bool space_touches(struct space *space, const char *addr, size_t len)
+{
+	size_t i;
+	bool found;
+
+	rwlock_read_acquire(&space->cache->map_lock);
+	i = area_set_search(&space->areas, addr);
+	found = i < space->areas.count && area_addr(space->areas.all[i]) < addr + len;
+	rwlock_read_release(&space->cache->map_lock);
+	return found;
+}
+
+int space_check_locked(struct space *space, const char *addr, size_t len)
+{
+	const char *end = addr + len;
+
+	while (addr < end) {
+		struct area *area = space_find(space, addr);
+
+		if (!area)
+			return message_set(ENOMEM, "nothing is mapped at %p, in the range %p…%p", (const void *) addr,
+					   (const void *) (end - len), (const void *) end);
+		addr = area_end(area);
+	}
+	return 0;
+}
+
+int space_check(struct space *space, const char *addr, size_t len)
+{
+	int r;
+
+	rwlock_read_acquire(&space->cache->map_lock);
+	r = space_check_locked(space, addr, len);
+	rwlock_read_release(&space->cache->map_lock);
+	return r;
+}
+
+/* ---- editing the set of areas ---- */
+
+int edit_begin(struct edit *edit, struct space *space, unsigned areas)
+{
+	edit->space = space;
+	edit->spares = NULL;
+	if (area_set_prepare(&space->areas, areas) < 0)
+		return message_set(ENOMEM, "no memory for the list of areas");
+	for (unsigned i = 0; i < areas; i++) {
+		struct area *spare = fail_now(FAIL_ALLOC) ? NULL : calloc(1, sizeof(*spare));
+
+		if (!spare) {
+			edit_end(edit);
+			return message_set(ENOMEM, "no memory for an area");
+		}
+		spare->view.next = (struct view *) edit->spares;
+		edit->spares = spare;
+	}
+	return 0;
+}
+
+struct area *edit_spare(struct edit *edit)
+{
+	struct area *area = edit->spares;
+
+	ASSERT(area);
+	edit->spares = (struct area *) area->view.next;
+	area->view.next = NULL;
+	return area;
+}
+
+void edit_end(struct edit *edit)
+{
+	while (edit->spares)
+		free(edit_spare(edit));
+}
+
+void edit_add(struct edit *edit, struct area *area)
+{
+	struct space *space = edit->space;
+
+	area_set_insert(&space->areas, area);
+	if (area->view.object) {
+		object_use(area->view.object);
+		object_add_view(area->view.object, &area->view);
+	}
+}
+
+void edit_remove(struct edit *edit, size_t index)
+{
+	struct space *space = edit->space;
+	struct area *area = space->areas.all[index];
+	struct object *object = area->view.object;
+
+	area_set_remove(&space->areas, index);
+	if (object) {
+		object_remove_view(object, &area->view);
+		object_unuse(object);
+	}
+	if (area->view.locked)
+		budget_unlock(space->cache, area->view.pages);
+	free(area);
+}
+
+/* Copies what all parts of an area have in common. */
+static void copy_properties(struct area *to, const struct area *from)
+{
+	to->view = from->view;
+	to->view.next = NULL;
+	to->prot = from->prot;
+	to->max_prot = from->max_prot;
+	to->shared = from->shared;
+	to->anonymous = from->anonymous;
+	to->lock_on_fault = from->lock_on_fault;
+	to->noreserve = from->noreserve;
+	to->advice = from->advice;
+}
+
+void edit_split(struct edit *edit, char *addr)
+{
+	struct area *area = space_find(edit->space, addr), *right;
+	uint64_t left_pages;
+
+	if (!area || area_addr(area) == addr)
+		return;
+	right = edit_spare(edit);
+	left_pages = (uint64_t) (addr - area_addr(area)) >> page_shift;
+	copy_properties(right, area);
+	right->view.addr = addr;
+	right->view.first = area->view.first + left_pages;
+	right->view.pages = area->view.pages - left_pages;
+	right->stream = area->stream;
+	right->stream.lock.word = 0;
+	area->view.pages = left_pages;
+	edit_add(edit, right);
+}
+
+/* Joins the area at index with the one before it, where they can be one. */
+static bool join_before(struct edit *edit, size_t index)
+{
+	struct area_set *set = &edit->space->areas;
+	struct area *left, *right;
+
+	if (index == 0 || index >= set->count)
+		return false;
+	left = set->all[index - 1];
+	right = set->all[index];
+	if (!area_joins(left, right))
+		return false;
+	left->view.pages += right->view.pages;
+	atomic_fetch_add(&left->major_faults, atomic_load(&right->major_faults));
+	atomic_fetch_add(&left->minor_faults, atomic_load(&right->minor_faults));
+	/* The pages are the left area's now, and stay locked if they were. */
+	right->view.locked = false;
+	edit_remove(edit, index);
+	return true;
+}
+
+void edit_join(struct edit *edit, const char *addr, const char *end)
+{
+	size_t i = area_set_search(&edit->space->areas, addr);
+
+	while (i < edit->space->areas.count && area_addr(edit->space->areas.all[i]) <= end)
+		if (!join_before(edit, i))
+			i++;
+	EXPENSIVE(area_set_check(&edit->space->areas));
+}
+
+/* ---- what is asked of parts of a range ---- */
+
+/* The part of the range at or after *addr, its object referenced; moves *addr behind it. False: no more. */
+static bool next_part(struct space *space, char **addr, char *end, struct part *ret)
+{
+	struct area *area;
+	size_t i;
+
+	if (*addr >= end)
+		return false;
+	rwlock_read_acquire(&space->cache->map_lock);
+	i = area_set_search(&space->areas, *addr);
+	area = i < space->areas.count ? space->areas.all[i] : NULL;
+	if (!area || area_addr(area) >= end) {
+		rwlock_read_release(&space->cache->map_lock);
+		return false;
+	}
+	ret->addr = area_addr(area) > *addr ? area_addr(area) : *addr;
+	*addr = area_end(area) < end ? area_end(area) : end;
+	ret->pages = (size_t) (*addr - ret->addr) >> page_shift;
+	ret->object = area->view.object;
+	ret->first = area->view.object ? area_page(area, ret->addr) : 0;
+	ret->shared = area->shared;
+	ret->locked = area->view.locked;
+	ret->anonymous = area->anonymous;
+	ret->prot = area->prot;
+	ret->max_prot = area->max_prot;
+	if (ret->object)
+		object_ref(ret->object);
+	rwlock_read_release(&space->cache->map_lock);
+	return true;
+}
+
+int space_visit(struct space *space, char *addr, size_t len, int (*visit)(void *arg, const struct part *part), void *arg)
+{
+	char *end = addr + len;
+	struct part part;
+	int r = 0;
+
+	while (r == 0 && next_part(space, &addr, end, &part)) {
+		r = visit(arg, &part);
+		object_unref(part.object);
+	}
+	return r;
+}
+
+/* Splits at both ends of a range that is covered, calls change for each area in it, and joins what can be joined. */
+static int change_areas(struct space *space, char *addr, size_t len, void (*change)(struct area *area, const void *arg), const void *arg)
+{
+	struct edit edit;
+	int r;
+
+	rwlock_write_acquire(&space->cache->map_lock);
+	r = space_check_locked(space, addr, len);
+	if (r == 0)
+		r = edit_begin(&edit, space, 2);
+	if (r == 0) {
+		edit_split(&edit, addr);
+		edit_split(&edit, addr + len);
+		for (size_t i = area_set_search(&space->areas, addr);
+		     i < space->areas.count && area_addr(space->areas.all[i]) < addr + len; i++)
+			change(space->areas.all[i], arg);
+		edit_join(&edit, addr, addr + len);
+		edit_end(&edit);
+	}
+	rwlock_write_release(&space->cache->map_lock);
+	return r;
+}
+
+static void change_advice(struct area *area, const void *arg)
+{
+	area->advice = *(const enum readahead_advice *) arg;
+}
+
+int space_set_advice(struct space *space, char *addr, size_t len, enum readahead_advice advice)
+{
+	return change_areas(space, addr, len, change_advice, &advice);
+}
+
+struct locking {
+	struct cache *cache;
+	bool locked, on_fault;
+};
+
+static void change_locked(struct area *area, const void *arg)
+{
+	const struct locking *locking = arg;
+
+	if (area->view.locked && !locking->locked)
+		budget_unlock(locking->cache, area->view.pages);
+	area->view.locked = locking->locked;
+	area->lock_on_fault = locking->locked && locking->on_fault;
+}
+
+static int count_unlocked(void *arg, const struct part *part)
+{
+	if (!part->locked)
+		*(uint64_t *) arg += part->pages;
+	return 0;
+}
+
+uint64_t space_unlocked_pages(struct space *space, char *addr, size_t len)
+{
+	uint64_t pages = 0;
+
+	space_visit(space, addr, len, count_unlocked, &pages);
+	return pages;
+}
+
+bool space_is_locked(struct space *space, char *addr)
+{
+	return space_unlocked_pages(space, addr, page_size()) == 0 && space_check(space, addr, page_size()) == 0;
+}
+
+int space_set_locked(struct space *space, char *addr, size_t len, bool locked, bool on_fault)
+{
+	struct locking locking = {space->cache, locked, on_fault};
+	/* Promised first. Another thread that locks the same at once makes the count too high for a while, never too low. */
+	uint64_t fresh = locked ? space_unlocked_pages(space, addr, len) : 0;
+	int r = budget_lock(space->cache, fresh);
+
+	if (r < 0)
+		return message_set(ENOMEM,
+				   "%zu bytes cannot be locked: the memory budget of %llu bytes must keep a part that can be paged out; raise it "
+				   "with QUIRE_MEMORY or quire_set_memory",
+				   len, (unsigned long long) (atomic_load(&space->cache->limit) << page_shift));
+	r = change_areas(space, addr, len, change_locked, &locking);
+	if (r < 0)
+		budget_unlock(space->cache, fresh);
+	return r;
+}
+
+static int discard_part(void *arg, const struct part *part)
+{
+	struct space *space = arg;
+
+	if (part->shared)
+		return 0;
+	rwlock_read_acquire(&space->cache->map_lock);
+	private_discard(space->private_pages, part->addr, part->pages, true);
+	rwlock_read_release(&space->cache->map_lock);
+	return 0;
+}
+
+int space_discard_private(struct space *space, char *addr, size_t len)
+{
+	return space_visit(space, addr, len, discard_part, space);
+}

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * space.h - an address space: one process's areas, and what is done to ranges of them
+ *
+ * Functions return 0 or -errno and set the thread's message where a caller would want more than the errno. Addresses are
+ * aligned and lengths whole pages; the public entry points have checked that. None holds a lock on return. A call that fails has
+ * changed nothing (I6), with one exception that docs/compatibility.md names: MAP_FIXED over a mapping when the kernel
+ * runs out of memory in the middle.
+ */
+#ifndef QUIRE_SPACE_SPACE_H
+#define QUIRE_SPACE_SPACE_H
+
+#include "object/private.h"
+#include "space/area.h"
+#include "sys/pmap.h"
+
+struct space {
+	struct cache *cache;
+	struct registry *registry;
+	struct pmap pmap;
+	struct private_pages *private_pages;
+	struct area_set areas;               /* [map_lock] */
+	const char *_Atomic own_process;     /* 0 there: this is the child of a fork, which has none of it. NULL: not known yet */
+	int lock_future;                     /* [map_lock] MCL_FUTURE, MCL_ONFAULT */
+};
+
+int space_create(struct registry *registry, struct cache *cache, enum uffd_source source, bool sigbus, bool allow_tracking,
+		 struct object *swap, struct space **ret);
+/* Unmaps everything. */
+void space_destroy(struct space *space);
+
+/* The area that holds addr; map lock held. */
+static inline struct area *space_find(struct space *space, const void *addr)
+{
+	return area_set_find(&space->areas, addr);
+}
+
+/* Whether any area meets the range. Takes the map lock. */
+bool space_touches(struct space *space, const char *addr, size_t len);
+
+struct mapping {
+	char *addr;
+	size_t len;
+	int prot, max_prot;
+	bool shared, fixed, noreplace, noreserve, locked, lock_on_fault;
+	bool tracked;                /* as the area that it continues; a shared one that may be stored to is tracked anyhow */
+	struct object *object;       /* the caller's reference stays his; NULL: private memory without a file */
+	bool anonymous;
+	uint64_t first;              /* page of the object */
+	enum readahead_advice advice;
+};
+
+int space_map(struct space *space, const struct mapping *mapping, char **ret_addr);
+int space_unmap(struct space *space, char *addr, size_t len);
+int space_protect(struct space *space, char *addr, size_t len, int prot);
+
+enum { SPACE_MAYMOVE = 1, SPACE_FIXED = 2, SPACE_DONTUNMAP = 4 };
+/* ret_locked: the result is locked memory that has to be brought in. */
+int space_remap(struct space *space, char *addr, size_t old_len, size_t new_len, int flags, char *new_addr, char **ret_addr,
+		bool *ret_locked);
+
+/* -ENOMEM unless areas cover the whole range. */
+int space_check(struct space *space, const char *addr, size_t len);
+
+/* Calls visit for every area's part of the range, map lock not held, the object (if any) referenced meanwhile. Stops at an error. */
+struct part {
+	char *addr;
+	size_t pages;
+	struct object *object;
+	uint64_t first;              /* page of the object at addr */
+	bool shared, locked, anonymous;
+	int prot, max_prot;
+};
+int space_visit(struct space *space, char *addr, size_t len, int (*visit)(void *arg, const struct part *part), void *arg);
+
+int space_set_advice(struct space *space, char *addr, size_t len, enum readahead_advice advice);
+/* Marks a range locked or not; the budget was asked. What was locked before is not counted again. */
+int space_set_locked(struct space *space, char *addr, size_t len, bool locked, bool on_fault);
+/* Pages of a range that are mapped and not locked. */
+uint64_t space_unlocked_pages(struct space *space, char *addr, size_t len);
+bool space_is_locked(struct space *space, char *addr);
+/* Forgets private pages of a range, so that the object or zeros show again. */
+int space_discard_private(struct space *space, char *addr, size_t len);
+
+#endif

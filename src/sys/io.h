@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * io.h - asynchronous transfers: io_uring and the threads that reap it, or plain threads where io_uring is refused
+ */
+#ifndef QUIRE_SYS_IO_H
+#define QUIRE_SYS_IO_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct io;
+
+enum io_op { IO_READ, IO_WRITE };
+
+/*
+ * One transfer. The caller owns it (it is embedded in his own structure) until done is called, exactly once, on a thread of
+ * the I/O layer that has all signals blocked.
+ * => done must not wait for storage: the transfers behind it in the same direction would wait too. It may start transfers,
+ *    and may free this one.
+ * => Reads and writes are reported by different threads: two done may run at the same time.
+ */
+struct io_transfer {
+	enum io_op op;
+	int fd;
+	void *buf;
+	size_t len;
+	uint64_t offset;
+	bool nowait; /* a read that ends with -EAGAIN where it would wait for a lock or, buffered, for storage */
+	void (*done)(struct io_transfer *transfer);
+	ssize_t ret;              /* bytes, or -errno; may be short */
+	struct io_transfer *next; /* the I/O layer's own */
+};
+
+/*
+ * => depth: transfers in flight, in each direction, before io_start queues them itself (it never blocks on storage and never
+ *    fails). Reads and writes do not compete: no number of writes that wait for a lock can hold up a read.
+ * => use_uring false, or io_uring refused by the kernel (seccomp, sysctl kernel.io_uring_disabled): threads that block in
+ *    preadv/pwritev. io_is_uring says which. 0 or -errno (ENOMEM, EAGAIN no more threads).
+ */
+int io_create(unsigned depth, bool use_uring, struct io **ret);
+bool io_is_uring(const struct io *io);
+
+/*
+ * Starts a transfer. Any thread, also inside a signal handler; allocates nothing.
+ * => Takes a lock of its own, never held while waiting for storage: outside of the fault path the caller has signals blocked.
+ * => The system calls of the transfer are made by the I/O layer's threads, never by the caller. errno may change.
+ */
+void io_start(struct io *io, struct io_transfer *transfer);
+
+/*
+ * Does a transfer on this thread, with one plain system call: bytes, or -errno. done is not called.
+ * => Async-signal-safe, and not a cancellation point: a thread may be cancelled while it resolves a fault. errno may change.
+ */
+ssize_t io_perform(const struct io_transfer *transfer);
+
+/* Waits for all transfers, and those that their done starts; ends the threads, frees io. NULL is fine. */
+void io_destroy(struct io *io);
+
+#endif

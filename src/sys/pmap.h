@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * pmap.h - the kernel's page tables of one process, as far as we steer them
+ *
+ * The physical map of the BSDs: what is entered, removed and protected in the program's own mappings. Ranges are whole pages.
+ * All but pmap_create and pmap_destroy are async-signal-safe; 0 or -errno. Nothing but pmap_wake wakes a thread that sleeps on a
+ * page.
+ */
+#ifndef QUIRE_SYS_PMAP_H
+#define QUIRE_SYS_PMAP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "sys/pagemap.h"
+#include "sys/uffd.h"
+
+/*
+ * Two userfaultfds, since whether write protection is asynchronous is a property of the descriptor: stores to shared pages are
+ * remembered by the kernel (0.8 µs) where it can, stores to private ones must be caught (their copy has to be accounted for).
+ * Without asynchronous protection both are the same descriptor.
+ */
+struct pmap {
+	enum uffd_source source;
+	bool sigbus;          /* faults raise SIGBUS on the faulting thread */
+	bool tracks;          /* stores to shared pages are tracked by the kernel: pagemap tells them */
+	int shared_uffd;
+	int private_uffd;
+	int pagemap;          /* -1 when !tracks */
+	int pid;
+};
+
+int pmap_create(enum uffd_source source, bool sigbus, bool allow_tracking, struct pmap *ret);
+void pmap_destroy(struct pmap *pmap);
+
+/* Starts catching faults on a fresh mapping. file: a mapping of a memfd. */
+int pmap_register(struct pmap *pmap, void *addr, size_t len, bool shared, bool file);
+
+/* Maps frames that are in the memfd, write-protected: the next store is noticed. */
+int pmap_enter(struct pmap *pmap, void *addr, size_t pages, bool shared);
+/* Installs one private page. */
+int pmap_enter_private(struct pmap *pmap, void *addr, const void *source, size_t pages);
+
+/* Makes the frame of a shared page, with the bytes at source, and maps it, write-protected, in one step. */
+int pmap_enter_fresh(struct pmap *pmap, void *addr, const void *source);
+
+/* Takes pages out of the program's mapping. Frames of a memfd stay; private pages are gone. */
+int pmap_remove(void *addr, size_t pages);
+
+/* Catches stores (private pages, and shared ones where !tracks). */
+int pmap_protect(struct pmap *pmap, void *addr, size_t pages, bool shared);
+int pmap_unprotect(struct pmap *pmap, void *addr, size_t pages, bool shared);
+
+/* Copies private pages out, whatever their protection. */
+int pmap_copy_out(struct pmap *pmap, const void *addr, size_t pages, void *ret);
+
+/* Lets threads that wait on a page look again. */
+void pmap_wake(struct pmap *pmap, void *addr, size_t pages, bool shared);
+
+#endif

@@ -1,0 +1,20 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+#
+# symbols.sh LIBRARY HEADER - the shared library exports what the header declares, and nothing else
+. "$(dirname "$0")/tap.sh"
+
+nm -D --defined-only "$1" | awk '$2 != "A" { sub(/@.*/, "", $3); print $3 }' | sort -u >"$scratch/exported"
+# A declaration starts its line with a type; comments start theirs with an asterisk.
+grep -v '^[ /]*\*' "$2" | grep -oE '\<quire_[a-z0-9_]+\(' | tr -d '(' | sort -u >"$scratch/declared"
+
+comm -23 "$scratch/declared" "$scratch/exported" >"$scratch/out"
+[ -s "$scratch/declared" ] && [ ! -s "$scratch/out" ]
+say 'every declared name is exported' $?
+comm -13 "$scratch/declared" "$scratch/exported" >"$scratch/out"
+[ ! -s "$scratch/out" ]
+say 'no other name is exported' $?
+nm -D --defined-only "$1" | awk '$2 == "T" { print $3 }' | grep -v '@@QUIRE_' >"$scratch/out"
+[ ! -s "$scratch/out" ]
+say 'every exported name carries its version' $?
+finish

@@ -1,0 +1,761 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test-map.c - how mmap takes its arguments: rows M01-M05, M08, M10, M17 and M19
+ */
+#include "support.h"
+
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+
+/* ---- M01: where ---- */
+
+static void M01_null_address_gets_an_aligned_start(void **state)
+{
+	char *p = map_anonymous(3);
+
+	(void)state;
+	assert_non_null(p);
+	assert_int_equal((uintptr_t)p % page_size, 0);
+	unmap(p, 3);
+}
+
+static void M01_free_hint_is_taken(void **state)
+{
+	char *hint = quiet();
+	char *p = map(hint, PAGES(2), RW, MAP_PRIVATE | MAP_ANONYMOUS, ANON, 0);
+
+	(void)state;
+	assert_ptr_equal(p, hint);
+	unmap(p, 2);
+}
+
+static void M01_taken_hint_gives_another_address(void **state)
+{
+	char *taken = map_anonymous(2);
+	char *p;
+
+	(void)state;
+	taken[0] = 7;
+	p = map(taken, PAGES(2), RW, MAP_PRIVATE | MAP_ANONYMOUS, ANON, 0);
+	assert_true(p + PAGES(2) <= taken || p >= taken + PAGES(2));
+	assert_loads(taken, 7);
+	unmap(p, 2);
+	unmap(taken, 2);
+}
+
+static void M01_unaligned_hint_is_no_error(void **state)
+{
+	char *p = map(quiet() + 1, PAGES(1), RW, MAP_PRIVATE | MAP_ANONYMOUS, ANON, 0);
+
+	(void)state;
+	assert_int_equal((uintptr_t)p % page_size, 0);
+	unmap(p, 1);
+}
+
+/* ---- M02: lengths that are no multiple of a page ---- */
+
+static void M02_region_reaches_to_the_end_of_its_last_page(void **state)
+{
+	int fd = file_new(PAGES(3));
+	char *p = map(quiet(), PAGES(1) + 1, RW, MAP_SHARED | MAP_FIXED, fd, 0);
+
+	(void)state;
+	assert_pattern(p, PAGES(2), 0);
+	assert_unmapped(p + PAGES(2));
+	assert_ok(quire_munmap(p, PAGES(1) + 1));
+	assert_unmapped(p + PAGES(1));
+}
+
+static void M02_bytes_past_the_end_of_the_file_read_zero(void **state)
+{
+	int fd = file_new(100);
+	char *p = map(NULL, 100, RW, MAP_SHARED, fd, 0);
+
+	(void)state;
+	assert_pattern(p, 100, 0);
+	assert_zeros(p + 100, page_size - 100);
+	assert_ok(quire_munmap(p, 100));
+}
+
+static void M02_stores_past_the_end_of_the_file_never_reach_it(void **state)
+{
+	int fd = file_new(100);
+	char *p = map(NULL, 100, RW, MAP_SHARED, fd, 0);
+
+	(void)state;
+	p[99] = 'a';
+	p[100] = 'b';
+	p[page_size - 1] = 'c';
+	assert_ok(quire_msync(p, 100, MS_SYNC));
+	assert_int_equal(file_size(fd), 100);
+	assert_ok(quire_munmap(p, 100));
+	assert_int_equal(file_size(fd), 100);
+	assert_int_equal(ftruncate(fd, (off_t)PAGES(1)), 0);
+	assert_int_equal(file_byte(fd, 99), 'a');
+	assert_int_equal(file_byte(fd, 100), 0);
+	assert_int_equal(file_byte(fd, (off_t)page_size - 1), 0);
+}
+
+/* ---- M03: alignment and overflow ---- */
+
+static void M03_unaligned_offset_is_EINVAL(void **state)
+{
+	int fd = file_new(PAGES(2));
+
+	(void)state;
+	assert_fails(quire_mmap(NULL, page_size, PROT_READ, MAP_SHARED, fd, 1), EINVAL);
+	assert_fails(quire_mmap(NULL, page_size, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, ANON, 512), EINVAL);
+}
+
+static void M03_unaligned_fixed_address_is_EINVAL(void **state)
+{
+	char *p = quiet();
+
+	(void)state;
+	assert_fails(quire_mmap(p + 1, page_size, RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, ANON, 0), EINVAL);
+	assert_fails(quire_mmap(p + 1, page_size, RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, ANON, 0), EINVAL);
+	assert_unmapped(p);
+}
+
+static void M03_length_zero_is_EINVAL(void **state)
+{
+	int fd = file_new(PAGES(1));
+
+	(void)state;
+	assert_fails(quire_mmap(NULL, 0, RW, MAP_SHARED, fd, 0), EINVAL);
+	assert_fails(quire_mmap(NULL, 0, RW, MAP_PRIVATE | MAP_ANONYMOUS, ANON, 0), EINVAL);
+}
+
+static void M03_length_that_no_address_space_holds_is_ENOMEM(void **state)
+{
+	int fd = file_new(PAGES(1));
+
+	(void)state;
+	assert_fails(quire_mmap(NULL, SIZE_MAX, RW, MAP_PRIVATE | MAP_ANONYMOUS, ANON, 0), ENOMEM);
+	assert_fails(quire_mmap(NULL, SIZE_MAX - PAGES(2) + 1, RW, MAP_PRIVATE | MAP_ANONYMOUS, ANON, 0), ENOMEM);
+	assert_fails(quire_mmap(NULL, (size_t)1 << 62, PROT_READ, MAP_SHARED, fd, 0), ENOMEM);
+}
+
+static void M03_fixed_address_out_of_the_address_space_is_ENOMEM(void **state)
+{
+	char *high = (char *)(-(uintptr_t)PAGES(16));
+
+	(void)state;
+	assert_fails(quire_mmap(high, PAGES(1), RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, ANON, 0), ENOMEM);
+	assert_fails(quire_mmap(high, PAGES(16), RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, ANON, 0), ENOMEM);
+}
+
+static void M03_offset_and_length_that_overflow_are_EOVERFLOW(void **state)
+{
+	int fd = file_new(PAGES(1));
+	off_t last = (off_t)(INT64_MAX - (int64_t)page_size + 1);
+
+	(void)state;
+	assert_fails(quire_mmap(NULL, PAGES(2), PROT_READ, MAP_SHARED, fd, last), EOVERFLOW);
+	assert_fails(quire_mmap(NULL, PAGES(2), PROT_READ, MAP_SHARED, fd, -(off_t)PAGES(1)), EOVERFLOW);
+}
+
+/* ---- M04: protection ---- */
+
+static void check_open_mode(int fd, int oflags, int prot, int flags)
+{
+	bool refused = (oflags == O_WRONLY) || (flags == MAP_SHARED && (prot & PROT_WRITE) && oflags != O_RDWR);
+	void *p;
+
+	if (refused) {
+		assert_fails(quire_mmap(NULL, page_size, prot, flags, fd, 0), EACCES);
+		return;
+	}
+	p = map(NULL, page_size, prot, flags, fd, 0);
+	if (prot & PROT_READ)
+		assert_loads(p, pattern(0));
+	if (prot & PROT_WRITE)
+		assert_stores(p, pattern(0));
+	else
+		assert_store_raises(p, SIGSEGV, SEGV_ACCERR);
+	if (!prot)
+		assert_load_raises(p, SIGSEGV, SEGV_ACCERR);
+	unmap(p, 1);
+}
+
+static void M04_protection_is_limited_by_the_open_mode(void **state)
+{
+	const int modes[] = {O_RDONLY, O_WRONLY, O_RDWR};
+	int fd = file_new(PAGES(1));
+
+	(void)state;
+	for (size_t i = 0; i < 3; i++) {
+		int again = file_reopen(fd, modes[i]);
+
+		for (int prot = 0; prot <= (PROT_READ | PROT_WRITE | PROT_EXEC); prot++) {
+			check_open_mode(again, modes[i], prot, MAP_SHARED);
+			check_open_mode(again, modes[i], prot, MAP_PRIVATE);
+		}
+	}
+}
+
+/* A function that answers 42. */
+#if defined(__x86_64__)
+static const unsigned char code[] = {0xb8, 42, 0, 0, 0, 0xc3};
+#elif defined(__aarch64__)
+static const unsigned char code[] = {0x40, 0x05, 0x80, 0x52, 0xc0, 0x03, 0x5f, 0xd6};
+#else
+static const unsigned char code[] = {0};
+#endif
+
+static int run_code(char *p)
+{
+	int (*function)(void);
+
+	if (sizeof(code) == 1)
+		skip_because("no machine code for this processor");
+	__builtin___clear_cache(p, p + sizeof(code));
+	memcpy(&function, &p, sizeof(function));
+	return function();
+}
+
+static void M04_code_of_a_file_runs(void **state)
+{
+	int fd = file_new(PAGES(1));
+	char *p;
+
+	(void)state;
+	assert_int_equal(pwrite(fd, code, sizeof(code), 0), sizeof(code));
+	p = map(NULL, PAGES(1), PROT_READ | PROT_EXEC, MAP_PRIVATE, fd, 0);
+	assert_int_equal(run_code(p), 42);
+	unmap(p, 1);
+}
+
+static void M04_code_stored_through_another_mapping_runs(void **state)
+{
+	int fd = file_new(PAGES(1));
+	char *writer = map_shared(fd, 1);
+	char *p = map(NULL, PAGES(1), PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
+
+	(void)state;
+	memcpy(writer, code, sizeof(code));
+	assert_int_equal(run_code(p), 42);
+	unmap(p, 1);
+	unmap(writer, 1);
+}
+
+static void M04_code_in_anonymous_memory_runs(void **state)
+{
+	char *p = map(NULL, PAGES(1), RW | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, ANON, 0);
+
+	(void)state;
+	memcpy(p, code, sizeof(code));
+	evict(p, 1);
+	assert_int_equal(run_code(p), 42);
+	unmap(p, 1);
+}
+
+static void M04_execution_from_a_noexec_mount_is_EPERM(void **state)
+{
+	char path[FILE_PATH_MAX + 16], dir[FILE_PATH_MAX];
+	char *p;
+	int fd;
+
+	(void)state;
+	mount_or_skip("noexec", dir);
+	snprintf(path, sizeof(path), "%s/file", dir);
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	assert_true(fd >= 0);
+	assert_int_equal(ftruncate(fd, (off_t)PAGES(1)), 0);
+	assert_fails(quire_mmap(NULL, PAGES(1), PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0), EPERM);
+	assert_fails(quire_mmap(NULL, PAGES(1), PROT_EXEC, MAP_PRIVATE, fd, 0), EPERM);
+	p = map_shared(fd, 1);
+	assert_fails(quire_mprotect(p, PAGES(1), PROT_READ | PROT_EXEC), EACCES);
+	assert_loads(p, 0);
+	unmap(p, 1);
+	close(fd);
+}
+
+/* ---- M05: flags ---- */
+
+static void M05_one_of_shared_and_private_is_needed(void **state)
+{
+	int fd = file_new(PAGES(1));
+
+	(void)state;
+	assert_fails(quire_mmap(NULL, PAGES(1), RW, 0, fd, 0), EINVAL);
+	assert_fails(quire_mmap(NULL, PAGES(1), RW, MAP_ANONYMOUS, ANON, 0), EINVAL);
+	for (int type = 4; type < 16; type++)
+		assert_fails(quire_mmap(NULL, PAGES(1), RW, type, fd, 0), EINVAL);
+}
+
+static void M05_shared_validate_is_shared(void **state)
+{
+	int fd = file_new(PAGES(1));
+	char *p = map(NULL, PAGES(1), RW, MAP_SHARED_VALIDATE, fd, 0);
+
+	(void)state;
+	p[1] = 'v';
+	unmap(p, 1);
+	assert_int_equal(file_byte(fd, 1), 'v');
+}
+
+static void M05_shared_validate_rejects_unknown_flags(void **state)
+{
+	int fd = file_new(PAGES(1));
+
+	(void)state;
+	assert_fails(quire_mmap(NULL, PAGES(1), RW, MAP_SHARED_VALIDATE | 0x1000000, fd, 0), EOPNOTSUPP);
+	assert_fails(quire_mmap(NULL, PAGES(1), RW, MAP_SHARED_VALIDATE | MAP_SYNC, fd, 0), EOPNOTSUPP);
+	assert_fails(quire_mmap(NULL, PAGES(1), RW, MAP_SHARED_VALIDATE | MAP_ANONYMOUS, ANON, 0), EINVAL);
+}
+
+static void M05_shared_and_private_ignore_unknown_flags(void **state)
+{
+	int fd = file_new(PAGES(1));
+
+	(void)state;
+	unmap(map(NULL, PAGES(1), RW, MAP_SHARED | 0x1000000, fd, 0), 1);
+	unmap(map(NULL, PAGES(1), RW, MAP_PRIVATE | 0x1000000, fd, 0), 1);
+}
+
+/* ---- M08: fixed ---- */
+
+static void M08_fixed_replaces_and_splits_its_neighbours(void **state)
+{
+	int fd = file_new(PAGES(3));
+	char *p = map_anonymous(3);
+	char *q;
+
+	(void)state;
+	memset(p, 'n', PAGES(3));
+	q = map(p + PAGES(1), PAGES(1), RW, MAP_SHARED | MAP_FIXED, fd, (off_t)PAGES(2));
+	assert_ptr_equal(q, p + PAGES(1));
+	assert_filled(p, PAGES(1), 'n');
+	assert_pattern(q, PAGES(1), PAGES(2));
+	assert_filled(p + PAGES(2), PAGES(1), 'n');
+	unmap(p, 3);
+}
+
+static void M08_what_fixed_replaces_reaches_its_file(void **state)
+{
+	int fd = file_new(PAGES(2));
+	char *p = map_shared(fd, 2);
+
+	(void)state;
+	p[0] = 'a';
+	p[PAGES(1)] = 'b';
+	map(p, PAGES(2), RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, ANON, 0);
+	assert_zeros(p, PAGES(2));
+	assert_int_equal(file_byte(fd, 0), 'a');
+	assert_int_equal(file_byte(fd, (off_t)PAGES(1)), 'b');
+	unmap(p, 2);
+}
+
+static void M08_fixed_replaces_several_mappings(void **state)
+{
+	int fd = file_new(PAGES(4));
+	char *p = map(quiet(), PAGES(4), RW, MAP_SHARED | MAP_FIXED, fd, 0);
+
+	(void)state;
+	map(p + PAGES(1), PAGES(1), RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, ANON, 0);
+	unmap(p + PAGES(2), 1);
+	map(p, PAGES(4), PROT_READ, MAP_PRIVATE | MAP_FIXED, fd, 0);
+	assert_pattern(p, PAGES(4), 0);
+	unmap(p, 4);
+}
+
+static void M08_fixed_replaces_what_the_kernel_has_mapped(void **state)
+{
+	char *p = mmap(NULL, PAGES(3), RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	int fd = file_new(PAGES(1));
+
+	(void)state;
+	assert_ptr_not_equal(p, MAP_FAILED);
+	memset(p, 'k', PAGES(3));
+	map(p + PAGES(1), PAGES(1), RW, MAP_SHARED | MAP_FIXED, fd, 0);
+	assert_filled(p, PAGES(1), 'k');
+	assert_pattern(p + PAGES(1), PAGES(1), 0);
+	assert_filled(p + PAGES(2), PAGES(1), 'k');
+	unmap(p + PAGES(1), 1);
+	assert_unmapped(p + PAGES(1));
+	assert_int_equal(munmap(p, PAGES(1)), 0);
+	assert_int_equal(munmap(p + PAGES(2), PAGES(1)), 0);
+}
+
+static void M08_fixed_noreplace_is_EEXIST_over_a_mapping(void **state)
+{
+	char *p = map(quiet(), PAGES(2), RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, ANON, 0);
+
+	(void)state;
+	memset(p, 'o', PAGES(2));
+	assert_fails(quire_mmap(p, PAGES(1), RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, ANON, 0), EEXIST);
+	assert_fails(quire_mmap(p + PAGES(1), PAGES(2), RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, ANON, 0), EEXIST);
+	assert_filled(p, PAGES(2), 'o');
+	assert_unmapped(p + PAGES(2));
+	unmap(p, 2);
+}
+
+static void M08_fixed_noreplace_is_EEXIST_over_the_kernels_mapping(void **state)
+{
+	char *p = mmap(NULL, PAGES(1), RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	(void)state;
+	assert_ptr_not_equal(p, MAP_FAILED);
+	p[0] = 'k';
+	assert_fails(quire_mmap(p, PAGES(1), RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, ANON, 0), EEXIST);
+	assert_loads(p, 'k');
+	assert_int_equal(munmap(p, PAGES(1)), 0);
+}
+
+static void M08_fixed_noreplace_takes_a_free_range(void **state)
+{
+	char *p = quiet();
+
+	(void)state;
+	assert_ptr_equal(map(p, PAGES(2), RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, ANON, 0), p);
+	assert_zeros(p, PAGES(2));
+	unmap(p, 2);
+}
+
+/* ---- M10: locked, populated ---- */
+
+static void M10_locked_is_resident_from_the_start(void **state)
+{
+	int fd = file_new(PAGES(8));
+	char *p = map(NULL, PAGES(8), RW, MAP_SHARED | MAP_LOCKED, fd, 0);
+	char *q = map(NULL, PAGES(8), RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_LOCKED, ANON, 0);
+
+	(void)state;
+	assert_int_equal(resident_pages(p, 8), 8);
+	assert_int_equal(resident_pages(q, 8), 8);
+	assert_pattern(p, PAGES(8), 0);
+	assert_zeros(q, PAGES(8));
+	unmap(p, 8);
+	unmap(q, 8);
+}
+
+static void M10_populated_is_resident_from_the_start(void **state)
+{
+	int fd = file_new(PAGES(8));
+	char *p = map(NULL, PAGES(8), RW, MAP_SHARED | MAP_POPULATE, fd, 0);
+	char *q = map(NULL, PAGES(8), RW, MAP_PRIVATE | MAP_POPULATE, fd, 0);
+	char *r = map(NULL, PAGES(8), RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, ANON, 0);
+
+	(void)state;
+	assert_int_equal(resident_pages(p, 8), 8);
+	assert_int_equal(resident_pages(q, 8), 8);
+	assert_int_equal(resident_pages(r, 8), 8);
+	assert_pattern(p, PAGES(8), 0);
+	assert_pattern(q, PAGES(8), 0);
+	unmap(p, 8);
+	unmap(q, 8);
+	unmap(r, 8);
+}
+
+static void M10_populate_past_the_end_of_the_file_is_no_error(void **state)
+{
+	int fd = file_new(PAGES(1));
+	char *p = map(NULL, PAGES(3), PROT_READ, MAP_SHARED | MAP_POPULATE, fd, 0);
+
+	(void)state;
+	assert_pattern(p, PAGES(1), 0);
+	assert_past_the_end(p + PAGES(1));
+	unmap(p, 3);
+}
+
+static void M10_noreserve_is_accepted(void **state)
+{
+	char *p = map(NULL, PAGES(4), RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, ANON, 0);
+
+	(void)state;
+	p[PAGES(3)] = 1;
+	assert_loads(p + PAGES(3), 1);
+	unmap(p, 4);
+}
+
+static void M10_locked_over_the_lock_limit_is_EAGAIN(void **state)
+{
+	(void)state;
+	limit_locked_memory(PAGES(16));
+	assert_fails(quire_mmap(NULL, PAGES(17), RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_LOCKED, ANON, 0), EAGAIN);
+	unmap(map(NULL, PAGES(8), RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_LOCKED, ANON, 0), 8);
+}
+
+/* ---- M17: what happens to the file's names ---- */
+
+static void M17_closing_the_descriptor_disturbs_nothing(void **state)
+{
+	int fd = file_new(PAGES(2));
+	int again = file_reopen(fd, O_RDONLY);
+	char *p = map_shared(fd, 2);
+
+	(void)state;
+	file_close(fd);
+	assert_loads(p, pattern(0));
+	p[PAGES(1)] = 'c';
+	assert_ok(quire_msync(p, PAGES(2), MS_SYNC));
+	assert_int_equal(file_byte(again, (off_t)PAGES(1)), 'c');
+	unmap(p, 2);
+}
+
+static void M17_unlinking_the_file_disturbs_nothing(void **state)
+{
+	char path[FILE_PATH_MAX];
+	int fd = file_named(PAGES(2), path);
+	char *p = map_shared(fd, 2);
+
+	(void)state;
+	assert_int_equal(unlink(path), 0);
+	file_close(fd);
+	p[0] = 'u';
+	evict(p, 2);
+	assert_loads(p, 'u');
+	assert_pattern(p + PAGES(1), PAGES(1), PAGES(1));
+	unmap(p, 2);
+}
+
+static void M17_renaming_the_file_disturbs_nothing(void **state)
+{
+	char path[FILE_PATH_MAX], other[FILE_PATH_MAX];
+	int fd = file_named(PAGES(2), path);
+	char *p = map_shared(fd, 2);
+
+	(void)state;
+	file_named(0, other);
+	assert_int_equal(rename(path, other), 0);
+	file_close(fd);
+	p[PAGES(1)] = 'r';
+	assert_pattern(p, PAGES(1), 0);
+	unmap(p, 2);
+	fd = open(other, O_RDONLY | O_CLOEXEC);
+	assert_true(fd >= 0);
+	assert_int_equal(file_byte(fd, (off_t)PAGES(1)), 'r');
+	close(fd);
+}
+
+/* ---- M19: errors ---- */
+
+static void M19_descriptor_that_is_not_open_is_EBADF(void **state)
+{
+	int fd = dup(0);
+
+	(void)state;
+	close(fd);
+	assert_fails(quire_mmap(NULL, PAGES(1), PROT_READ, MAP_PRIVATE, fd, 0), EBADF);
+	assert_fails(quire_mmap(NULL, PAGES(1), PROT_READ, MAP_SHARED, -1, 0), EBADF);
+}
+
+static void M19_path_only_descriptor_is_EBADF(void **state)
+{
+	int fd = file_reopen(file_new(PAGES(1)), O_PATH);
+
+	(void)state;
+	assert_fails(quire_mmap(NULL, PAGES(1), PROT_READ, MAP_PRIVATE, fd, 0), EBADF);
+}
+
+static void M19_object_that_cannot_be_mapped_is_ENODEV(void **state)
+{
+	int ends[2], sockets[2];
+	int fds[] = {open(".", O_RDONLY | O_DIRECTORY), open("/dev/null", O_RDWR), eventfd(0, 0), epoll_create1(0), 0, 0};
+	const size_t n = sizeof(fds) / sizeof(fds[0]);
+
+	(void)state;
+	assert_int_equal(pipe(ends), 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, sockets), 0);
+	fds[n - 2] = ends[0];
+	fds[n - 1] = sockets[0];
+	for (size_t i = 0; i < n; i++) {
+		assert_true(fds[i] >= 0);
+		assert_fails(quire_mmap(NULL, PAGES(1), PROT_READ, MAP_SHARED, fds[i], 0), ENODEV);
+		assert_fails(quire_mmap(NULL, PAGES(1), PROT_READ, MAP_PRIVATE, fds[i], 0), ENODEV);
+		close(fds[i]);
+	}
+	close(ends[1]);
+	close(sockets[1]);
+}
+
+static void M19_failed_fixed_mapping_leaves_what_is_there(void **state)
+{
+	int fd = file_reopen(file_new(PAGES(1)), O_RDONLY);
+	char *p = map_anonymous(1);
+
+	(void)state;
+	p[0] = 'k';
+	assert_fails(quire_mmap(p, PAGES(1), RW, MAP_SHARED | MAP_FIXED, fd, 0), EACCES);
+	assert_fails(quire_mmap(p, PAGES(1), RW, MAP_SHARED | MAP_FIXED, -1, 0), EBADF);
+	assert_fails(quire_mmap(p, PAGES(1), RW, MAP_SHARED | MAP_FIXED, fd, 1), EINVAL);
+	assert_loads(p, 'k');
+	unmap(p, 1);
+}
+
+/* Splits an area until the kernel grants no more entries; the number of splits. */
+static size_t split_until_refused(char *p, size_t n)
+{
+	for (size_t i = 1; i < n; i += 2) {
+		if (!quire_mprotect(p + PAGES(i), PAGES(1), PROT_READ))
+			continue;
+		assert_int_equal(errno, ENOMEM);
+		return i / 2;
+	}
+	return n / 2;
+}
+
+static void M19_too_many_mappings_is_ENOMEM(void **state)
+{
+	FILE *limit = fopen("/proc/sys/vm/max_map_count", "r");
+	char *p;
+	int max;
+
+	(void)state;
+	assert_non_null(limit);
+	assert_int_equal(fscanf(limit, "%d", &max), 1);
+	fclose(limit);
+	if (max > 100000)
+		skip_because("vm.max_map_count is too high to be reached here");
+	p = map_anonymous((size_t)max + 16);
+	p[0] = 1;
+	assert_in_range(split_until_refused(p, (size_t)max + 16), 1, (size_t)max / 2);
+	assert_loads(p, 1);
+	unmap(p, (size_t)max + 16);
+	unmap(map_anonymous(1), 1);
+}
+
+#ifndef KERNEL_ORACLE
+/* ---- what only the engine has ---- */
+
+static void M05_flags_of_later_versions_are_EOPNOTSUPP(void **state)
+{
+	const int flags[] = {QUIRE_MAP_ATOMIC, QUIRE_MAP_EXTEND, MAP_HUGETLB, MAP_GROWSDOWN};
+	int fd = file_new(PAGES(1));
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
+		assert_fails(quire_mmap(NULL, PAGES(1), RW, MAP_SHARED | flags[i], fd, 0), EOPNOTSUPP);
+		assert_fails(quire_mmap(NULL, PAGES(1), RW, MAP_PRIVATE | MAP_ANONYMOUS | flags[i], ANON, 0), EOPNOTSUPP);
+	}
+}
+
+static void M10_locked_pages_are_touched_without_waiting(void **state)
+{
+	int fd = file_new(PAGES(8));
+	char *p = map(NULL, PAGES(8), RW, MAP_SHARED | MAP_LOCKED, fd, 0);
+	struct quire_stats before = stats();
+
+	(void)state;
+	for (size_t i = 0; i < 8; i++)
+		p[PAGES(i)] = 1;
+	assert_int_equal(grown(before, major_faults), 0);
+	assert_int_equal(grown(before, read_bytes), 0);
+	unmap(p, 8);
+}
+
+static void M10_locked_pages_are_never_evicted(void **state)
+{
+	int fd = file_new(PAGES(8));
+	char *p = map(NULL, PAGES(8), RW, MAP_SHARED | MAP_LOCKED, fd, 0);
+	char *q = map(NULL, PAGES(8), RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_LOCKED, ANON, 0);
+	size_t locked = stats().locked_bytes;
+
+	(void)state;
+	pressure();
+	assert_int_equal(resident_pages(p, 8), 8);
+	assert_int_equal(resident_pages(q, 8), 8);
+	unmap(p, 8);
+	unmap(q, 8);
+	assert_int_equal(stats().locked_bytes, locked - PAGES(16));
+}
+
+static void M10_locked_over_the_budget_is_EAGAIN(void **state)
+{
+	size_t len = stats().budget_bytes + PAGES(1);
+	struct quire_stats before = stats();
+	struct rlimit limit, old;
+
+	(void)state;
+	getrlimit(RLIMIT_MEMLOCK, &old);
+	limit = (struct rlimit){.rlim_cur = old.rlim_max, .rlim_max = old.rlim_max};
+	setrlimit(RLIMIT_MEMLOCK, &limit);
+	errno = 0;
+	assert_ptr_equal(quire_mmap(NULL, len, RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_LOCKED, ANON, 0), MAP_FAILED);
+	assert_int_equal(errno, EAGAIN);
+	setrlimit(RLIMIT_MEMLOCK, &old);
+	assert_int_equal(grown(before, areas), 0);
+	assert_int_equal(grown(before, locked_bytes), 0);
+}
+
+static void M19_out_of_descriptors_is_EMFILE(void **state)
+{
+	int fd = file_new(PAGES(1));
+	int lowest = dup(fd);
+	struct rlimit limit, old;
+	struct quire_stats before = stats();
+	void *p;
+	int error;
+
+	(void)state;
+	close(lowest);
+	getrlimit(RLIMIT_NOFILE, &old);
+	limit = (struct rlimit){.rlim_cur = (rlim_t)lowest, .rlim_max = old.rlim_max};
+	setrlimit(RLIMIT_NOFILE, &limit);
+	p = quire_mmap(NULL, PAGES(1), RW, MAP_SHARED, fd, 0);
+	error = errno;
+	setrlimit(RLIMIT_NOFILE, &old);
+	assert_ptr_equal(p, MAP_FAILED);
+	assert_int_equal(error, EMFILE);
+	assert_int_equal(grown(before, areas), 0);
+	assert_int_equal(grown(before, objects), 0);
+	unmap(map_shared(fd, 1), 1);
+}
+#endif
+
+static const struct conformance_test tests[] = {
+    TEST(M01_null_address_gets_an_aligned_start),
+    TEST(M01_free_hint_is_taken),
+    TEST(M01_taken_hint_gives_another_address),
+    TEST(M01_unaligned_hint_is_no_error),
+    TEST(M02_region_reaches_to_the_end_of_its_last_page),
+    TEST(M02_bytes_past_the_end_of_the_file_read_zero),
+    TEST(M02_stores_past_the_end_of_the_file_never_reach_it),
+    TEST(M03_unaligned_offset_is_EINVAL),
+    TEST(M03_unaligned_fixed_address_is_EINVAL),
+    TEST(M03_length_zero_is_EINVAL),
+    TEST(M03_length_that_no_address_space_holds_is_ENOMEM),
+    TEST(M03_fixed_address_out_of_the_address_space_is_ENOMEM),
+    TEST(M03_offset_and_length_that_overflow_are_EOVERFLOW),
+    TEST(M04_protection_is_limited_by_the_open_mode),
+    TEST(M04_code_of_a_file_runs),
+    TEST(M04_code_stored_through_another_mapping_runs),
+    TEST(M04_code_in_anonymous_memory_runs),
+    TEST(M04_execution_from_a_noexec_mount_is_EPERM),
+    TEST(M05_one_of_shared_and_private_is_needed),
+    TEST(M05_shared_validate_is_shared),
+    TEST(M05_shared_validate_rejects_unknown_flags),
+    TEST(M05_shared_and_private_ignore_unknown_flags),
+    TEST(M08_fixed_replaces_and_splits_its_neighbours),
+    TEST(M08_what_fixed_replaces_reaches_its_file),
+    TEST(M08_fixed_replaces_several_mappings),
+    TEST(M08_fixed_replaces_what_the_kernel_has_mapped),
+    TEST(M08_fixed_noreplace_is_EEXIST_over_a_mapping),
+    TEST(M08_fixed_noreplace_is_EEXIST_over_the_kernels_mapping),
+    TEST(M08_fixed_noreplace_takes_a_free_range),
+    TEST(M10_locked_is_resident_from_the_start),
+    TEST(M10_populated_is_resident_from_the_start),
+    TEST(M10_populate_past_the_end_of_the_file_is_no_error),
+    TEST(M10_noreserve_is_accepted),
+    TEST(M10_locked_over_the_lock_limit_is_EAGAIN),
+    TEST(M17_closing_the_descriptor_disturbs_nothing),
+    TEST(M17_unlinking_the_file_disturbs_nothing),
+    TEST(M17_renaming_the_file_disturbs_nothing),
+    TEST(M19_descriptor_that_is_not_open_is_EBADF),
+    TEST(M19_path_only_descriptor_is_EBADF),
+    TEST(M19_object_that_cannot_be_mapped_is_ENODEV),
+    TEST(M19_failed_fixed_mapping_leaves_what_is_there),
+    TEST(M19_too_many_mappings_is_ENOMEM),
+#ifndef KERNEL_ORACLE
+    TEST(M05_flags_of_later_versions_are_EOPNOTSUPP),
+    TEST(M10_locked_pages_are_touched_without_waiting),
+    TEST(M10_locked_pages_are_never_evicted),
+    TEST(M10_locked_over_the_budget_is_EAGAIN),
+    TEST(M19_out_of_descriptors_is_EMFILE),
+#endif
+};
+
+CONFORMANCE_MAIN(tests)
