@@ -32,14 +32,14 @@ static void unclaim(struct buffer *buffer, struct chunk *chunk, unsigned from)
 	budget_release(buffer->object->cache, buffer->count - from);
 }
 
-/* The frames have their bytes. */
+/* The frames have their bytes. Backwards: who waits for the first page then maps the others along, instead of waiting for each. */
 static void publish(struct object *object, struct chunk *chunk, unsigned base, unsigned n, uint32_t flags)
 {
 	if (n == 0)
 		return;
 	if (atomic_fetch_add(&chunk->resident, n) == 0)
 		policy_insert(object->cache, chunk);
-	for (unsigned i = base; i < base + n; i++)
+	for (unsigned i = base + n; i-- > base;)
 		page_settle(&chunk->page[i], PAGE_RESIDENT, 0, flags);
 }
 

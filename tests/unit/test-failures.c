@@ -330,6 +330,29 @@ static bool try_once(const struct call *call)
 	return fired;
 }
 
+/*
+ * What ended is gone: areas at once, objects and what they hold as soon as the daemons, which may have one in hand at the moment,
+ * have let go of it.
+ */
+static void check_left_over(const struct quire_stats *start, unsigned fds)
+{
+	struct quire_stats now = stats();
+
+	expect(now.areas == start->areas, "%llu areas are left over\n", (unsigned long long)(now.areas - start->areas));
+	for (int waited_ms = 0; waited_ms < 10000; waited_ms++) {
+		if (now.objects == start->objects && now.dirty_bytes == start->dirty_bytes &&
+		    now.swapped_bytes == start->swapped_bytes && open_fds() == fds)
+			return;
+		usleep(1000);
+		now = stats();
+	}
+	expect(now.objects == start->objects, "%llu objects are left over\n", (unsigned long long)(now.objects - start->objects));
+	expect(open_fds() == fds, "there were %u descriptors and are %u\n", fds, open_fds());
+	expect(now.dirty_bytes == start->dirty_bytes, "%lld bytes more are dirty\n", (long long)(now.dirty_bytes - start->dirty_bytes));
+	expect(now.swapped_bytes == start->swapped_bytes, "%lld bytes more are out\n",
+	       (long long)(now.swapped_bytes - start->swapped_bytes));
+}
+
 static void try_call(const char *name, const struct call *call)
 {
 	struct quire_stats start;
@@ -351,14 +374,7 @@ static void try_call(const char *name, const struct call *call)
 		attempt.every = true;
 		attempt.nth = 1;
 		try_once(call);
-		expect(stats().areas == start.areas && stats().objects == start.objects,
-		       "%llu areas and %llu objects are left over\n", (unsigned long long)(stats().areas - start.areas),
-		       (unsigned long long)(stats().objects - start.objects));
-		expect(open_fds() == fds, "there were %u descriptors and are %u\n", fds, open_fds());
-		expect(stats().dirty_bytes == start.dirty_bytes, "%lld bytes more are dirty\n",
-		       (long long)(stats().dirty_bytes - start.dirty_bytes));
-		expect(stats().swapped_bytes == start.swapped_bytes, "%lld bytes more are out\n",
-		       (long long)(stats().swapped_bytes - start.swapped_bytes));
+		check_left_over(&start, fds);
 	}
 }
 
