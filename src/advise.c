@@ -79,7 +79,7 @@ static int sync_part(void *arg, const struct part *part)
 		r = object_sync(part->object, part->first, end);
 	} else if (syncing->flags & MS_ASYNC) {
 		rwlock_read_acquire(&syncing->engine->cache->map_lock);
-		object_harvest(part->object, part->first, end);
+		r = object_harvest(part->object, part->first, end);
 		rwlock_read_release(&syncing->engine->cache->map_lock);
 		object_write(part->object, part->first, end, false, NULL);
 	}
@@ -308,11 +308,16 @@ static int advise_any(const char *call, void *addr, size_t len, int advice)
 	int r;
 
 	entry_begin(&entry, call);
-	r = check_advice(advice);
-	if (r == 0)
-		r = range_begin(addr, len, EINVAL, &range);
-	if (r > 0)
-		r = range.engine ? advise(&range, advice) : madvise(addr, len, advice) < 0 ? -errno : 0;
+	r = range_begin(addr, len, EINVAL, &range);
+	if (r > 0 && !range.engine) {
+		r = madvise(addr, len, advice) < 0 ? message_set(errno, "the kernel, whose memory the range at %p is, refuses the advice %d: %s", addr,
+								  advice, strerrordesc_np(errno))
+						    : 0;
+	} else if (r >= 0) {
+		int checked = check_advice(advice);
+
+		r = checked < 0 ? checked : r > 0 ? advise(&range, advice) : 0;
+	}
 	return entry_end(&entry, r);
 }
 
@@ -408,7 +413,7 @@ int quire_resident(const void *addr, size_t len)
 	const char *end = (const char *) addr + len;
 	bool resident = true;
 
-	if (!engine)
+	if (!engine || end < (const char *) addr)
 		return 0;
 	rwlock_read_acquire(&engine->cache->map_lock);
 	for (; at < end && resident; at += page_size()) {
@@ -539,14 +544,28 @@ static bool next_area(struct space *space, char **addr, char **ret_start, size_t
 	return found;
 }
 
+/* Brings in what can be brought in of a range that is locked, and lets it count as such. */
+static int lock_present(struct engine *engine, char *addr, size_t len)
+{
+	(void) fault_populate(engine->space, addr, len, FAULT_AS_LOCKED);
+	return space_set_locked(engine->space, addr, len, true, false);
+}
+
 static int lock_all(struct engine *engine, bool lock, bool on_fault)
 {
 	char *at = NULL, *start;
 	size_t len;
 	int r = 0;
 
-	while (r == 0 && next_area(engine->space, &at, &start, &len))
-		r = lock ? lock_range(engine, start, len, on_fault) : unlock_range(engine, start, len);
+	while (r == 0 && next_area(engine->space, &at, &start, &len)) {
+		/* Another thread may have unmapped it since. */
+		if (space_check(engine->space, start, len) < 0)
+			continue;
+		r = lock ? lock_range(engine, start, len, true) : unlock_range(engine, start, len);
+		/* What cannot be brought in, behind the end of a file or without protection, is locked all the same, as on Linux. */
+		if (r == 0 && lock && !on_fault)
+			r = lock_present(engine, start, len);
+	}
 	return r;
 }
 
@@ -562,12 +581,11 @@ int quire_mlockall(int flags)
 	else
 		r = entry_engine(&engine);
 	if (r == 0) {
+		rwlock_write_acquire(&engine->cache->map_lock);
+		engine->space->lock_future = flags & (MCL_FUTURE | MCL_ONFAULT);
+		rwlock_write_release(&engine->cache->map_lock);
 		if (flags & MCL_CURRENT)
 			r = lock_all(engine, true, flags & MCL_ONFAULT);
-		rwlock_write_acquire(&engine->cache->map_lock);
-		if (r == 0)
-			engine->space->lock_future = flags & (MCL_FUTURE | MCL_ONFAULT);
-		rwlock_write_release(&engine->cache->map_lock);
 	}
 	return entry_end(&entry, r);
 }

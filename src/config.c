@@ -6,10 +6,12 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/sysinfo.h>
+#include <unistd.h>
 
 #include "cache/cache.h"
 #include "sys/page_size.h"
@@ -154,12 +156,16 @@ static int load_memory(size_t given, uint64_t *ret)
 static int load_swap(const char *given, char *ret, size_t size)
 {
 	const char *dir = given ? given : getenv("QUIRE_SWAP");
+	char here[PATH_MAX];
 
 	if (!dir || !*dir)
 		dir = getenv("TMPDIR");
 	if (!dir || !*dir)
 		dir = "/var/tmp";
-	if ((size_t) snprintf(ret, size, "%s", dir) >= size)
+	/* It is opened when the first page goes out, and the program may have gone elsewhere by then. */
+	if (*dir != '/' && !getcwd(here, sizeof(here)))
+		return message_set(errno, "the swap directory «%s» is relative, and the current one has no name", dir);
+	if ((size_t) snprintf(ret, size, "%s%s%s", *dir == '/' ? "" : here, *dir == '/' ? "" : "/", dir) >= size)
 		return message_set(EINVAL, "the name of the swap directory is longer than %zu bytes", size);
 	return 0;
 }

@@ -83,10 +83,20 @@ __attribute__((destructor(101))) static void finish(void)
 
 static int mark_process(void)
 {
-	char *page = mmap(NULL, page_size(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char *page;
+	int r = 0;
 
-	if (page == MAP_FAILED || madvise(page, page_size(), MADV_WIPEONFORK) < 0)
+	/* It may be there from a start that failed. */
+	if (own_process)
+		return 0;
+	page = mmap(NULL, page_size(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (page == MAP_FAILED)
 		return -errno;
+	if (madvise(page, page_size(), MADV_WIPEONFORK) < 0) {
+		r = -errno;
+		munmap(page, page_size());
+		return r;
+	}
 	*page = 1;
 	own_process = page;
 	return 0;
@@ -160,6 +170,8 @@ int entry_may_lock(struct engine *engine, uint64_t more_pages, int error)
 
 	if (getrlimit(RLIMIT_MEMLOCK, &limit) < 0 || limit.rlim_cur == RLIM_INFINITY || pages <= limit.rlim_cur >> page_shift || may_lock_all())
 		return 0;
+	if (limit.rlim_cur == 0)
+		return message_set(EPERM, "RLIMIT_MEMLOCK is 0: this process may not lock memory; raise it with ulimit -l");
 	return message_set(error, "%llu bytes would be locked, and RLIMIT_MEMLOCK allows %llu; raise it with ulimit -l",
 			   (unsigned long long) (pages << page_shift), (unsigned long long) limit.rlim_cur);
 }
@@ -168,6 +180,7 @@ int quire_configure(const struct quire_config *config)
 {
 	struct entry entry;
 	struct quire_config copy = {0};
+	struct config loaded;
 	int r = 0;
 
 	entry_begin(&entry, "quire_configure");
@@ -182,9 +195,11 @@ int quire_configure(const struct quire_config *config)
 			r = message_set(EINVAL, "the trap %d is not one of enum quire_trap", (int) copy.trap);
 	}
 	if (r == 0)
-		r = config_load(&copy, &given_config);
-	if (r == 0)
+		r = config_load(&copy, &loaded);
+	if (r == 0) {
+		given_config = loaded;
 		config_given = true;
+	}
 	lock_release(&start_lock);
 	return entry_end(&entry, r);
 }
@@ -207,7 +222,7 @@ int quire_set_memory(size_t bytes)
 			r = message_set(EINVAL, "a memory budget of %zu bytes is too small; the least that works here is %llu", bytes,
 					(unsigned long long) least);
 	}
-	if (r == 0 && atomic_load(&engine->cache->locked) + engine->cache->buffers.total_pages > bytes >> page_shift)
+	if (r == 0 && !budget_bears(engine->cache, bytes >> page_shift))
 		r = message_set(ENOMEM, "%llu bytes are locked, which a budget of %zu does not hold",
 				(unsigned long long) (atomic_load(&engine->cache->locked) << page_shift), bytes);
 	if (r == 0) {

@@ -88,18 +88,32 @@ static int check_range(struct request *q)
 	return is_aligned(q->addr) ? 0 : unaligned(q->addr);
 }
 
-/* What the kernel says to such a mapping of the file, wherever it may be. */
+/* Maps it and takes it away again. MAP_FIXED_NOREPLACE harms nobody, and its answer comes before others. 0 or -errno. */
+static int try_mapping(const struct request *q, size_t len, int prot)
+{
+	int flags = q->flags & ~(MAP_FIXED | MAP_POPULATE | MAP_LOCKED);
+	void *probe = mmap(flags & MAP_FIXED_NOREPLACE ? q->addr : NULL, len, prot, flags, q->fd, q->offset);
+
+	if (probe == MAP_FAILED)
+		return -errno;
+	munmap(probe, len);
+	return 0;
+}
+
+/*
+ * What the kernel says to such a mapping of the file, wherever it may be. Its length is asked for without access, its access at one
+ * page: after mlockall the kernel brings in what is accessible.
+ */
 static int ask_kernel(const struct request *q)
 {
-	/* MAP_FIXED_NOREPLACE harms nobody, and its answer comes before others. */
-	int flags = q->flags & ~(MAP_FIXED | MAP_POPULATE | MAP_LOCKED);
-	void *probe = mmap(flags & MAP_FIXED_NOREPLACE ? q->addr : NULL, q->len, q->prot, flags, q->fd, q->offset);
+	int r = q->len > page_size() ? try_mapping(q, q->len, PROT_NONE) : 0;
 
-	if (probe != MAP_FAILED) {
-		munmap(probe, q->len);
+	/* That it cannot be mapped at all is said last. */
+	if (r == 0 || r == -ENODEV)
+		r = try_mapping(q, page_size(), q->prot);
+	switch (-r) {
+	case 0:
 		return 0;
-	}
-	switch (errno) {
 	case EACCES:
 		return message_set(EACCES,
 				   "protection %#x of a %s mapping is more than descriptor %d allows: mapping needs it open for reading, and "
@@ -119,7 +133,7 @@ static int ask_kernel(const struct request *q)
 	case EOPNOTSUPP:
 		return message_set(EOPNOTSUPP, "flags %#x hold one that MAP_SHARED_VALIDATE does not know for this file", q->flags & ~MAP_TYPE);
 	default:
-		return message_set(errno, "the kernel refuses to map descriptor %d: %s", q->fd, strerrordesc_np(errno));
+		return message_set(-r, "the kernel refuses to map descriptor %d: %s", q->fd, strerrordesc_np(-r));
 	}
 }
 
@@ -150,7 +164,6 @@ static const char *kind_of(mode_t mode)
 
 static int open_file_object(struct engine *engine, const struct request *q, const struct stat *st, bool writable, struct object **ret)
 {
-	struct object *object;
 	struct pager *pager;
 	uint64_t bytes;
 	int r;
@@ -158,21 +171,14 @@ static int open_file_object(struct engine *engine, const struct request *q, cons
 	r = file_pager_open(engine->io, q->fd, writable, engine->trap == QUIRE_TRAP_THREAD, !engine->config.no_direct, &pager);
 	if (r < 0)
 		return message_set(-r, "descriptor %d could not be opened again for the engine: %s", q->fd, strerrordesc_np(-r));
-	bytes = (uint64_t) st->st_size;
-	r = S_ISREG(st->st_mode) ? 0 : pager->ops->size(pager, &bytes);
+	/* Asked anew: it may have been set since the caller looked, by one who found no object to tell. */
+	r = pager->ops->size(pager, &bytes);
 	if (r < 0) {
 		pager->ops->close(pager);
 		return r;
 	}
-	r = object_create(&engine->registry, engine->cache, OBJECT_FILE, pager, bytes, &object);
-	if (r < 0)
-		return r;
-	/* Found by others from here on: nobody looks before open_lock is released. */
-	object->dev = st->st_dev;
-	object->ino = st->st_ino;
-	object->writable = writable;
-	*ret = object;
-	return 0;
+	return object_create(&engine->registry, engine->cache, OBJECT_FILE, pager, bytes,
+			     &(struct object_file){.dev = st->st_dev, .ino = st->st_ino, .writable = writable}, ret);
 }
 
 static int find_file_object(struct engine *engine, struct request *q, const struct stat *st)
@@ -181,10 +187,11 @@ static int find_file_object(struct engine *engine, struct request *q, const stru
 	bool shared = (q->flags & MAP_TYPE) != MAP_PRIVATE;
 	bool found;
 	struct statvfs fs;
-	int r = 0;
+	int seals, r = 0;
 
 	q->max_prot = PROT_ALL;
-	if (shared && !writable)
+	seals = fcntl(q->fd, F_GET_SEALS);
+	if (shared && (!writable || (seals > 0 && (seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)))))
 		q->max_prot &= ~PROT_WRITE;
 	if (fstatvfs(q->fd, &fs) == 0 && (fs.f_flag & ST_NOEXEC))
 		q->max_prot &= ~PROT_EXEC;
@@ -207,7 +214,7 @@ static int make_anonymous_object(struct engine *engine, struct request *q)
 	struct pager *pager;
 	int r = swap_pager_open(engine->io, engine->config.swap_dir, !engine->config.no_direct, &pager);
 
-	return r < 0 ? r : object_create(&engine->registry, engine->cache, OBJECT_ANON, pager, q->len, &q->object);
+	return r < 0 ? r : object_create(&engine->registry, engine->cache, OBJECT_ANON, pager, q->len, NULL, &q->object);
 }
 
 /* Finds or makes what is to be mapped. The file was found good by the kernel. */
@@ -395,7 +402,7 @@ static int check_remap(char *addr, size_t old_len, size_t new_len, int flags, ch
 		return unaligned(addr);
 	if (new_len == 0)
 		return message_set(EINVAL, "the new length is 0");
-	if (!(flags & MREMAP_FIXED))
+	if (!(flags & (MREMAP_FIXED | MREMAP_DONTUNMAP)))
 		return 0;
 	if (!is_aligned(new_addr))
 		return unaligned(new_addr);
@@ -453,6 +460,17 @@ struct truncation {
 	off_t size;
 };
 
+/*
+ * Whether the kernel would refuse at once to cut the file through this descriptor, or to make it so long: then nothing of the
+ * mappings is to be held up for it.
+ */
+static bool is_hopeless(int fd, off_t now, off_t size)
+{
+	int flags = fcntl(fd, F_GETFL), seals = fcntl(fd, F_GET_SEALS);
+
+	return flags < 0 || (flags & O_ACCMODE) == O_RDONLY || (seals > 0 && (seals & (size < now ? F_SEAL_SHRINK : F_SEAL_GROW)));
+}
+
 static int truncate_file(void *arg)
 {
 	struct truncation *truncation = arg;
@@ -470,9 +488,15 @@ int quire_ftruncate(int fd, off_t size)
 	int r;
 
 	entry_begin(&entry, "quire_ftruncate");
-	if (engine && size >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
+	if (engine && size >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && !is_hopeless(fd, st.st_size, size)) {
+		lock_acquire(&engine->open_lock);
 		object = object_find(&engine->registry, st.st_dev, st.st_ino);
-	r = object ? object_truncate(object, (uint64_t) size, truncate_file, &truncation) : truncate_file(&truncation);
+		lock_release(&engine->open_lock);
+	}
+	if (object && pages_of((uint64_t) size) > (uint64_t) INT64_MAX / page_size())
+		r = -EFBIG; /* the frames could not follow */
+	else
+		r = object ? object_truncate(object, (uint64_t) size, truncate_file, &truncation) : truncate_file(&truncation);
 	if (r < 0)
 		message_set(-r, "descriptor %d could not be set to %lld bytes: %s", fd, (long long) size, strerrordesc_np(-r));
 	object_unuse(object);

@@ -74,8 +74,10 @@ int quire_stats_get(struct quire_stats *ret, size_t size)
 
 	entry_begin(&entry, "quire_stats_get");
 	r = size == 0 ? message_set(EINVAL, "the size is 0; it has to be sizeof(struct quire_stats)") : entry_engine(&engine);
-	if (r == 0)
+	if (r == 0) {
+		registry_bury(&engine->registry);
 		gather(engine, &stats);
+	}
 	r = entry_end(&entry, r);
 	if (r == 0) {
 		memset(ret, 0, size);
@@ -235,9 +237,9 @@ static void say_userfaultfd(struct finding *f, enum uffd_source source, uint64_t
 		    "(docker run --security-opt seccomp=PROFILE)");
 		return;
 	}
-	say(f, "shared memory", "%s", (features & QUIRE_UFFD_WP_SHMEM) && (features & UFFD_FEATURE_MINOR_SHMEM)
-					  ? "minor faults and write protection (5.19)"
-					  : "this kernel lacks minor faults or write protection of shared memory: 5.19 is needed");
+	say(f, "shared memory", "%s", (features & QUIRE_UFFD_NEEDED) == QUIRE_UFFD_NEEDED
+					  ? "minor faults and write protection (6.4)"
+					  : "this kernel lacks minor faults or write protection of shared memory: nothing can be mapped. 6.4 is needed");
 	say(f, "errors", "%s", features & QUIRE_UFFD_POISON ? "pages can be made to raise SIGBUS (6.6)"
 							     : "no UFFDIO_POISON: the thread trap needs Linux 6.6");
 }
@@ -288,7 +290,7 @@ int quire_probe(FILE *out)
 		say(&f, "quire", "%s, page size %zu", quire_version(), page_size());
 		say_userfaultfd(&f, source, features);
 		say_tracking(&f, features, &config);
-		if (source != UFFD_NONE) {
+		if (source != UFFD_NONE && (features & QUIRE_UFFD_NEEDED) == QUIRE_UFFD_NEEDED) {
 			enum quire_trap trap = engine_choose_trap(&config, source, &why);
 
 			say(&f, "trap", "%s: %s", trap_name(trap), why);

@@ -65,6 +65,7 @@ struct cache {
 	struct rwlock map_lock;         /* areas, and the views that objects have of them */
 
 	/* Budget, in pages. */
+	struct lock limit_lock;         /* one at a time changes the limit, and waits until it is kept */
 	_Atomic uint64_t limit;         /* (a) frames and buffers together */
 	_Atomic uint64_t used;          /* (a) frames that are there or promised, and buffers */
 	_Atomic uint64_t used_peak;     /* (a) */
@@ -112,6 +113,8 @@ void budget_release(struct cache *cache, uint64_t n);
 uint64_t budget_minimum(void);
 /* 0; -ENOMEM: cannot page out enough; then the old limit stands. */
 int budget_set(struct cache *cache, uint64_t limit_pages);
+/* Whether such a limit leaves enough beside what is locked. */
+bool budget_bears(struct cache *cache, uint64_t limit);
 /* Promises that n more pages may be locked. -ENOMEM: too little would be left. */
 int budget_lock(struct cache *cache, uint64_t n);
 void budget_unlock(struct cache *cache, uint64_t n);

@@ -126,12 +126,19 @@ static inline void page_settle(page_word *page, enum page_state to, uint32_t cle
 		futex_wake_all(page);
 }
 
-/* Sleeps until a busy word (or one with the flag also, e.g. PAGE_WRITING) has changed. No lock is held. */
-static inline void page_wait(page_word *page, uint32_t word)
+/* Sleeps until a busy word (or one with the flag also, e.g. PAGE_WRITING) has changed; at most so many ms, 0: for ever. No lock is held. */
+static inline void page_wait_ms(page_word *page, uint32_t word, unsigned ms)
 {
+	struct timespec timeout = {.tv_sec = ms / 1000, .tv_nsec = (long) (ms % 1000) * 1000000};
+
 	if (!(word & PAGE_WAITED) && !page_swap(page, &word, word | PAGE_WAITED))
 		return;
-	futex_wait(page, word | PAGE_WAITED, NULL);
+	futex_wait(page, word | PAGE_WAITED, ms ? &timeout : NULL);
+}
+
+static inline void page_wait(page_word *page, uint32_t word)
+{
+	page_wait_ms(page, word, 0);
 }
 
 /* Clears and sets flags of a word in any state; the word before. */

@@ -114,26 +114,42 @@ void budget_release(struct cache *cache, uint64_t n)
 
 int budget_set(struct cache *cache, uint64_t limit_pages)
 {
-	uint64_t old = atomic_exchange(&cache->limit, limit_pages);
+	uint64_t old;
+	int r = 0;
 
+	lock_acquire(&cache->limit_lock);
+	old = atomic_exchange(&cache->limit, limit_pages);
 	if (atomic_load(&cache->used) > limit_pages && !pageout_reclaim(cache, 0)) {
 		atomic_store(&cache->limit, old);
-		return -ENOMEM;
+		r = -ENOMEM;
+	} else {
+		atomic_store(&cache->used_peak, atomic_load(&cache->used));
 	}
-	atomic_store(&cache->used_peak, atomic_load(&cache->used));
-	return 0;
+	lock_release(&cache->limit_lock);
+	return r;
+}
+
+/* What has to stay free of locked pages, buffers included. */
+static uint64_t budget_kept(const struct cache *cache, uint64_t limit)
+{
+	return (limit / 8 > FRAMES_MINIMUM / 2 ? limit / 8 : FRAMES_MINIMUM / 2) + cache->buffers.total_pages;
+}
+
+bool budget_bears(struct cache *cache, uint64_t limit)
+{
+	return atomic_load(&cache->locked) + budget_kept(cache, limit) <= limit;
 }
 
 int budget_lock(struct cache *cache, uint64_t n)
 {
 	uint64_t limit = atomic_load(&cache->limit);
-	uint64_t keep = limit / 8 > FRAMES_MINIMUM / 2 ? limit / 8 : FRAMES_MINIMUM / 2;
+	uint64_t kept = budget_kept(cache, limit);
 	uint64_t locked = atomic_load(&cache->locked);
 
 	if (n == 0)
 		return 0;
 	do {
-		if (n > limit || locked + n + keep + cache->buffers.total_pages > limit)
+		if (n > limit || locked + n + kept > limit)
 			return -ENOMEM;
 	} while (!atomic_compare_exchange_weak(&cache->locked, &locked, locked + n));
 	return 0;
@@ -219,10 +235,13 @@ static void *pageout_main(void *arg)
 
 			if (result == POLICY_FREED)
 				barren = 0;
-			else if (result == POLICY_NOTHING || ++barren > 8ull * atomic_load(&cache->queued) + 8)
+			else if (++barren > 8ull * atomic_load(&cache->queued) + 8 || result == POLICY_NOTHING)
 				break;
 		}
 		atomic_store(&cache->pageout_word, 0);
+		/* pageout_stop sets both, the word last: it may just have been overwritten. */
+		if (atomic_load(&cache->stopping))
+			break;
 		if (free_pages(cache) < limit / LOW_DIVISOR && barren == 0)
 			continue;
 		futex_wait(&cache->pageout_word, 0, NULL);

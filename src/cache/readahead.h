@@ -15,8 +15,9 @@ enum readahead_advice { READAHEAD_NORMAL, READAHEAD_RANDOM, READAHEAD_SEQUENTIAL
 /* One stream, kept with each area. Zero bytes are a fresh one. */
 struct readahead {
 	struct lock lock;      /* only ever tried: a loser reads its page alone */
-	uint64_t next;         /* page after the last one that was asked for; UINT64_MAX after a random miss */
+	uint64_t first, next;  /* pages first … next - 1 were asked for last, from where the reader was then */
 	unsigned window;       /* pages, of the last plan */
+	unsigned most;         /* pages, that a window may have since some were evicted before their first touch; 0: no such limit */
 	unsigned random;       /* misses in a row that continued nothing */
 	bool started;
 };

@@ -193,7 +193,14 @@ static struct step look_at_object(struct fault *fault, struct area *area, struct
 	unsigned i;
 	struct step step = hold_object_page(fault, area, &chunk, &i, holding);
 
-	return step.kind == STEP_DONE ? map_held(fault, area, chunk, i, holding) : step;
+	if (step.kind != STEP_DONE)
+		return step;
+	/* Asked with the object's page held, so that the answer stays true: it may have been copied, and paged out, since the look. */
+	if (!area->shared && !private_is_absent(area->view.private_pages, fault->addr)) {
+		page_settle(&chunk->page[i], PAGE_RESIDENT, 0, 0);
+		return (struct step){.kind = STEP_WAIT};
+	}
+	return map_held(fault, area, chunk, i, holding);
 }
 
 /* ---- private pages ---- */
@@ -476,6 +483,54 @@ enum fault_result fault_resolve(struct fault *fault)
 	}
 	let_go(cache, &holding);
 	return result;
+}
+
+/*
+ * The word that a fault at addr would have to move, so that nothing is mapped there while it is held. NULL: a page past the end, which
+ * none comes to as long as the map lock is held. False: the page is there, or in other hands.
+ */
+static bool find_absent(struct area *area, char *addr, page_word **ret_word, uint32_t *ret_seen, enum page_state *ret_hold)
+{
+	page_word *word = NULL;
+
+	*ret_hold = PAGE_HELD;
+
+	if (!area->shared) {
+		word = private_word(area->view.private_pages, addr, NULL);
+		if (!word)
+			return false;
+		/* Of one that is ABSENT, and has an object behind it, the object's page decides. */
+		if (page_state(page_load(word)) == PAGE_ABSENT && area->view.object)
+			word = NULL;
+	}
+	if (!word && area_page(area, addr) < atomic_load(&area->view.object->pages)) {
+		word = object_page(area->view.object, area_page(area, addr), NULL);
+		if (!word)
+			return false;
+		*ret_hold = PAGE_BARRED;
+	}
+	*ret_word = word;
+	*ret_seen = word ? page_load(word) : PAGE_ABSENT;
+	return page_state(*ret_seen) == PAGE_ABSENT || page_state(*ret_seen) == PAGE_OUT;
+}
+
+void fault_refuse(struct space *space, char *addr)
+{
+	struct area *area;
+	page_word *word;
+	uint32_t seen;
+	enum page_state hold;
+
+	rwlock_read_acquire(&space->cache->map_lock);
+	area = space_find(space, addr);
+	if (area && find_absent(area, addr, &word, &seen, &hold) && (!word || page_swap(word, &seen, hold))) {
+		(void) pmap_refuse(&space->pmap, addr, area->shared);
+		if (word)
+			page_settle(word, page_state(seen), ~0u, seen & ~PAGE_STATE);
+	}
+	if (area)
+		pmap_wake(&space->pmap, addr, 1, area->shared);
+	rwlock_read_release(&space->cache->map_lock);
 }
 
 struct population {

@@ -28,6 +28,12 @@ struct fault {
 /* Async-signal-safe. No lock held. */
 enum fault_result fault_resolve(struct fault *fault);
 
+/*
+ * Lets every touch of the page at addr raise SIGBUS, until it is brought in after all, and wakes who sleeps on it. uffd's trap only.
+ * => Where the page is not absent any more, wakes only. Async-signal-safe. No lock held.
+ */
+void fault_refuse(struct space *space, char *addr);
+
 /* As what the pages are touched. AS_LOCKED: as mlock does it, private pages that may be written get their copies. */
 enum fault_access { FAULT_READ, FAULT_WRITE, FAULT_AS_LOCKED };
 

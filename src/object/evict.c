@@ -145,6 +145,14 @@ static void settle_span(struct unmapping *u)
 	}
 }
 
+/* The object's pages that a locked view shows: under a private page of its own it shows none. */
+static void add_locked(struct chunk_set *set, const struct view *view, const struct chunk *chunk, unsigned from, unsigned end)
+{
+	for (unsigned i = from; i < end; i++)
+		if (!view->private_pages || private_is_absent(view->private_pages, view_addr(view, chunk, i)))
+			chunk_set_add(set, i);
+}
+
 void object_unmap(struct object *object, struct chunk *chunk, unsigned from, unsigned to, bool locked_too)
 {
 	struct unmapping u = {.object = object, .chunk = chunk};
@@ -153,7 +161,7 @@ void object_unmap(struct object *object, struct chunk *chunk, unsigned from, uns
 
 	for (struct view *view = object->views; view; view = view->next)
 		if (view->locked && !locked_too && view_in_chunk(view, chunk, &a, &b))
-			add_run(&locked, a, b);
+			add_locked(&locked, view, chunk, a, b);
 	lock_acquire(&object->lock);
 	hold_span(&u, &locked, from, to);
 	for (struct view *view = object->views; view; view = view->next) {

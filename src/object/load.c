@@ -19,7 +19,7 @@
 /* Whether the pager never had the page and it is therefore zeros. */
 static bool is_zero(const struct object *object, uint32_t word)
 {
-	return object->kind == OBJECT_ANON && !(word & PAGE_STORED);
+	return object->kind != OBJECT_FILE && !(word & PAGE_STORED);
 }
 
 /* Gives up claimed words from i on. */
@@ -122,7 +122,7 @@ static unsigned claim(struct object *object, struct chunk *chunk, uint64_t first
 		if (!page_swap(page, &word,
 			       (word & ~(PAGE_STATE | PAGE_STAMP | PAGE_REF)) | PAGE_LOADING | policy_born(object->cache, word)))
 			break;
-		/* Pairs with the fence in object_resize: either he sees the claim or we see the new size. */
+		/* Pairs with the fences in object.c, shrink and grow: either he sees the claim or we see the new size. */
 		atomic_thread_fence(memory_order_seq_cst);
 		if (first + i >= atomic_load(&object->pages)) {
 			page_settle(page, PAGE_ABSENT, PAGE_REF, 0);

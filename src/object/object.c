@@ -16,10 +16,13 @@
 #include "sys/page_size.h"
 #include "util/fail.h"
 
+/* How long a fault waits for others before it makes do with the size that is known. */
+#define REFRESH_PATIENCE_MS 1000
+
 /* ---- life ---- */
 
 int object_create(struct registry *registry, struct cache *cache, enum object_kind kind, struct pager *pager, uint64_t bytes,
-		  struct object **ret)
+		  const struct object_file *file, struct object **ret)
 {
 	struct object *object = fail_now(FAIL_ALLOC) ? NULL : calloc(1, sizeof(*object));
 	int r = object ? 0 : -ENOMEM;
@@ -32,8 +35,13 @@ int object_create(struct registry *registry, struct cache *cache, enum object_ki
 		object->refs = 1;
 		object->uses = 1;
 		object->bytes = bytes;
-		object->pages = pages_of(bytes);
+		object->pages = object->writable_end = pages_of(bytes);
 		object->registry = registry;
+		if (file) {
+			object->dev = file->dev;
+			object->ino = file->ino;
+			object->writable = file->writable;
+		}
 		if (kind != OBJECT_PRIVATE)
 			r = frames_create(object->pages, &object->frames);
 	}
@@ -68,13 +76,25 @@ struct object *object_find(struct registry *registry, dev_t dev, ino_t ino)
 	return object;
 }
 
+bool object_try_use(struct object *object)
+{
+	bool used;
+
+	lock_acquire(&object->registry->lock);
+	used = object->uses > 0;
+	if (used) {
+		object->uses++;
+		object_ref(object);
+	}
+	lock_release(&object->registry->lock);
+	return used;
+}
+
 void object_use(struct object *object)
 {
-	object_ref(object);
-	lock_acquire(&object->registry->lock);
-	ASSERT(object->uses > 0);
-	object->uses++;
-	lock_release(&object->registry->lock);
+	bool used = object_try_use(object);
+
+	ASSERT(used);
 }
 
 void object_unuse(struct object *object)
@@ -134,7 +154,6 @@ void object_unref(struct object *object)
 	for (at = &object->registry->head; *at != object; at = &(*at)->next)
 		;
 	*at = object->next;
-	object->registry->count--;
 	lock_release(&object->registry->lock);
 	free_pages(object);
 	lock_acquire(&object->registry->lock);
@@ -156,6 +175,9 @@ void registry_bury(struct registry *registry)
 		if (dead->pager)
 			dead->pager->ops->close(dead->pager);
 		free(dead);
+		lock_acquire(&registry->lock);
+		registry->count--;
+		lock_release(&registry->lock);
 	}
 }
 
@@ -211,20 +233,23 @@ static page_word *find_busy(struct object *object, uint64_t first, uint32_t *ret
 
 /*
  * Takes the map lock for writing at a moment when no page at or after first is busy.
- * => object->pages was lowered before, so that nobody begins with another.
+ * => object->pages was lowered before where the object shrinks, so that nobody begins with another.
+ * => patience_ms: how long to wait for one page; 0: for ever. False: it was longer, and the lock is not taken.
  */
-static void lock_when_quiet(struct object *object, uint64_t first)
+static bool lock_when_quiet(struct object *object, uint64_t first, unsigned patience_ms)
 {
+	uint32_t word, start = cache_clock_ms();
 	page_word *busy;
-	uint32_t word;
 
 	for (;;) {
 		rwlock_write_acquire(&object->cache->map_lock);
 		busy = find_busy(object, first, &word);
 		if (!busy)
-			return;
+			return true;
 		rwlock_write_release(&object->cache->map_lock);
-		page_wait(busy, word);
+		if (patience_ms && cache_clock_ms() - start > patience_ms)
+			return false;
+		page_wait_ms(busy, word, patience_ms);
 	}
 }
 
@@ -236,19 +261,29 @@ static void forget_frames(struct object *object, uint64_t first)
 		unsigned freed = 0;
 
 		for (unsigned i = first > chunk->first ? (unsigned) (first - chunk->first) : 0; i < CHUNK_PAGES; i++) {
-			uint32_t word;
+			uint32_t word = page_load(&chunk->page[i]);
 
 			/* One who was late with a claim takes it back by himself, at once (load.c, claim). */
-			while (page_is_busy(word = page_load(&chunk->page[i])))
-				page_wait(&chunk->page[i], word);
+			while (page_is_busy(word) || !page_swap(&chunk->page[i], &word, (word & PAGE_WAITED) | PAGE_ABSENT)) {
+				if (page_is_busy(word))
+					page_wait(&chunk->page[i], word);
+				word = page_load(&chunk->page[i]);
+			}
 			if (word & PAGE_DIRTY)
-				writeback_note_clean(chunk, &chunk->page[i]);
+				writeback_count_clean(chunk);
 			freed += page_state(word) == PAGE_RESIDENT;
-			page_flags(&chunk->page[i], ~PAGE_WAITED, PAGE_ABSENT);
 		}
 		atomic_fetch_sub(&chunk->resident, freed);
 		budget_release(object->cache, freed);
 	}
+}
+
+/* Map lock held for writing. */
+static void set_size(struct object *object, uint64_t bytes)
+{
+	atomic_store(&object->bytes, bytes);
+	atomic_store(&object->pages, pages_of(bytes));
+	atomic_store(&object->writable_end, pages_of(bytes));
 }
 
 /* Private copies past the new end are gone, as the kernel would have it. */
@@ -263,40 +298,37 @@ static void discard_copies(struct object *object, uint64_t first)
 }
 
 /*
- * Shrinks: the size is lowered first, so that nobody begins to load or to write past it; when all who had begun are done, the
- * file is cut, by storage, and the frames are given up. Where storage fails, the old size is set again.
+ * Shrinks: the ends are lowered first, so that nobody begins to load past the new size, nor to write what reaches past it; when all
+ * who had begun are done, the file is cut, by storage, and the frames are given up. Where storage fails, the ends are as before.
+ * Meanwhile the size itself is the old one: who loads a page that the cut has not reached shows all of it.
  */
 static int shrink(struct object *object, uint64_t bytes, int (*storage)(void *), void *arg)
 {
-	uint64_t old = atomic_load(&object->bytes), pages = pages_of(bytes), quiet = bytes >> page_shift;
+	uint64_t pages = pages_of(bytes), quiet = bytes >> page_shift;
 	struct chunk *chunk;
-	bool has_tail;
 	int r = 0;
 
+	atomic_fetch_add(&object->cuts, 1);
 	rwlock_write_acquire(&object->cache->map_lock);
-	atomic_store(&object->bytes, bytes);
 	atomic_store(&object->pages, pages);
+	atomic_store(&object->writable_end, quiet);
 	atomic_thread_fence(memory_order_seq_cst);
 	rwlock_write_release(&object->cache->map_lock);
 	if (storage) {
-		lock_when_quiet(object, quiet);
+		(void) lock_when_quiet(object, quiet, 0);
 		rwlock_write_release(&object->cache->map_lock);
 		r = storage(arg);
 	}
-	lock_when_quiet(object, quiet);
-	chunk = table_find(&object->table, quiet);
-	has_tail = pages > quiet && chunk && page_has_frame(page_load(&chunk->page[quiet % CHUNK_PAGES]));
+	(void) lock_when_quiet(object, quiet, 0);
 	if (r < 0) {
-		atomic_store(&object->bytes, old);
-		atomic_store(&object->pages, pages_of(old));
-		/* A write of this page may have ended at the lower size. */
-		if (has_tail && object->writable)
-			writeback_note_dirty(chunk, &chunk->page[quiet % CHUNK_PAGES]);
+		set_size(object, atomic_load(&object->bytes));
 	} else {
+		chunk = table_find(&object->table, quiet);
+		set_size(object, bytes);
 		discard_copies(object, pages);
 		forget_frames(object, pages);
 		r = frames_resize(object->frames, pages);
-		if (r == 0 && has_tail)
+		if (r == 0 && pages > quiet && chunk && page_has_frame(page_load(&chunk->page[quiet % CHUNK_PAGES])))
 			r = frames_zero_tail(object->frames, bytes);
 	}
 	rwlock_write_release(&object->cache->map_lock);
@@ -334,62 +366,73 @@ static struct buffer *read_tail(struct object *object, uint64_t page)
 /*
  * Grows. In the page that holds the old end, what was stored past it never was in the file; what is there now, be it zeros or bytes
  * that another has appended, is taken over before anything is written with the new size.
+ * => patience_ms: as for lock_when_quiet; then nothing has changed, and 0 is the answer all the same.
  */
-static int grow(struct object *object, uint64_t bytes)
+static int grow(struct object *object, uint64_t bytes, unsigned patience_ms)
 {
 	uint64_t old = atomic_load(&object->bytes), last = old >> page_shift;
 	size_t inside = old & (page_size() - 1);
 	struct buffer *tail = inside ? read_tail(object, last) : NULL;
-	struct chunk *chunk;
 	int r = inside && !tail ? -EIO : 0;
 
 	if (r < 0)
 		return r;
-	lock_when_quiet(object, last);
-	r = frames_resize(object->frames, pages_of(bytes));
-	chunk = inside ? table_find(&object->table, last) : NULL;
-	if (r == 0 && chunk && page_has_frame(page_load(&chunk->page[last % CHUNK_PAGES])))
-		r = frames_patch(object->frames, old, page_size() - inside, tail->data + inside);
-	if (r == 0) {
-		atomic_store(&object->bytes, bytes);
-		atomic_store(&object->pages, pages_of(bytes));
+	while (lock_when_quiet(object, last, patience_ms)) {
+		struct chunk *chunk = inside ? table_find(&object->table, last) : NULL;
+		page_word *page = chunk ? &chunk->page[last % CHUNK_PAGES] : NULL;
+		uint32_t word;
+
+		r = frames_resize(object->frames, pages_of(bytes));
+		if (r == 0)
+			set_size(object, bytes);
+		/* Pairs with the fence in load.c, claim: he who loads the last page from here on sees the new size, or is seen. */
+		atomic_thread_fence(memory_order_seq_cst);
+		word = page ? page_load(page) : PAGE_ABSENT;
+		if (r == 0 && page_has_frame(word))
+			r = frames_patch(object->frames, old, page_size() - inside, tail->data + inside);
+		if (r < 0 || page_state(word) == PAGE_LOADING)
+			set_size(object, old);
+		rwlock_write_release(&object->cache->map_lock);
+		if (r < 0 || page_state(word) != PAGE_LOADING)
+			break;
+		page_wait(page, word);
 	}
-	rwlock_write_release(&object->cache->map_lock);
 	if (tail)
 		buffer_put(&object->cache->buffers, tail);
 	return r;
 }
 
-static int follow_size_locked(struct object *object, uint64_t bytes)
+static int follow_size_locked(struct object *object, uint64_t bytes, unsigned patience_ms)
 {
 	uint64_t old = atomic_load(&object->bytes);
 
 	if (bytes == old)
 		return 0;
-	return bytes < old ? shrink(object, bytes, NULL, NULL) : grow(object, bytes);
+	return bytes < old ? shrink(object, bytes, NULL, NULL) : grow(object, bytes, patience_ms);
 }
 
 int object_refresh_size(struct object *object)
 {
+	static const struct timespec moment = {.tv_nsec = 50000};
+	uint32_t start = cache_clock_ms();
 	uint64_t bytes;
 	int r;
-
-	static const struct timespec moment = {.tv_nsec = 50000};
 
 	if (object->kind != OBJECT_FILE)
 		return 0;
 	/*
-	 * Who has it is about to know the size, and is waited for; but not one who is setting it: he may wait for a lock of the
-	 * kernel's that this thread holds, inside write(2). Until he is done, the end is where he has put it.
+	 * Who has it is about to know the size, and is waited for; but not for long one who is setting it: he may wait for a lock of
+	 * the kernel's that this thread holds, inside write(2). Until he is done, the end is where he has put it. For the same reason
+	 * one does not wait for ever for a write that is under way.
 	 */
 	while (!lock_try(&object->size_lock)) {
-		if (atomic_load(&object->truncating))
+		if (atomic_load(&object->truncating) && cache_clock_ms() - start > REFRESH_PATIENCE_MS)
 			return 0;
 		nanosleep(&moment, NULL);
 	}
 	r = object->pager->ops->size(object->pager, &bytes);
 	if (r == 0)
-		r = follow_size_locked(object, bytes);
+		r = follow_size_locked(object, bytes, REFRESH_PATIENCE_MS);
 	lock_release(&object->size_lock);
 	return r;
 }
@@ -404,13 +447,13 @@ int object_truncate(struct object *object, uint64_t bytes, int (*storage)(void *
 	atomic_store(&object->truncating, true);
 	r = object->pager->ops->size(object->pager, &now);
 	if (r == 0)
-		r = follow_size_locked(object, now);
+		r = follow_size_locked(object, now, 0);
 	if (r == 0 && bytes < now) {
 		r = shrink(object, bytes, storage, arg);
 	} else if (r == 0) {
 		r = storage(arg);
 		if (r == 0)
-			r = follow_size_locked(object, bytes);
+			r = follow_size_locked(object, bytes, 0);
 	}
 	atomic_store(&object->truncating, false);
 	lock_release(&object->size_lock);
@@ -455,18 +498,13 @@ static void discard_page(struct object *object, struct chunk *chunk, unsigned i)
 				return;
 			continue;
 		}
-		if (word & PAGE_MAPPED) {
-			rwlock_read_acquire(&object->cache->map_lock);
+		/* Touched again at once: for writing, so that no fault can map it between the two steps. */
+		rwlock_write_acquire(&object->cache->map_lock);
+		if (word & PAGE_MAPPED)
 			object_unmap(object, chunk, i, i + 1, true);
-			rwlock_read_release(&object->cache->map_lock);
-			/* Touched again at once: it stays, as if the touch had come later. */
-			if (page_load(page) & PAGE_MAPPED)
-				return;
-			continue;
-		}
-		rwlock_read_acquire(&object->cache->map_lock);
-		gone = give_up(object, chunk, i, word);
-		rwlock_read_release(&object->cache->map_lock);
+		word = page_load(page);
+		gone = page_state(word) == PAGE_RESIDENT && !(word & (PAGE_MAPPED | PAGE_WRITING)) && give_up(object, chunk, i, word);
+		rwlock_write_release(&object->cache->map_lock);
 		if (gone)
 			return;
 	}

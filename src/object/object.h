@@ -3,7 +3,8 @@
  * object.h - a memory object: the pages of one file, or of memory that has none, whoever maps them
  *
  *   FILE     a file or block device; pages live in a memfd, the pager is the file.
- *   ANON     shared memory without a file, and the swap object; pages live in a memfd, the pager is a swap file.
+ *   ANON     shared memory without a file; pages live in a memfd, the pager is a swap file.
+ *   SWAP     where private pages go; likewise.
  *   PRIVATE  the private pages of one space, numbered by virtual address; each lives in the program's own mapping. Its
  *            pages are paged out to the swap object.
  */
@@ -22,7 +23,7 @@
 struct object;
 struct private_pages;
 
-enum object_kind { OBJECT_FILE, OBJECT_ANON, OBJECT_PRIVATE };
+enum object_kind { OBJECT_FILE, OBJECT_ANON, OBJECT_SWAP, OBJECT_PRIVATE };
 
 /*
  * One mapping of an object's pages, part of an area. All fields are guarded by the cache's map_lock: changed only by who has it
@@ -53,11 +54,15 @@ struct object {
 	bool writable;                  /* (r) the pager can write */
 	_Atomic uint32_t refs;          /* (a) uses, transfers and sweepers under way; 0: being destroyed */
 	uint32_t uses;                  /* (r) views, and calls that are about to make or have just removed one */
-	_Atomic uint64_t pages;         /* (a) changed with map_lock for writing: the size in whole pages, rounded up */
-	_Atomic uint64_t bytes;         /* (a) likewise: the size */
+	_Atomic uint64_t bytes;         /* (a) changed with map_lock for writing: the size */
+	_Atomic uint64_t pages;         /* (a) likewise: nobody begins to load a page from here on. The size in whole pages, rounded
+					 *     up; while the file is being cut, the size that it will have */
+	_Atomic uint64_t writable_end;  /* (a) likewise: nobody begins to write a page from here on. While the file is being cut, the
+					 *     page that will hold the end is not written either */
 	struct table table;
 	struct lock size_lock;          /* one at a time asks for the size or sets it */
 	_Atomic bool truncating;        /* (a) it is held, or about to be, across a system call that sets the size */
+	_Atomic uint32_t cuts;          /* (a) how often a cut has begun */
 	struct lock lock;               /* taking what was written, against unmapping: a page's DIRTY is right whenever it is free */
 	struct view *views;             /* (m) */
 	_Atomic int write_error;        /* (a) the last errno of a write-back that no msync has reported; 0 */
@@ -81,9 +86,16 @@ extern const struct cache_ops object_cache_ops;
 
 /* ---- life ---- */
 
-/* 0 or -errno. The caller has the one use. pager is the object's from now on, also when this fails. */
+/* Which file an object of kind FILE is of, and whether its pager can write. */
+struct object_file {
+	dev_t dev;
+	ino_t ino;
+	bool writable;
+};
+
+/* 0 or -errno. The caller has the one use. pager is the object's from now on, also when this fails. file: NULL for other kinds. */
 int object_create(struct registry *registry, struct cache *cache, enum object_kind kind, struct pager *pager, uint64_t bytes,
-		  struct object **ret);
+		  const struct object_file *file, struct object **ret);
 
 /*
  * An object of the file, with a use; NULL: none. While an object is in use the file has no other. One that is not may live on for a
@@ -92,6 +104,8 @@ int object_create(struct registry *registry, struct cache *cache, enum object_ki
 struct object *object_find(struct registry *registry, dev_t dev, ino_t ino);
 /* A use holds a reference too. */
 void object_use(struct object *object);
+/* For who has a reference only. False: it is in use no more, and its last user has seen to its dirty pages. */
+bool object_try_use(struct object *object);
 /* NULL is fine. */
 void object_unuse(struct object *object);
 
@@ -152,8 +166,11 @@ void object_drop(struct object *object, uint64_t first, uint64_t end, bool write
 
 /* ---- write-back (writeback.c) ---- */
 
-/* Marks dirty in the words what was stored since the last time. Map lock held for reading. */
-void object_harvest(struct object *object, uint64_t first, uint64_t end);
+/*
+ * Marks dirty in the words what was stored since the last time. Map lock held for reading.
+ * => 0, or -errno: the kernel did not tell all of it; what it did not tell it still remembers.
+ */
+int object_harvest(struct object *object, uint64_t first, uint64_t end);
 
 /*
  * Starts writing the dirty pages of a range, in order, adjacent ones together.

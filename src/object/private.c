@@ -37,7 +37,7 @@ int private_create(struct registry *registry, struct cache *cache, struct pmap *
 	int r = pages ? 0 : -ENOMEM;
 
 	if (r == 0)
-		r = object_create(registry, cache, OBJECT_PRIVATE, NULL, 0, &pages->object);
+		r = object_create(registry, cache, OBJECT_PRIVATE, NULL, 0, NULL, &pages->object);
 	if (r < 0) {
 		object_unuse(swap);
 		free(pages);
@@ -105,13 +105,13 @@ static void extent_leave(struct private_pages *pages, struct chunk *swap_chunk, 
 		extent_free(pages, swap_chunk);
 }
 
-/* Takes the extent away from a chunk. */
-static void extent_disown(struct private_pages *pages, struct chunk *chunk)
+/* Gives a chunk an extent instead of the one it has. Extents are counted from one here; 0: none. */
+static void extent_give(struct private_pages *pages, struct chunk *chunk, uint32_t extent)
 {
-	uint32_t number = atomic_exchange(&chunk->extent, 0);
+	uint32_t old = atomic_exchange(&chunk->extent, extent);
 
-	if (number)
-		extent_leave(pages, table_find(&pages->swap->table, (uint64_t) (number - 1) << CHUNK_SHIFT), EXTENT_OWNED);
+	if (old)
+		extent_leave(pages, table_find(&pages->swap->table, (uint64_t) (old - 1) << CHUNK_SHIFT), EXTENT_OWNED);
 }
 
 /* The chunk of the swap object that a chunk pages out to; fresh: not the one it has. NULL: no memory, or swap is exhausted. */
@@ -137,8 +137,7 @@ static struct chunk *extent_get(struct private_pages *pages, struct chunk *chunk
 	if (number == UINT32_MAX || !object_page(pages->swap, (uint64_t) number << CHUNK_SHIFT, &swap_chunk))
 		return NULL;
 	atomic_fetch_add(&swap_chunk->extent, EXTENT_OWNED);
-	extent_disown(pages, chunk);
-	atomic_store(&chunk->extent, number + 1);
+	extent_give(pages, chunk, number + 1);
 	return swap_chunk;
 }
 
@@ -306,7 +305,7 @@ static int move_out(struct private_pages *pages, struct chunk *swap_chunk, char 
 	/* The stores of other threads wait from here on; the pages can be read all the same. */
 	r = pmap_protect(pages->pmap, addr, n, false);
 	if (r == 0)
-		r = pmap_copy_out(pages->pmap, addr, n, buffer->data);
+		r = pmap_copy_out(addr, n, buffer->data);
 	if (r == 0)
 		r = pmap_remove(addr, n);
 	if (r < 0) {
@@ -318,8 +317,9 @@ static int move_out(struct private_pages *pages, struct chunk *swap_chunk, char 
 		/* No memory for the frames, but there was for the pages a moment ago: they go back where they were. */
 		int back = frames_free(swap->frames, swap_chunk->first + i, n);
 
-		if (back == 0)
-			back = pmap_enter_private(pages->pmap, addr, buffer->data, n);
+		/* One by one: a run may span several mappings of the kernel's, over which one call does not reach. */
+		for (size_t k = 0; k < n && back == 0; k++)
+			back = pmap_enter_private(pages->pmap, addr + (k << page_shift), buffer->data + (k << page_shift), 1);
 		ASSERT(back == 0);
 		return r;
 	}
@@ -448,7 +448,7 @@ static void disown_if_empty(struct private_pages *pages, struct chunk *chunk)
 	for (unsigned i = 0; i < CHUNK_PAGES; i++)
 		if (page_state(page_load(&chunk->page[i])) != PAGE_ABSENT)
 			return;
-	extent_disown(pages, chunk);
+	extent_give(pages, chunk, 0);
 }
 
 void private_discard(struct private_pages *pages, char *addr, size_t n, bool remove)
@@ -467,11 +467,19 @@ void private_discard(struct private_pages *pages, char *addr, size_t n, bool rem
 	}
 }
 
-int private_prepare(struct private_pages *pages, char *addr, size_t n)
+int private_prepare(struct private_pages *pages, char *from, char *to, size_t n)
 {
-	for (uint64_t page = (uintptr_t) addr >> page_shift, end = page + n; page < end; page = (page | (CHUNK_PAGES - 1)) + 1)
-		if (!object_page(pages->object, page, NULL))
+	uint64_t first = (uintptr_t) from >> page_shift, end = first + n;
+	uint64_t target = (uintptr_t) to >> page_shift;
+
+	for (struct chunk *chunk = table_next(&pages->object->table, first); chunk && chunk->first < end;
+	     chunk = table_next(&pages->object->table, chunk->first + CHUNK_PAGES)) {
+		uint64_t begins = first > chunk->first ? first : chunk->first;
+		uint64_t ends = end < chunk->first + CHUNK_PAGES ? end : chunk->first + CHUNK_PAGES;
+
+		if (!object_page(pages->object, target + (begins - first), NULL) || !object_page(pages->object, target + (ends - 1 - first), NULL))
 			return -ENOMEM;
+	}
 	return 0;
 }
 

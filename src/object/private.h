@@ -67,8 +67,8 @@ void private_discard(struct private_pages *pages, char *addr, size_t n, bool rem
  * Map lock held for writing.
  */
 void private_move(struct private_pages *pages, char *from, char *to, size_t n);
-/* Makes the words for a range, so that private_move cannot fail. -ENOMEM. */
-int private_prepare(struct private_pages *pages, char *addr, size_t n);
+/* Makes the words at the new place of those that there are, so that private_move cannot fail. Map lock held for writing. -ENOMEM. */
+int private_prepare(struct private_pages *pages, char *from, char *to, size_t n);
 
 /* cache_ops.unmap for a chunk of private pages: they leave for the swap object. No lock held. */
 void private_page_out(struct private_pages *pages, struct chunk *chunk, unsigned from, unsigned to);

@@ -25,26 +25,30 @@
 #define TICK_MS       500
 #define DIRTY_DIVISOR 4    /* more than this part of the budget dirty: write all */
 
+/* chunk->dirty is never below the number of dirty pages: it is raised before the flag is set, and lowered after it was cleared. */
 void writeback_note_dirty(struct chunk *chunk, page_word *page)
 {
-	if (page_flags(page, 0, PAGE_DIRTY) & PAGE_DIRTY)
+	if (page_load(page) & PAGE_DIRTY)
 		return;
-	if (atomic_fetch_add_explicit(&chunk->dirty, 1, memory_order_relaxed) == 0)
-		atomic_store_explicit(&chunk->dirty_since, cache_clock_ms(), memory_order_relaxed);
+	if (atomic_fetch_add(&chunk->dirty, 1) == 0)
+		atomic_store(&chunk->dirty_since, cache_clock_ms());
 	atomic_fetch_add_explicit(&chunk->object->cache->dirty_pages, 1, memory_order_relaxed);
+	if (page_flags(page, 0, PAGE_DIRTY) & PAGE_DIRTY)
+		writeback_count_clean(chunk);
 }
 
-static void count_clean(struct chunk *chunk)
+void writeback_count_clean(struct chunk *chunk)
 {
-	if (atomic_fetch_sub_explicit(&chunk->dirty, 1, memory_order_relaxed) == 1)
-		atomic_store_explicit(&chunk->dirty_since, 0, memory_order_relaxed);
+	/* A page that becomes dirty in between loses its time; the flusher gives it another. */
+	if (atomic_fetch_sub(&chunk->dirty, 1) == 1)
+		atomic_store(&chunk->dirty_since, 0);
 	atomic_fetch_sub_explicit(&chunk->object->cache->dirty_pages, 1, memory_order_relaxed);
 }
 
 void writeback_note_clean(struct chunk *chunk, page_word *page)
 {
 	if (page_flags(page, PAGE_DIRTY, 0) & PAGE_DIRTY)
-		count_clean(chunk);
+		writeback_count_clean(chunk);
 }
 
 /* ---- harvest ---- */
@@ -68,28 +72,41 @@ static void found_written(void *arg, void *addr, size_t pages)
 	}
 }
 
-void object_harvest(struct object *object, uint64_t first, uint64_t end)
+int object_harvest(struct object *object, uint64_t first, uint64_t end)
 {
+	int result = 0;
+
 	lock_acquire(&object->lock);
 	for (struct view *view = object->views; view; view = view->next) {
 		uint64_t from = view->first > first ? view->first : first;
 		uint64_t to = view->first + view->pages < end ? view->first + view->pages : end;
 
-		if (view->tracked && view->pmap->tracks && !view->private_pages && from < to)
-			pagemap_take_written(view->pmap->pagemap, view->addr + ((from - view->first) << page_shift), to - from,
-					     found_written, view);
+		if (view->tracked && view->pmap->tracks && !view->private_pages && from < to) {
+			int r = pagemap_take_written(view->pmap->pagemap, view->addr + ((from - view->first) << page_shift), to - from,
+						     found_written, view);
+
+			if (r < 0 && result == 0)
+				result = r;
+		}
 	}
 	lock_release(&object->lock);
+	return result;
 }
 
 /* ---- write ---- */
+
+/* Of a page in the swap that no private page refers to any more, the bytes are of no use. */
+static bool is_stale(const struct chunk *chunk, uint32_t word)
+{
+	return chunk->object->kind == OBJECT_SWAP && !(word & PAGE_SLOT);
+}
 
 /* WRITING ends; dirty: the write failed. */
 static void end_write(struct chunk *chunk, page_word *page, bool dirty)
 {
 	uint32_t before;
 
-	if (dirty)
+	if (dirty && !is_stale(chunk, page_load(page)))
 		writeback_note_dirty(chunk, page);
 	before = page_flags(page, PAGE_WRITING | PAGE_WAITED, dirty ? 0 : PAGE_STORED);
 	if (before & PAGE_WAITED)
@@ -142,10 +159,15 @@ static enum claim claim_dirty(struct object *object, struct chunk *chunk, unsign
 	page_word *page = &chunk->page[i];
 	uint32_t word = page_load(page);
 
-	/* Past the end: the file is being cut, or was not cut after all. */
-	if (object->kind == OBJECT_FILE && chunk->first + i >= atomic_load(&object->pages))
+	/* Past the end: the file is being cut. Who has to be sure looks again when that is over (object_flush). */
+	if (object->kind == OBJECT_FILE && chunk->first + i >= atomic_load(&object->writable_end))
 		return CLAIM_CLEAN;
 	while ((word & PAGE_DIRTY) && !(idle_only && (word & PAGE_MAPPED))) {
+		/* Without a frame: a mark that was made to raise SIGBUS was taken for a store. */
+		if (page_state(word) == PAGE_ABSENT || is_stale(chunk, word)) {
+			writeback_note_clean(chunk, page);
+			return CLAIM_CLEAN;
+		}
 		if ((word & PAGE_WRITING) || page_state(word) != PAGE_RESIDENT)
 			return CLAIM_BUSY;
 		if (!page_swap(page, &word, (word & ~PAGE_STATE) | PAGE_HELD))
@@ -153,7 +175,7 @@ static enum claim claim_dirty(struct object *object, struct chunk *chunk, unsign
 		protect_page(object, chunk->first + i);
 		page_settle(page, PAGE_RESIDENT, PAGE_DIRTY, PAGE_WRITING);
 		/* After it, so that a chunk without dirty pages has none that is only about to be WRITING. */
-		count_clean(chunk);
+		writeback_count_clean(chunk);
 		return CLAIM_DONE;
 	}
 	return CLAIM_CLEAN;
@@ -316,19 +338,24 @@ bool object_wait_written(struct object *object, uint64_t first, uint64_t end)
 
 int object_flush(struct object *object, uint64_t first, uint64_t end)
 {
-	int r = 0;
+	int r;
 
 	rwlock_read_acquire(&object->cache->map_lock);
-	object_harvest(object, first, end);
+	r = object_harvest(object, first, end);
 	rwlock_read_release(&object->cache->map_lock);
 	/* A second pass where another's write of a page failed meanwhile: ours then tells the error. */
-	for (unsigned pass = 0; pass < 2 && r == 0; pass++) {
+	for (unsigned pass = 0; pass < 2 && r == 0;) {
+		uint32_t cuts = atomic_load(&object->cuts);
 		struct batch batch = {0};
 
 		object_write(object, first, end, false, &batch);
 		r = batch_wait(&batch);
 		if (!object_wait_written(object, first, end))
 			break;
+		/* While the file is being cut, pages at the end are left out; whether they are to be written is known afterwards. */
+		lock_acquire(&object->size_lock);
+		lock_release(&object->size_lock);
+		pass += cuts == atomic_load(&object->cuts);
 	}
 	return r;
 }
@@ -337,25 +364,27 @@ int object_flush(struct object *object, uint64_t first, uint64_t end)
  * After a failed sync nothing that was written since the last good one can be relied on: the kernel tells the error once and
  * counts the pages as clean. What is still resident is dirty again. False: some of it is not, and so may be lost.
  */
-static bool redirty(struct object *object, uint64_t first, uint64_t end)
+static bool redirty(struct object *object)
 {
 	bool complete = true;
 
 	/* Pages are held under it, by us and by those we wait for; nobody of them waits for its writer. */
 	rwlock_read_acquire(&object->cache->map_lock);
-	for (struct chunk *chunk = table_next(&object->table, first); chunk && chunk->first < end;
-	     chunk = table_next(&object->table, chunk->first + CHUNK_PAGES))
+	for (struct chunk *chunk = table_next(&object->table, 0); chunk; chunk = table_next(&object->table, chunk->first + CHUNK_PAGES))
 		for (unsigned i = 0; i < CHUNK_PAGES; i++) {
 			uint32_t word = page_load(&chunk->page[i]);
 
-			if (chunk->first + i < first || chunk->first + i >= end || !(word & PAGE_STORED))
+			if (!(word & PAGE_STORED))
 				continue;
 			/* Held for the moment: it stays, or if it is being evicted, it is gone. */
-			while (page_state(word) == PAGE_HELD) {
-				page_wait(&chunk->page[i], word);
+			while (page_has_frame(word)) {
+				if (page_state(word) == PAGE_HELD)
+					page_wait(&chunk->page[i], word);
+				else if (page_swap(&chunk->page[i], &word, (word & ~PAGE_STATE) | PAGE_HELD))
+					break;
 				word = page_load(&chunk->page[i]);
 			}
-			if (page_state(word) == PAGE_RESIDENT && page_swap(&chunk->page[i], &word, (word & ~PAGE_STATE) | PAGE_HELD)) {
+			if (page_state(word) == PAGE_RESIDENT) {
 				writeback_note_dirty(chunk, &chunk->page[i]);
 				page_settle(&chunk->page[i], PAGE_RESIDENT, 0, 0);
 			} else {
@@ -370,24 +399,24 @@ static bool redirty(struct object *object, uint64_t first, uint64_t end)
  * The kernel also fails a sync when a direct write met a page that somebody read through its cache at that moment: then
  * writing once more, everything, is all that is needed.
  */
-static int sync_storage(struct object *object, uint64_t first, uint64_t end)
+static int sync_storage(struct object *object)
 {
 	int r = object->pager->ops->sync(object->pager);
 
-	if (r == 0 || !redirty(object, first, end) || r != -EIO)
+	if (r == 0 || !redirty(object) || r != -EIO)
 		return r;
-	r = object_flush(object, first, end);
+	r = object_flush(object, 0, UINT64_MAX);
 	if (r == 0)
 		r = object->pager->ops->sync(object->pager);
 	if (r < 0)
-		(void) redirty(object, first, end);
+		(void) redirty(object);
 	return r;
 }
 
 int object_sync(struct object *object, uint64_t first, uint64_t end)
 {
 	int flushed = object_flush(object, first, end);
-	int synced = sync_storage(object, first, end);
+	int synced = sync_storage(object);
 	int missed = -atomic_exchange(&object->write_error, 0);
 
 	return flushed < 0 ? flushed : synced < 0 ? synced : missed;
@@ -429,27 +458,36 @@ void writeback_adopt(struct object *object)
 		object_unuse(object);
 }
 
+/* A program that maps it meanwhile, and cannot write it either, hands over a use of its own: so adopted is cleared first. */
 static void retry_adopted(struct object *object)
 {
-	if (atomic_load(&object->adopted) && object_flush(object, 0, UINT64_MAX) == 0 && atomic_exchange(&object->adopted, false))
+	if (!atomic_exchange(&object->adopted, false))
+		return;
+	if (object_flush(object, 0, UINT64_MAX) == 0)
 		object_unuse(object);
+	else
+		writeback_adopt(object);
 }
 
 static void flush_aged(struct flusher *flusher, struct object *object)
 {
-	uint32_t now = cache_clock_ms();
+	uint32_t now;
 	/* Then what nobody is using is written early, to be ready for eviction. */
 	bool many = atomic_load(&flusher->cache->dirty_pages) > atomic_load(&flusher->cache->limit) / DIRTY_DIVISOR;
 
 	rwlock_read_acquire(&flusher->cache->map_lock);
-	object_harvest(object, 0, UINT64_MAX);
+	(void) object_harvest(object, 0, UINT64_MAX); /* what cannot be learnt now is at the next time */
 	rwlock_read_release(&flusher->cache->map_lock);
+	now = cache_clock_ms();
 	for (struct chunk *chunk = table_next(&object->table, 0); chunk;
 	     chunk = table_next(&object->table, chunk->first + CHUNK_PAGES)) {
 		uint32_t since = atomic_load(&chunk->dirty_since);
+		bool aged = since && (int32_t) (now - since) >= (int32_t) flusher->expire_ms;
 
-		if (since && (many || now - since >= flusher->expire_ms))
-			object_write(object, chunk->first, chunk->first + CHUNK_PAGES, now - since < flusher->expire_ms, NULL);
+		if (!since && atomic_load(&chunk->dirty) > 0)
+			atomic_compare_exchange_strong(&chunk->dirty_since, &since, now);
+		if (since && (many || aged))
+			object_write(object, chunk->first, chunk->first + CHUNK_PAGES, !aged, NULL);
 	}
 }
 

@@ -12,6 +12,8 @@
 /* Sets or clears DIRTY and keeps the counts. Any state; for clearing, the caller has made sure that nothing is lost. */
 void writeback_note_dirty(struct chunk *chunk, page_word *page);
 void writeback_note_clean(struct chunk *chunk, page_word *page);
+/* For who has cleared DIRTY by himself. */
+void writeback_count_clean(struct chunk *chunk);
 
 /* Writes pages older than expire_ms, and all when too many are dirty. */
 struct flusher {

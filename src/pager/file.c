@@ -10,10 +10,11 @@
  *
  * nowait. A direct read takes the inode's lock. Under the thread trap a thread of the program may hold that lock inside
  * write(2) while it waits for this very page. So a read is tried with RWF_NOWAIT, which gives up where it would wait, and is
- * then repeated on the buffered description: on ext4, btrfs and what else reads through filemap_read, that takes no inode lock.
- * (XFS takes it for buffered reads too.) What such a read left in the kernel's cache is dropped afterwards. The first read of a
- * run of blocks whose place on disk the kernel does not know yet goes this way as well. Writes cannot avoid the lock: they wait
- * on threads that no read needs (sys/io.c).
+ * then repeated on the buffered description: on ext4 and what else reads through filemap_read, that takes no inode lock. What such a
+ * read left in the kernel's cache is dropped afterwards. The first read of a run of blocks whose place on disk the kernel does not
+ * know yet goes this way as well. Two filesystems want another way (enum lockless): btrfs waits for the lock in direct reads in
+ * spite of RWF_NOWAIT; XFS and NFS take it in buffered reads, too, but not where the file is mapped. Writes cannot avoid the lock:
+ * they wait on threads that no read needs (sys/io.c).
  *
  * One transfer is a chain of steps, since any of them may come up short or need the other description:
  *
@@ -49,6 +50,17 @@
 #include "util/fail.h"
 #include "util/lock.h"
 
+#ifndef XFS_SUPER_MAGIC
+#define XFS_SUPER_MAGIC 0x58465342
+#endif
+
+/* What reads a file without waiting for its inode's lock. */
+enum lockless {
+	LOCKLESS_NOWAIT,   /* a direct read with RWF_NOWAIT, else a buffered one */
+	LOCKLESS_BUFFERED, /* buffered reads only */
+	LOCKLESS_MAPPED,   /* a direct read with RWF_NOWAIT, else a mapping */
+};
+
 /* The descriptors are set before `ready`, and keep their numbers until the pager is closed. */
 struct file_pager {
 	struct pager base; /* direct only ever goes from true to false */
@@ -57,6 +69,7 @@ struct file_pager {
 	int buffered_fd;
 	int named_fd; /* the duplicate that both are opened from; -1: scratch */
 	bool nowait;
+	enum lockless lockless; /* with nowait */
 	bool allow_direct;
 	bool scratch;
 	_Atomic bool writable;
@@ -69,6 +82,7 @@ struct opened {
 	int direct_fd;
 	int buffered_fd;
 	size_t align_bytes;
+	enum lockless lockless;
 };
 
 static struct file_pager *file_of(struct pager *pager)
@@ -158,6 +172,23 @@ static size_t direct_align(int fd)
 	return align <= page_size() ? align : 0;
 }
 
+static enum lockless lockless_of(int fd)
+{
+	struct statfs fs;
+
+	if (fstatfs(fd, &fs) < 0)
+		return LOCKLESS_NOWAIT;
+	switch ((uint32_t)fs.f_type) {
+	case BTRFS_SUPER_MAGIC:
+		return LOCKLESS_BUFFERED;
+	case XFS_SUPER_MAGIC:
+	case NFS_SUPER_MAGIC:
+		return LOCKLESS_MAPPED;
+	default:
+		return LOCKLESS_NOWAIT;
+	}
+}
+
 /* Another descriptor of the same description. Its number or -errno. */
 static int duplicate(int fd)
 {
@@ -195,6 +226,7 @@ static int file_open(int fd, bool writable, bool allow_direct, struct opened *re
 
 	if (opened.buffered_fd < 0)
 		return opened.buffered_fd;
+	opened.lockless = lockless_of(opened.buffered_fd);
 	if (allow_direct)
 		opened.align_bytes = direct_align(opened.buffered_fd);
 	if (opened.align_bytes > 0) {
@@ -213,6 +245,7 @@ static void file_attach(struct file_pager *file, const struct opened *opened, bo
 {
 	file->buffered_fd = opened->buffered_fd;
 	file->direct_fd = opened->direct_fd < 0 ? -1 : opened->direct_fd;
+	file->lockless = opened->lockless;
 	if (file->direct_fd >= 0)
 		file->base.align_bytes = opened->align_bytes;
 	atomic_store_explicit(&file->base.direct, file->direct_fd >= 0, memory_order_relaxed);
@@ -317,14 +350,19 @@ static size_t direct_bytes(struct file_pager *file, const struct pager_request *
 static void file_prepare(struct file_pager *file, struct pager_request *request)
 {
 	struct io_transfer *transfer = &request->transfer;
-	size_t direct = direct_bytes(file, request);
+	bool lockless = file->nowait && request->op == PAGER_READ;
+	size_t direct;
 
+	if (lockless && file->lockless == LOCKLESS_BUFFERED && file->direct_fd >= 0)
+		request->buffered = true;
+	direct = direct_bytes(file, request);
 	transfer->op = request->op == PAGER_READ ? IO_READ : IO_WRITE;
 	transfer->fd = direct > 0 ? file->direct_fd : file->buffered_fd;
 	transfer->buf = (char *)request->buf + request->progress;
 	transfer->len = direct > 0 ? direct : request->len - request->progress;
 	transfer->offset = request->offset + request->progress;
-	transfer->nowait = file->nowait && direct > 0 && request->op == PAGER_READ;
+	transfer->nowait = lockless && direct > 0;
+	transfer->mapped = lockless && direct == 0 && file->lockless == LOCKLESS_MAPPED;
 }
 
 /* Accounts for a transfer that ended with ret. Returns whether the request needs another one. */
@@ -413,6 +451,12 @@ static void file_stepped(struct io_transfer *transfer)
 static void file_step(struct file_pager *file, struct pager_request *request)
 {
 	file_prepare(file, request);
+	/* Not what the I/O layer's threads do. Whoever waits for the page reads it by himself. */
+	if (request->transfer.mapped) {
+		request->ret_error = EAGAIN;
+		request->done(request);
+		return;
+	}
 	request->transfer.done = file_stepped;
 	io_start(file->io, &request->transfer);
 }

@@ -61,7 +61,11 @@ static int quiesce(struct space *space, char *addr, char *end)
 			return r;
 		}
 		first = area_page(area, from);
-		object_harvest(area->view.object, first, first + ((uint64_t) (to - from) >> page_shift));
+		r = object_harvest(area->view.object, first, first + ((uint64_t) (to - from) >> page_shift));
+		if (r < 0) {
+			restore_protection(space, addr, end);
+			return message_set(-r, "the kernel does not tell what was stored to in %p…%p", (void *) from, (void *) to);
+		}
 	}
 	return 0;
 }
@@ -239,8 +243,9 @@ static int keep(void *arg, const struct part *part)
 		kept->all = all;
 		kept->capacity = capacity;
 	}
-	object_use(part->object);
-	kept->all[kept->count++] = part->object;
+	/* Another thread may have removed its last view meanwhile. */
+	if (object_try_use(part->object))
+		kept->all[kept->count++] = part->object;
 	return 0;
 }
 
@@ -433,28 +438,37 @@ static int grow_in_place(struct space *space, struct area *area, char *addr, siz
 	if (r < 0)
 		return r;
 	m.noreplace = true;
-	if (area->shared)
+	if (area->shared) {
 		r = map_locked(space, &m, &placed);
-	else if (fail_now(FAIL_MAP))
+		/* Also where the end would lie past the last address there is: then it can move. */
+		r = r == -ENOMEM ? -EEXIST : r;
+	} else if (fail_now(FAIL_MAP)) {
 		r = -ENOMEM;
-	else if (mremap(addr, old_len, new_len, 0) == MAP_FAILED)
+	} else if (mremap(addr + old_len - page_size(), page_size(), page_size() + m.len, 0) == MAP_FAILED) {
+		/* The last page alone: what is one area to us may be several mappings to the kernel. */
 		r = errno == ENOMEM ? -EEXIST : -errno;
-	else
+	} else {
+		struct edit edit = {.space = space};
+
 		area->view.pages += m.len >> page_shift;
+		edit_join(&edit, addr, addr + new_len);
+	}
 	if (r < 0 && m.locked)
 		budget_unlock(space->cache, m.len >> page_shift);
 	return r;
 }
 
-/* What MREMAP_DONTUNMAP leaves behind is no longer locked. Two spares. */
-static void unlock_left(struct edit *edit, const struct mapping *m, char *addr, size_t len)
+/*
+ * The part of an area that has moved is not locked any more (or is again): what it counts for goes along with its pages. Two
+ * spares.
+ */
+static void move_lock(struct edit *edit, const struct mapping *m, char *addr, size_t len, bool back)
 {
-	if (!m->locked)
+	if (!m->locked || len == 0)
 		return;
 	edit_split(edit, addr);
 	edit_split(edit, addr + len);
-	space_find(edit->space, addr)->view.locked = false;
-	budget_unlock(edit->space->cache, len >> page_shift);
+	space_find(edit->space, addr)->view.locked = back;
 }
 
 /*
@@ -466,29 +480,27 @@ static int move_shared(struct space *space, struct area *area, char *addr, size_
 {
 	struct mapping m = mapping_like(area, new_addr, new_len, area_page(area, addr));
 	struct edit edit;
-	int r = edit_begin(&edit, space, 2);
+	/* Room for the areas that map_locked makes, too. */
+	int r = edit_begin(&edit, space, 5);
 
 	if (r == 0)
-		r = lock_more(space, area, new_len);
+		r = lock_more(space, area, new_len - old_len);
 	if (r < 0)
 		goto out;
 	m.fixed = flags & SPACE_FIXED;
 	r = map_locked(space, &m, ret_addr);
-	if (r < 0) {
-		if (m.locked)
-			budget_unlock(space->cache, new_len >> page_shift);
-	} else if (flags & SPACE_DONTUNMAP) {
-		/* The new area has used up the room that was prepared. */
-		r = area_set_prepare(&space->areas, 2);
-		if (r == 0)
-			unlock_left(&edit, &m, addr, old_len);
-		else
+	if (r == 0) {
+		move_lock(&edit, &m, addr, old_len, false);
+		if (!(flags & SPACE_DONTUNMAP) && old_len > 0)
+			r = unmap_locked(space, addr, old_len);
+		if (r < 0) {
+			move_lock(&edit, &m, addr, old_len, true);
+			move_lock(&edit, &m, *ret_addr, new_len, false);
 			unmap_locked(space, *ret_addr, new_len);
-	} else if (old_len > 0) {
-		r = unmap_locked(space, addr, old_len);
-		if (r < 0)
-			unmap_locked(space, *ret_addr, new_len);
+		}
 	}
+	if (r < 0 && m.locked)
+		budget_unlock(space->cache, (new_len - old_len) >> page_shift);
 out:
 	edit_end(&edit);
 	return r;
@@ -572,7 +584,7 @@ static int move_private(struct space *space, struct area *area, char *addr, size
 	char *moved = NULL, *place = MAP_FAILED;
 	int r;
 
-	r = edit_begin(&edit, space, 5);
+	r = edit_begin(&edit, space, 7);
 	if (r < 0)
 		return r;
 	/* Where the kernel will put it is not known yet: ask it for a place, so that the words can be made first. */
@@ -586,13 +598,13 @@ static int move_private(struct space *space, struct area *area, char *addr, size
 		new_addr = place;
 		flags |= SPACE_FIXED;
 	}
-	r = private_prepare(pages, new_addr, new_len >> page_shift);
+	r = private_prepare(pages, addr, new_addr, old_len >> page_shift);
 	if (r == 0)
-		r = lock_more(space, area, new_len);
+		r = lock_more(space, area, new_len - old_len);
 	if (r == 0) {
 		r = kernel_move(space, &edit, m.prot, addr, old_len, new_len, flags, new_addr, &moved);
 		if (r < 0 && m.locked)
-			budget_unlock(space->cache, new_len >> page_shift);
+			budget_unlock(space->cache, (new_len - old_len) >> page_shift);
 	}
 	if (r < 0) {
 		if (place != MAP_FAILED)
@@ -601,11 +613,11 @@ static int move_private(struct space *space, struct area *area, char *addr, size
 	}
 	/* From here on there is no way back: the pages are at the new place. */
 	private_move(pages, addr, moved, old_len >> page_shift);
+	move_lock(&edit, &m, addr, old_len, false);
 	if (flags & SPACE_DONTUNMAP) {
 		/* It is empty, and has lost its registration too. */
 		ASSERT(pmap_register(&space->pmap, addr, old_len, false, m.object != NULL) == 0);
 		ASSERT(mprotect(addr, old_len, m.prot) == 0);
-		unlock_left(&edit, &m, addr, old_len);
 	} else {
 		forget_range(&edit, addr, addr + old_len);
 	}
@@ -685,7 +697,9 @@ int space_remap(struct space *space, char *addr, size_t old_len, size_t new_len,
 {
 	size_t tail = new_len < old_len ? old_len - new_len : 0;
 	struct kept kept = {0}, kept_tail = {0};
-	int r = check_source(space, addr, old_len ? old_len : page_size());
+	bool moves = flags & (SPACE_FIXED | SPACE_DONTUNMAP);
+	/* What only loses its tail may be several mappings, and have holes. */
+	int r = check_source(space, addr, (tail && !moves) || old_len == 0 ? page_size() : old_len - tail);
 
 	*ret_locked = false;
 	*ret_addr = addr;
@@ -700,7 +714,7 @@ int space_remap(struct space *space, char *addr, size_t old_len, size_t new_len,
 	if (r < 0)
 		return r;
 	/* The tail goes last, so that a move that fails has changed nothing. */
-	if (new_len != old_len || (flags & (SPACE_FIXED | SPACE_DONTUNMAP))) {
+	if (new_len != old_len || moves) {
 		rwlock_write_acquire(&space->cache->map_lock);
 		r = remap_locked(space, addr, old_len, new_len, flags, new_addr, ret_addr, ret_locked);
 		rwlock_write_release(&space->cache->map_lock);

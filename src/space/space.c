@@ -147,6 +147,7 @@ struct area *edit_spare(struct edit *edit)
 
 void edit_end(struct edit *edit)
 {
+	edit->space->edits++;
 	while (edit->spares)
 		free(edit_spare(edit));
 }
@@ -288,8 +289,13 @@ int space_visit(struct space *space, char *addr, size_t len, int (*visit)(void *
 	return r;
 }
 
-/* Splits at both ends of a range that is covered, calls change for each area in it, and joins what can be joined. */
-static int change_areas(struct space *space, char *addr, size_t len, void (*change)(struct area *area, const void *arg), const void *arg)
+/*
+ * Splits at both ends of a range that is covered, calls change for each area in it, and joins what can be joined. may, which may be
+ * NULL, is asked before that, when nothing else can fail any more.
+ */
+static int change_areas(struct space *space, char *addr, size_t len,
+			int (*may)(struct space *space, char *addr, size_t len, const void *arg),
+			void (*change)(struct area *area, const void *arg), const void *arg)
 {
 	struct edit edit;
 	int r;
@@ -299,12 +305,15 @@ static int change_areas(struct space *space, char *addr, size_t len, void (*chan
 	if (r == 0)
 		r = edit_begin(&edit, space, 2);
 	if (r == 0) {
-		edit_split(&edit, addr);
-		edit_split(&edit, addr + len);
-		for (size_t i = area_set_search(&space->areas, addr);
-		     i < space->areas.count && area_addr(space->areas.all[i]) < addr + len; i++)
-			change(space->areas.all[i], arg);
-		edit_join(&edit, addr, addr + len);
+		r = may ? may(space, addr, len, arg) : 0;
+		if (r == 0) {
+			edit_split(&edit, addr);
+			edit_split(&edit, addr + len);
+			for (size_t i = area_set_search(&space->areas, addr);
+			     i < space->areas.count && area_addr(space->areas.all[i]) < addr + len; i++)
+				change(space->areas.all[i], arg);
+			edit_join(&edit, addr, addr + len);
+		}
 		edit_end(&edit);
 	}
 	rwlock_write_release(&space->cache->map_lock);
@@ -318,7 +327,7 @@ static void change_advice(struct area *area, const void *arg)
 
 int space_set_advice(struct space *space, char *addr, size_t len, enum readahead_advice advice)
 {
-	return change_areas(space, addr, len, change_advice, &advice);
+	return change_areas(space, addr, len, NULL, change_advice, &advice);
 }
 
 struct locking {
@@ -334,6 +343,29 @@ static void change_locked(struct area *area, const void *arg)
 		budget_unlock(locking->cache, area->view.pages);
 	area->view.locked = locking->locked;
 	area->lock_on_fault = locking->locked && locking->on_fault;
+}
+
+/* What locking adds to what counts as locked; asked and promised under one hold of the map lock, so that the count stays right. */
+static int promise_locked(struct space *space, char *addr, size_t len, const void *arg)
+{
+	const struct locking *locking = arg;
+	uint64_t fresh = 0;
+
+	for (size_t i = area_set_search(&space->areas, addr);
+	     locking->locked && i < space->areas.count && area_addr(space->areas.all[i]) < addr + len; i++) {
+		struct area *area = space->areas.all[i];
+		char *from = area_addr(area) > addr ? area_addr(area) : addr;
+		char *to = area_end(area) < addr + len ? area_end(area) : addr + len;
+
+		if (!area->view.locked)
+			fresh += (uint64_t) (to - from) >> page_shift;
+	}
+	if (budget_lock(space->cache, fresh) == 0)
+		return 0;
+	return message_set(ENOMEM,
+			   "%zu bytes cannot be locked: the memory budget of %llu bytes must keep a part that can be paged out; raise it "
+			   "with QUIRE_MEMORY or quire_set_memory",
+			   len, (unsigned long long) (atomic_load(&space->cache->limit) << page_shift));
 }
 
 static int count_unlocked(void *arg, const struct part *part)
@@ -359,19 +391,8 @@ bool space_is_locked(struct space *space, char *addr)
 int space_set_locked(struct space *space, char *addr, size_t len, bool locked, bool on_fault)
 {
 	struct locking locking = {space->cache, locked, on_fault};
-	/* Promised first. Another thread that locks the same at once makes the count too high for a while, never too low. */
-	uint64_t fresh = locked ? space_unlocked_pages(space, addr, len) : 0;
-	int r = budget_lock(space->cache, fresh);
 
-	if (r < 0)
-		return message_set(ENOMEM,
-				   "%zu bytes cannot be locked: the memory budget of %llu bytes must keep a part that can be paged out; raise it "
-				   "with QUIRE_MEMORY or quire_set_memory",
-				   len, (unsigned long long) (atomic_load(&space->cache->limit) << page_shift));
-	r = change_areas(space, addr, len, change_locked, &locking);
-	if (r < 0)
-		budget_unlock(space->cache, fresh);
-	return r;
+	return change_areas(space, addr, len, promise_locked, change_locked, &locking);
 }
 
 static int discard_part(void *arg, const struct part *part)

@@ -13,7 +13,8 @@
 #include "util/fail.h"
 
 #ifndef MFD_EXEC
-#define MFD_EXEC 0x0010U /* 6.3 */
+#define MFD_NOEXEC_SEAL 0x0008U /* 6.3, as the next */
+#define MFD_EXEC        0x0010U
 #endif
 
 int frames_create(uint64_t pages, int *ret_fd)
@@ -25,6 +26,9 @@ int frames_create(uint64_t pages, int *ret_fd)
 	fd = memfd_create("quire", MFD_CLOEXEC | MFD_EXEC);
 	if (fd < 0 && errno == EINVAL)
 		fd = memfd_create("quire", MFD_CLOEXEC);
+	/* Where vm.memfd_noexec is 2 none may be executable; mapping it so is another matter. */
+	if (fd < 0 && errno == EACCES)
+		fd = memfd_create("quire", MFD_CLOEXEC | MFD_NOEXEC_SEAL);
 	if (fd < 0)
 		return -errno;
 	r = frames_resize(fd, pages);

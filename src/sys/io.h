@@ -28,6 +28,7 @@ struct io_transfer {
 	size_t len;
 	uint64_t offset;
 	bool nowait; /* a read that ends with -EAGAIN where it would wait for a lock or, buffered, for storage */
+	bool mapped; /* for io_perform only: a read through a mapping, which takes no lock of the file */
 	void (*done)(struct io_transfer *transfer);
 	ssize_t ret;              /* bytes, or -errno; may be short */
 	struct io_transfer *next; /* the I/O layer's own */

@@ -30,7 +30,7 @@ struct scan_region {
 int pagemap_open(int *ret_fd)
 {
 	struct scan_arg arg = {.size = sizeof(arg)};
-	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	int fd = open("/proc/thread-self/pagemap", O_RDONLY | O_CLOEXEC);
 
 	if (fd < 0)
 		return -errno;
@@ -65,7 +65,7 @@ static int scan(int fd, struct scan_arg *arg, char *addr, char *end, void (*foun
 		for (int i = 0; i < n; i++)
 			found(context, (void *) (uintptr_t) regions[i].start, (regions[i].end - regions[i].start) >> page_shift);
 		if ((char *) (uintptr_t) arg->walk_end <= addr)
-			break;
+			return -EIO;
 		addr = (char *) (uintptr_t) arg->walk_end;
 	}
 	return 0;

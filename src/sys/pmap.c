@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -17,7 +18,7 @@
 
 int pmap_create(enum uffd_source source, bool sigbus, bool allow_tracking, struct pmap *ret)
 {
-	struct pmap pmap = {.source = source, .sigbus = sigbus, .pagemap = -1, .pid = getpid()};
+	struct pmap pmap = {.source = source, .sigbus = sigbus, .pagemap = -1};
 	uint64_t features;
 	int r;
 
@@ -103,10 +104,10 @@ int pmap_unprotect(struct pmap *pmap, void *addr, size_t pages, bool shared)
 	return uffd_unprotect(uffd_of(pmap, shared), addr, pages << page_shift);
 }
 
-/* Through /proc/self/mem, which reads pages of any protection. Opened for each call: rare, and nothing to inherit or close. */
+/* Through the process's memory as a file, which reads pages of any protection. Opened for each call: rare, and nothing to inherit or close. */
 static int copy_out_by_file(const void *addr, size_t len, char *ret)
 {
-	int fd = open("/proc/self/mem", O_RDONLY | O_CLOEXEC);
+	int fd = open("/proc/thread-self/mem", O_RDONLY | O_CLOEXEC);
 	size_t done = 0;
 	int r = 0;
 
@@ -124,14 +125,23 @@ static int copy_out_by_file(const void *addr, size_t len, char *ret)
 	return r;
 }
 
-int pmap_copy_out(struct pmap *pmap, const void *addr, size_t pages, void *ret)
+int pmap_copy_out(const void *addr, size_t pages, void *ret)
 {
 	size_t len = pages << page_shift;
 	struct iovec local = {ret, len}, remote = {(void *) (uintptr_t) addr, len};
 
-	if (process_vm_readv(pmap->pid, &local, 1, &remote, 1, 0) == (ssize_t) len)
+	/* By this thread's number: the process's is its first thread's, which has no memory any more when it has left. */
+	if (process_vm_readv((pid_t) syscall(SYS_gettid), &local, 1, &remote, 1, 0) == (ssize_t) len)
 		return 0;
 	return copy_out_by_file(addr, len, ret);
+}
+
+int pmap_refuse(struct pmap *pmap, void *addr, bool shared)
+{
+	/* A page that was dropped may have left its mark of protection, over which nothing else is laid. */
+	int r = uffd_unprotect(uffd_of(pmap, shared), addr, page_size());
+
+	return r < 0 ? r : uffd_poison(uffd_of(pmap, shared), addr, page_size());
 }
 
 void pmap_wake(struct pmap *pmap, void *addr, size_t pages, bool shared)

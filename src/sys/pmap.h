@@ -28,7 +28,6 @@ struct pmap {
 	int shared_uffd;
 	int private_uffd;
 	int pagemap;          /* -1 when !tracks */
-	int pid;
 };
 
 int pmap_create(enum uffd_source source, bool sigbus, bool allow_tracking, struct pmap *ret);
@@ -53,7 +52,10 @@ int pmap_protect(struct pmap *pmap, void *addr, size_t pages, bool shared);
 int pmap_unprotect(struct pmap *pmap, void *addr, size_t pages, bool shared);
 
 /* Copies private pages out, whatever their protection. */
-int pmap_copy_out(struct pmap *pmap, const void *addr, size_t pages, void *ret);
+int pmap_copy_out(const void *addr, size_t pages, void *ret);
+
+/* The next touch of a page that is not mapped, and that nobody maps meanwhile, raises SIGBUS. Entering the page undoes it. */
+int pmap_refuse(struct pmap *pmap, void *addr, bool shared);
 
 /* Lets threads that wait on a page look again. */
 void pmap_wake(struct pmap *pmap, void *addr, size_t pages, bool shared);

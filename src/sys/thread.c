@@ -23,6 +23,12 @@ int thread_start(pthread_t *ret_thread, const char *name, void *(*main)(void *),
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	r = pthread_create(ret_thread, &attr, main, arg);
+	/* The program's thread-local data lies on the stack, too. */
+	if (r == EINVAL) {
+		pthread_attr_destroy(&attr);
+		pthread_attr_init(&attr);
+		r = pthread_create(ret_thread, &attr, main, arg);
+	}
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	pthread_attr_destroy(&attr);
 	if (r == 0)

@@ -18,6 +18,7 @@
 #define UFFD_USER_MODE_ONLY 1
 #endif
 #define QUIRE_UFFD_WP_SHMEM  (1ull << 12) /* 5.19: write protection of shmem */
+#define QUIRE_UFFD_WP_UNPOPULATED (1ull << 13) /* 6.4, as UFFDIO_CONTINUE with write protection, which cannot be asked for by itself */
 #define QUIRE_UFFD_POISON    (1ull << 14) /* 6.6: UFFDIO_POISON */
 #define QUIRE_UFFD_WP_ASYNC  (1ull << 15) /* 6.7: the kernel lifts write protection itself and remembers */
 
@@ -37,7 +38,10 @@ struct uffd_event {
 /* What the kernel offers for one source, asked of a throw-away descriptor. */
 int uffd_probe(enum uffd_source source, uint64_t *ret_features);
 
-/* The first source that works. user_only: do not try the privileged ones. */
+/* What no trap can do without. */
+#define QUIRE_UFFD_NEEDED (UFFD_FEATURE_MINOR_SHMEM | QUIRE_UFFD_WP_SHMEM | QUIRE_UFFD_WP_UNPOPULATED | UFFD_FEATURE_SIGBUS)
+
+/* The first source that is granted. user_only: do not try the privileged ones. */
 enum uffd_source uffd_find(bool user_only);
 
 /* sigbus: faults raise SIGBUS on the faulting thread instead of a message. Non-blocking, close-on-exec. */

@@ -4,6 +4,8 @@
  */
 #include "util/lock.h"
 
+__thread unsigned rwlock_held;
+
 /* Marks the word as slept on and sleeps, if it still is what the caller saw. */
 static void rwlock_sleep(struct rwlock *lock, uint32_t seen, const struct timespec *timeout)
 {
@@ -36,8 +38,9 @@ void rwlock_read_acquire(struct rwlock *lock)
 			continue;
 		}
 		if (atomic_compare_exchange_weak_explicit(&lock->word, &seen, seen + 1, memory_order_acquire, memory_order_relaxed))
-			return;
+			break;
 	}
+	rwlock_held++;
 }
 
 void rwlock_read_release(struct rwlock *lock)
@@ -52,6 +55,7 @@ void rwlock_read_release(struct rwlock *lock)
 	} while (!atomic_compare_exchange_weak_explicit(&lock->word, &seen, next, memory_order_release, memory_order_relaxed));
 	if (next == 0 && (seen & RWLOCK_WAITING))
 		futex_wake_all(&lock->word);
+	rwlock_held--;
 }
 
 void rwlock_write_acquire(struct rwlock *lock)
@@ -69,6 +73,7 @@ void rwlock_write_acquire(struct rwlock *lock)
 			break;
 	}
 	atomic_fetch_sub_explicit(&lock->writers, 1, memory_order_relaxed);
+	rwlock_held++;
 }
 
 void rwlock_write_release(struct rwlock *lock)
@@ -77,4 +82,5 @@ void rwlock_write_release(struct rwlock *lock)
 
 	if (seen & RWLOCK_WAITING)
 		futex_wake_all(&lock->word);
+	rwlock_held--;
 }

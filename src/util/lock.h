@@ -79,6 +79,9 @@ struct rwlock {
 	_Atomic uint32_t writers;
 };
 
+/* How many of them this thread holds. */
+extern __thread unsigned rwlock_held;
+
 void rwlock_read_acquire(struct rwlock *lock);
 void rwlock_read_release(struct rwlock *lock);
 void rwlock_write_acquire(struct rwlock *lock);

@@ -471,14 +471,13 @@ static int run_alone(const struct conformance_test *test)
 }
 
 #ifndef KERNEL_ORACLE
-static uint64_t objects_at_start; /* 0: the engine was not started before the test */
+static uint64_t objects_at_start = UINT64_MAX; /* until then the engine was not started before the test */
 #endif
 
-/* What the test before has left under way, such as a readahead that nobody waited for, must not show in the counters of this one. */
-static void wait_for_the_test_before(void)
+void settle(void)
 {
 #ifndef KERNEL_ORACLE
-	for (int waited_ms = 0; objects_at_start && stats().objects > objects_at_start && waited_ms < 2000; waited_ms++)
+	for (int waited_ms = 0; waited_ms < 2000 && objects_at_start != UINT64_MAX && stats().objects > objects_at_start; waited_ms++)
 		usleep(1000);
 #endif
 }
@@ -504,7 +503,7 @@ static void run(void **state)
 		fail_msg("signal %d code %d at %p", last_fault.signo, last_fault.code, last_fault.addr);
 	}
 	landing = &here;
-	wait_for_the_test_before();
+	settle();
 	test->function(state);
 	landing = NULL;
 }

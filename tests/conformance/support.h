@@ -91,6 +91,12 @@ struct conformance_test {
 #define TEST_BEFORE_START(f, with)   {#f, f, with, true}
 /* clang-format on */
 
+/*
+ * Waits until nothing is left of what was unmapped, which daemons and readahead that nobody waited for may have in hand: so that it
+ * does not show in the counters of what comes next. Called before each test.
+ */
+void settle(void);
+
 /* Runs the tests, or the one that the first argument names; what main() returns. */
 int conformance_main(int argc, char **argv, const struct conformance_test *tests, size_t n);
 #define CONFORMANCE_MAIN(tests)                                                                                                    \

@@ -160,7 +160,7 @@ static inline int rig_make(uint64_t limit, enum object_kind kind, uint64_t bytes
 		return -1;
 	for (uint64_t i = 0; i < STORAGE_PAGES; i++)
 		memset(storage.bytes + (i << page_shift), storage_byte(i), rig.page);
-	if (object_create(&rig.registry, rig.cache, kind, &storage.pager, bytes, &rig.object) < 0)
+	if (object_create(&rig.registry, rig.cache, kind, &storage.pager, bytes, NULL, &rig.object) < 0)
 		return -1;
 	rig.object->writable = true;
 	return 0;

@@ -56,7 +56,7 @@ static char *view(unsigned i, uint64_t first, bool shared, bool tracking)
 	assert_int_equal(pmap_register(&pmap, addr, MAPPED * rig.page, shared, true), 0);
 	views[i] = (struct view){.pmap = &pmap, .addr = addr, .first = first, .pages = MAPPED, .tracked = shared};
 	if (!shared) {
-		assert_int_equal(object_create(&rig.registry, rig.cache, OBJECT_PRIVATE, NULL, 0, &private_words), 0);
+		assert_int_equal(object_create(&rig.registry, rig.cache, OBJECT_PRIVATE, NULL, 0, NULL, &private_words), 0);
 		private_pages = (struct private_pages){.object = private_words, .pmap = &pmap};
 		private_words->private_pages = &private_pages;
 		views[i].private_pages = &private_pages;

@@ -330,23 +330,15 @@ static bool try_once(const struct call *call)
 	return fired;
 }
 
-/*
- * What ended is gone: areas at once, objects and what they hold as soon as the daemons, which may have one in hand at the moment,
- * have let go of it.
- */
+/* What ended is gone, and what it held. */
 static void check_left_over(const struct quire_stats *start, unsigned fds)
 {
-	struct quire_stats now = stats();
+	struct quire_stats now;
 
-	expect(now.areas == start->areas, "%llu areas are left over\n", (unsigned long long)(now.areas - start->areas));
-	for (int waited_ms = 0; waited_ms < 10000; waited_ms++) {
-		if (now.objects == start->objects && now.dirty_bytes == start->dirty_bytes &&
-		    now.swapped_bytes == start->swapped_bytes && open_fds() == fds)
-			return;
-		usleep(1000);
-		now = stats();
-	}
-	expect(now.objects == start->objects, "%llu objects are left over\n", (unsigned long long)(now.objects - start->objects));
+	settle();
+	now = stats();
+	expect(now.areas == start->areas && now.objects == start->objects, "%llu areas and %llu objects are left over\n",
+	       (unsigned long long)(now.areas - start->areas), (unsigned long long)(now.objects - start->objects));
 	expect(open_fds() == fds, "there were %u descriptors and are %u\n", fds, open_fds());
 	expect(now.dirty_bytes == start->dirty_bytes, "%lld bytes more are dirty\n", (long long)(now.dirty_bytes - start->dirty_bytes));
 	expect(now.swapped_bytes == start->swapped_bytes, "%lld bytes more are out\n",
@@ -365,6 +357,7 @@ static void try_call(const char *name, const struct call *call)
 	/* What is made at the first time only, a swap file too, is made now. */
 	pressure();
 	try_once(call);
+	settle();
 	start = stats();
 	fds = open_fds();
 	for (attempt.kind = 0; attempt.kind < FAIL_KINDS; attempt.kind++) {

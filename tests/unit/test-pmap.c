@@ -280,7 +280,7 @@ static void private_pages_are_copied_out_whatever_their_protection(void **state)
 		assert_int_equal(mprotect(p, PAGES * fixture.page, prots[k]), 0);
 		assert_int_equal(pmap_protect(&fixture.pmap, p, PAGES, false), 0);
 		memset(fixture.scratch, 0, PAGES * fixture.page);
-		assert_int_equal(pmap_copy_out(&fixture.pmap, p, PAGES, fixture.scratch), 0);
+		assert_int_equal(pmap_copy_out(p, PAGES, fixture.scratch), 0);
 		for (unsigned i = 0; i < PAGES; i++)
 			assert_int_equal(fixture.scratch[(i + 1) * fixture.page - 1], 'p' + i);
 	}
@@ -295,7 +295,7 @@ static void copying_out_what_is_not_mapped_is_an_error(void **state)
 	p = map(RW, false, false);
 	munmap(p, PAGES * fixture.page);
 	fixture.map = NULL;
-	assert_true(pmap_copy_out(&fixture.pmap, p, 1, fixture.scratch) < 0);
+	assert_true(pmap_copy_out(p, 1, fixture.scratch) < 0);
 }
 
 static void removing_what_is_not_mapped_is_an_error(void **state)

@@ -36,7 +36,7 @@ static int make(void **state)
 	pages = NULL;
 	base = NULL;
 	locked_page = NULL;
-	return rig_make(LIMIT, OBJECT_ANON, (uint64_t)STORAGE_PAGES << page_shift);
+	return rig_make(LIMIT, OBJECT_SWAP, (uint64_t)STORAGE_PAGES << page_shift);
 }
 
 static void forget_all(void)
@@ -479,7 +479,7 @@ static void words_that_are_moved_take_their_pages_along(void **state)
 	enter(0, 10);
 	page_out(0, 10);
 	rwlock_write_acquire(&rig.cache->map_lock);
-	assert_int_equal(private_prepare(pages, at(550), 10), 0);
+	assert_int_equal(private_prepare(pages, base, at(550), 10), 0);
 	private_move(pages, base, at(550), 10);
 	rwlock_write_release(&rig.cache->map_lock);
 	for (unsigned i = 0; i < 10; i++) {
@@ -506,11 +506,25 @@ static void words_for_a_move_that_cannot_be_made_are_reported(void **state)
 {
 	(void)state;
 	start();
+	enter(0, 10);
 	fail_arm(FAIL_ALLOC, 1, false);
-	assert_int_equal(private_prepare(pages, base, PAGES), -ENOMEM);
-	assert_int_equal(private_prepare(pages, base, PAGES), 0);
+	assert_int_equal(private_prepare(pages, base, base + ((size_t) CHUNK_PAGES << page_shift), PAGES), -ENOMEM);
+	assert_int_equal(private_prepare(pages, base, base + ((size_t) CHUNK_PAGES << page_shift), PAGES), 0);
 	fail_arm(FAIL_ALLOC, 1, false);
-	assert_int_equal(private_prepare(pages, base, PAGES), 0);
+	assert_int_equal(private_prepare(pages, base, base + ((size_t) CHUNK_PAGES << page_shift), PAGES), 0);
+}
+
+/* A move costs memory for what was touched, not for what is mapped. */
+static void no_words_are_made_for_what_was_never_touched(void **state)
+{
+	uint64_t before;
+
+	(void)state;
+	start();
+	enter(0, 1);
+	before = atomic_load(&rig.cache->arena.used_bytes);
+	assert_int_equal(private_prepare(pages, base, base + ((size_t) 1 << 40), (size_t) 1 << 24), 0);
+	assert_true(atomic_load(&rig.cache->arena.used_bytes) - before <= 16 * sizeof(struct chunk));
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, make, destroy)
@@ -541,6 +555,7 @@ int main(void)
 	    TEST(an_extent_that_is_not_empty_is_not_given_to_another),
 	    TEST(words_that_are_moved_take_their_pages_along),
 	    TEST(words_for_a_move_that_cannot_be_made_are_reported),
+	    TEST(no_words_are_made_for_what_was_never_touched),
 	};
 
 	return cmocka_run_group_tests_name("private", tests, NULL, NULL);

@@ -1,62 +1,92 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * signal.c - the trap on the faulting thread: a SIGBUS handler
+ * signal.c - the signal handlers: SIGBUS, which is the trap on the faulting thread, and SIGSEGV
  *
- * The handler may call what is async-signal-safe only, and takes locks of the engine. That cannot deadlock: it runs because
+ * The handlers may call what is async-signal-safe only, and take locks of the engine. That cannot deadlock: they run because
  * the program touched managed memory, which the engine never does with a lock held (I5); and a signal handler of the program
  * that touches managed memory cannot have interrupted the engine, whose calls block signals.
+ *
+ * SIGSEGV is caught for one reason: while a mapping is replaced or moved it is inaccessible for a moment (space/map.c). A thread
+ * that touches it just then waits until that is over and tries again, as it would have waited in the kernel.
  */
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
 #include <ucontext.h>
+#include <unistd.h>
 
 #include "fault/fault.h"
 #include "fault/traps/trap.h"
+#include "sys/page_size.h"
 
 /* A signal handler has no argument of ours: these are the only file-scope variables of the engine. */
 static struct space *_Atomic trapped_space;
-static struct sigaction previous;
+static struct sigaction previous_bus, previous_segv;
 
-/* Whether the access was a store. Where the processor's answer cannot be read, any access counts as one. */
-static bool was_write(const void *context)
+enum access { ACCESS_READ, ACCESS_WRITE, ACCESS_FETCH };
+
+/* Where the processor's answer cannot be read, any access counts as a store. */
+static enum access access_of(const void *context)
 {
 #if defined(__x86_64__)
-	return ((const ucontext_t *) context)->uc_mcontext.gregs[REG_ERR] & 2;
+	greg_t error = ((const ucontext_t *) context)->uc_mcontext.gregs[REG_ERR];
+
+	return error & 16 ? ACCESS_FETCH : error & 2 ? ACCESS_WRITE : ACCESS_READ;
 #elif defined(__aarch64__)
-	/* Records follow one another in the reserved space; the syndrome's WnR bit tells. */
+	/* Records follow one another in the reserved space; the syndrome's class tells a fetch, and its WnR bit a store. */
 	const struct _aarch64_ctx *record = (const void *) ((const ucontext_t *) context)->uc_mcontext.__reserved;
 
 	for (; record->magic; record = (const void *) ((const char *) record + record->size))
-		if (record->magic == ESR_MAGIC)
-			return ((const struct esr_context *) record)->esr & (1u << 6);
-	return true;
+		if (record->magic == ESR_MAGIC) {
+			uint64_t esr = ((const struct esr_context *) record)->esr;
+
+			return esr >> 26 == 0x20 ? ACCESS_FETCH : esr & (1u << 6) ? ACCESS_WRITE : ACCESS_READ;
+		}
+	return ACCESS_WRITE;
 #else
 	(void) context;
-	return true;
+	return ACCESS_WRITE;
 #endif
 }
 
-/* Not ours, or not to be resolved: to the handler that was there before, or the default, which is to die here with a core. */
-static void pass_on(int number, siginfo_t *info, void *context)
+/* As the kernel would have called it: with what the thread had blocked, what the handler wants blocked, and the signal itself. */
+static void call_previous(struct sigaction *previous, int number, siginfo_t *info, ucontext_t *context)
 {
-	/* Sent by somebody, and to be ignored: so be it. A fault that is ignored kills all the same. */
-	if (!(previous.sa_flags & SA_SIGINFO) && previous.sa_handler == SIG_IGN && info->si_code <= 0)
-		return;
-	if (previous.sa_flags & SA_SIGINFO) {
-		previous.sa_sigaction(number, info, context);
-	} else if (previous.sa_handler != SIG_DFL && previous.sa_handler != SIG_IGN) {
-		previous.sa_handler(number);
-	} else {
-		struct sigaction fallback = {.sa_handler = SIG_DFL};
+	struct sigaction action = *previous;
+	sigset_t mask;
 
-		/* A fault is raised again when the instruction is; a signal that was sent has to be sent again. */
-		sigaction(SIGBUS, &fallback, NULL);
-		if (info->si_code <= 0)
-			raise(number);
+	sigorset(&mask, &context->uc_sigmask, &action.sa_mask);
+	if (!(action.sa_flags & SA_NODEFER))
+		sigaddset(&mask, number);
+	if (action.sa_flags & SA_RESETHAND)
+		*previous = (struct sigaction){.sa_handler = SIG_DFL};
+	pthread_sigmask(SIG_SETMASK, &mask, NULL);
+	if (action.sa_flags & SA_SIGINFO)
+		action.sa_sigaction(number, info, context);
+	else
+		action.sa_handler(number);
+}
+
+/* Not ours, or not to be resolved: to the handler that was there before, or the default, which is to die here with a core. */
+static void pass_on(struct sigaction *previous, int number, siginfo_t *info, void *context)
+{
+	struct sigaction fallback = {.sa_handler = SIG_DFL};
+
+	/* Sent by somebody, and to be ignored: so be it. A fault that is ignored kills all the same. */
+	if (!(previous->sa_flags & SA_SIGINFO) && previous->sa_handler == SIG_IGN && info->si_code <= 0)
+		return;
+	if ((previous->sa_flags & SA_SIGINFO) || (previous->sa_handler != SIG_DFL && previous->sa_handler != SIG_IGN)) {
+		call_previous(previous, number, info, context);
+		return;
 	}
+	/* A fault is raised again when the instruction is; a signal that was sent has to be sent again. */
+	sigaction(number, &fallback, NULL);
+	if (info->si_code <= 0)
+		raise(number);
 }
 
 static bool is_own(struct space *space)
@@ -66,39 +96,118 @@ static bool is_own(struct space *space)
 	return !mark || *mark;
 }
 
+/* Whether the kernel has nothing at addr: unmapped since the fault, whose repetition is then SIGSEGV. */
+static bool is_unmapped(const void *addr)
+{
+	unsigned char resident;
+	uintptr_t page = (uintptr_t) addr & ~(uintptr_t) (page_size() - 1);
+
+	return syscall(SYS_mincore, page, page_size(), &resident) < 0 && errno == ENOMEM;
+}
+
+static enum fault_result resolve(struct space *space, const siginfo_t *info, const void *context)
+{
+	struct fault fault = {.space = space, .addr = info->si_addr, .write = access_of(context) == ACCESS_WRITE};
+	enum fault_result result;
+	int cancel_state;
+
+	/* A cancellation must not act on what the engine's system calls would make of it: the thread's, not the access's, end. */
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
+	result = fault_resolve(&fault);
+	pthread_setcancelstate(cancel_state, NULL);
+	return result;
+}
+
+/*
+ * A page that the thread trap has refused raises SIGBUS at its next touch, by UFFDIO_POISON: with BUS_ADRERR, or, where the kernel
+ * can handle memory failures, BUS_MCEERR_AR, which memory that has really failed raises as well. That is told apart by the second
+ * SIGBUS at a page that was in place after the first.
+ */
+static bool is_refused(const struct space *space, const siginfo_t *info)
+{
+	static __thread const void *resolved;
+
+	if (info->si_code != BUS_MCEERR_AR || space->pmap.sigbus)
+		return false;
+	if (resolved == info->si_addr) {
+		resolved = NULL;
+		return false;
+	}
+	resolved = info->si_addr;
+	return true;
+}
+
 static void on_sigbus(int number, siginfo_t *info, void *context)
 {
 	struct space *space = atomic_load_explicit(&trapped_space, memory_order_acquire);
 	int saved_errno = errno;
 
-	if (space && info->si_code == BUS_ADRERR && is_own(space)) {
-		struct fault fault = {.space = space, .addr = info->si_addr, .write = was_write(context)};
+	if (space && is_own(space) && (info->si_code == BUS_ADRERR || is_refused(space, info))) {
+		enum fault_result result = resolve(space, info, context);
+		bool gone = result == FAULT_NONE && is_unmapped(info->si_addr);
 
-		enum fault_result result;
-		int cancel_state;
-
-		/* A cancellation must not act on what the engine's system calls would make of it: the thread's, not the access's, end. */
-		pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
-		result = fault_resolve(&fault);
-		pthread_setcancelstate(cancel_state, NULL);
-		if (result == FAULT_DONE) {
-			errno = saved_errno;
+		errno = saved_errno;
+		if (result == FAULT_DONE || gone)
 			return;
-		}
+		if (result == FAULT_BUS)
+			info->si_code = BUS_ADRERR;
 	}
-	errno = saved_errno;
-	pass_on(number, info, context);
+	pass_on(&previous_bus, number, info, context);
+}
+
+/* Whether the access is one that the mapping at addr allows, since the last time that this was the answer here, anew. */
+static bool is_to_be_tried_again(struct space *space, const void *addr, enum access access)
+{
+	static const int needs[] = {
+	    [ACCESS_READ] = PROT_READ | PROT_WRITE | PROT_EXEC, [ACCESS_WRITE] = PROT_WRITE, [ACCESS_FETCH] = PROT_EXEC};
+	static __thread struct {
+		const void *addr;
+		uint64_t edits;
+	} last;
+	struct area *area;
+	uint64_t edits;
+	bool allowed;
+
+	rwlock_read_acquire(&space->cache->map_lock);
+	area = space_find(space, addr);
+	allowed = area && (area->prot & needs[access]);
+	edits = space->edits;
+	rwlock_read_release(&space->cache->map_lock);
+	/* Nothing was changed since: the kernel and we disagree about the protection, and no repetition will help. */
+	if (!allowed || (last.addr == addr && last.edits == edits))
+		return false;
+	last.addr = addr;
+	last.edits = edits;
+	return true;
+}
+
+static void on_sigsegv(int number, siginfo_t *info, void *context)
+{
+	struct space *space = atomic_load_explicit(&trapped_space, memory_order_acquire);
+
+	/* A thread that holds the map lock is inside of the engine. */
+	if (space && is_own(space) && rwlock_held == 0 && (info->si_code == SEGV_ACCERR || info->si_code == SEGV_MAPERR)) {
+		int saved_errno = errno;
+		bool again = is_to_be_tried_again(space, info->si_addr, access_of(context));
+
+		errno = saved_errno;
+		if (again)
+			return;
+	}
+	pass_on(&previous_segv, number, info, context);
 }
 
 int signal_trap_start(struct space *space)
 {
-	struct sigaction action = {.sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART};
+	struct sigaction bus = {.sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART};
+	struct sigaction segv = {.sa_sigaction = on_sigsegv, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART};
 
 	/* Everything is blocked meanwhile, so that no handler of the program runs on top of ours. */
-	sigfillset(&action.sa_mask);
-	sigdelset(&action.sa_mask, SIGSEGV);
+	sigfillset(&bus.sa_mask);
+	sigdelset(&bus.sa_mask, SIGSEGV);
+	sigfillset(&segv.sa_mask);
 	atomic_store(&trapped_space, space);
-	if (sigaction(SIGBUS, &action, &previous) < 0) {
+	if (sigaction(SIGBUS, &bus, &previous_bus) < 0 || sigaction(SIGSEGV, &segv, &previous_segv) < 0) {
 		atomic_store(&trapped_space, NULL);
 		return -errno;
 	}
@@ -107,6 +216,7 @@ int signal_trap_start(struct space *space)
 
 void signal_trap_stop(void)
 {
-	sigaction(SIGBUS, &previous, NULL);
+	sigaction(SIGSEGV, &previous_segv, NULL);
+	sigaction(SIGBUS, &previous_bus, NULL);
 	atomic_store(&trapped_space, NULL);
 }

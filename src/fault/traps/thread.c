@@ -41,20 +41,6 @@ static void hand_on(void *arg)
 	lock_release(&follower->trap->lead);
 }
 
-/* There is no page and there will be none: the next touch raises SIGBUS, and whoever sleeps tries it. */
-static void refuse(const struct pmap *pmap, char *addr, int uffd)
-{
-	/*
-	 * A page that was dropped may have left its mark of protection, over which nothing else is laid. Another thread may have
-	 * brought the page in meanwhile: where the kernel tracks stores, it then counts as stored to, which is harmless; elsewhere its
-	 * next store would go unseen, so that there the mark stays.
-	 */
-	if (pmap->tracks && uffd == pmap->shared_uffd)
-		uffd_unprotect(uffd, addr, page_size());
-	uffd_poison(uffd, addr, page_size());
-	uffd_wake(uffd, addr, page_size());
-}
-
 static void handle(struct follower *follower, int uffd, const struct uffd_event *event)
 {
 	struct thread_trap *trap = follower->trap;
@@ -73,7 +59,9 @@ static void handle(struct follower *follower, int uffd, const struct uffd_event 
 		uffd_wake(uffd, (void *) event->addr, page_size());
 		break;
 	case FAULT_BUS:
-		refuse(&trap->space->pmap, (char *) event->addr, uffd);
+		fault_refuse(trap->space, (char *) event->addr);
+		/* The mapping may be gone, and with it the way to wake by its area. */
+		uffd_wake(uffd, (void *) event->addr, page_size());
 		break;
 	}
 }
