@@ -95,6 +95,7 @@ static struct buffer *take(struct buffers *buffers, enum purpose purpose)
 		*list = buffer->next;
 		buffer->writes = purpose == WRITE_RUN;
 		buffers->writing += buffer->writes;
+		atomic_fetch_add_explicit(&buffers->taken, 1, memory_order_relaxed);
 	}
 	lock_release(&buffers->lock);
 	if (buffer) {
@@ -153,6 +154,7 @@ void buffer_put(struct buffers *buffers, struct buffer *buffer)
 	buffer->next = *list;
 	*list = buffer;
 	lock_release(&buffers->lock);
+	atomic_fetch_sub_explicit(&buffers->taken, 1, memory_order_relaxed);
 	atomic_fetch_add(&buffers->freed, 1);
 	if (atomic_load(&buffers->waiters))
 		futex_wake_all(&buffers->freed);

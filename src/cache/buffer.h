@@ -41,6 +41,7 @@ struct buffers {
 	unsigned runs, writing;        /* how many long ones there are, and are taken for writing [lock] */
 	_Atomic uint32_t freed;        /* futex: changes whenever one is freed */
 	_Atomic uint32_t waiters;
+	_Atomic uint32_t taken;        /* how many are in use, most of them by transfers under way */
 	unsigned run_pages;
 	uint64_t total_pages;
 	struct buffer *all;

@@ -16,6 +16,7 @@
 
 #define FRAMES_MINIMUM 32   /* beside the buffers */
 #define PATIENCE_MS    3000
+#define BUSY_MS        30000 /* likewise while transfers are under way: the storage may be slow */
 #define LOW_DIVISOR    32   /* free below limit / this: the daemon wakes … */
 #define HIGH_DIVISOR   16   /* … and frees until limit / this */
 
@@ -171,7 +172,8 @@ static uint64_t progress(struct cache *cache)
 
 /*
  * Nothing can be paged out when many steps brought nothing, and either writes fail or nobody, not this thread nor another, has
- * come forward for a while: a chunk may be in another's hands, whose write takes its time.
+ * come forward for a while: a chunk may be in another's hands. While transfers are under way they are waited for, but not for ever:
+ * they may wait for a lock of the kernel's that this thread holds (docs/locking.md).
  */
 struct patience {
 	uint64_t seen, errors;
@@ -193,7 +195,7 @@ static bool gives_up(struct cache *cache, struct patience *patience)
 	if (++patience->barren <= 16 * (uint64_t) atomic_load(&cache->queued) + 64)
 		return false;
 	return atomic_load(&cache->counters.writeback_errors) != patience->errors ||
-	       cache_clock_ms() - patience->since_ms > PATIENCE_MS;
+	       cache_clock_ms() - patience->since_ms > (atomic_load(&cache->buffers.taken) ? BUSY_MS : PATIENCE_MS);
 }
 
 bool pageout_reclaim(struct cache *cache, uint64_t want)
