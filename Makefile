@@ -59,8 +59,8 @@ format:
 install: configured
 	@meson configure $(BUILD) -Dprefix=$(PREFIX)
 	@$(NINJA)
-	DESTDIR=$(DESTDIR) meson install -C $(BUILD) --no-rebuild
-	@[ -n '$(DESTDIR)' ] || [ "$$(id -u)" != 0 ] || ldconfig
+	DESTDIR='$(if $(DESTDIR),$(abspath $(DESTDIR)))' meson install -C $(BUILD) --no-rebuild
+	@[ -n '$(DESTDIR)' ] || [ "$$(id -u)" != 0 ] || PATH="$$PATH:/sbin" ldconfig
 
 clean:
 	rm -rf build build-asan build-clang
