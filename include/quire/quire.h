@@ -14,9 +14,11 @@
  * Threads and signals: every call may be made by any thread at any time. None may be made from a signal handler, except
  * quire_pagesize() and quire_errormsg(). Managed memory may be read and written in a signal handler.
  *
- * Under QUIRE_TRAP_SIGNAL the engine owns SIGBUS: it passes on what is not its own to the handler that was installed before the
- * first mapping; a handler installed later must do the same for it, and no thread that touches managed memory may block SIGBUS. A *system call* given a pointer to a page that is not resident
- * fails with EFAULT, unless the range was locked or populated first. Under QUIRE_TRAP_THREAD system calls work on any page.
+ * The engine owns SIGBUS and SIGSEGV: it passes on what is not its own to the handlers that were installed before the first mapping;
+ * a handler installed later must do the same for it. Under QUIRE_TRAP_SIGNAL no thread that touches managed memory may block SIGBUS,
+ * and a *system call* given a pointer to a page that is not resident fails with EFAULT, unless the range was locked or populated
+ * first. Under QUIRE_TRAP_THREAD system calls work on any page. Managed memory must not be the stack of a thread that calls Quire, nor
+ * what malloc hands out.
  */
 #ifndef QUIRE_QUIRE_H
 #define QUIRE_QUIRE_H
@@ -53,8 +55,8 @@ extern "C" {
 void *quire_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t offset);
 
 /*
- * Removes every mapping in the range, also those that are not Quire's; what straddles its ends is split. Dirty pages of a file that no mapping holds any more are
- * written to the file before the call returns (not synced: that is quire_msync).
+ * Removes every mapping in the range, also those that are not Quire's; what straddles its ends is split. Dirty pages of a file that no
+ * mapping holds any more are written to the file before the call returns (not synced: that is quire_msync).
  * => EINVAL unaligned addr, len 0; ENOMEM too many mappings after a split; EIO, ENOSPC, EDQUOT … the write failed: the
  *    mapping is still there and nothing was lost.
  */
