@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "entry.h"
 #include "fault/fault.h"
@@ -504,7 +506,7 @@ static int lock_any(const char *call, const void *addr, size_t len, unsigned fla
 	else
 		r = range_begin(start, len ? len + (size_t) ((const char *) addr - start) : 0, EINVAL, &range);
 	if (r > 0 && !range.engine)
-		r = (lock ? flags ? mlock2(addr, len, flags) : mlock(addr, len) : munlock(addr, len)) < 0 ? -errno : 0;
+		r = syscall(lock ? flags ? SYS_mlock2 : SYS_mlock : SYS_munlock, addr, len, flags) < 0 ? -errno : 0;
 	else if (r > 0)
 		r = lock ? lock_range(range.engine, range.addr, range.len, flags & MLOCK_ONFAULT)
 			 : unlock_range(range.engine, range.addr, range.len);

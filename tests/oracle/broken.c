@@ -104,7 +104,7 @@ static int hang(const void *addr, size_t len)
 {
 	while (len > (size_t)page_bytes())
 		usleep(1000);
-	return mlock(addr, len);
+	return calls_kernel.mlock(addr, len);
 }
 
 /* Goes wrong only late in the life of the process: such a program passes when it is run alone. */

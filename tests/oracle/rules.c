@@ -249,9 +249,9 @@ static void restore_locks(struct model *m, struct side *s, int64_t first, int64_
 		if (page_is_hole(&m->pages[i]))
 			continue;
 		if (m->pages[i].locked)
-			mlock(at, (size_t)page_bytes());
+			calls_kernel.mlock(at, (size_t)page_bytes());
 		else
-			munlock(at, (size_t)page_bytes());
+			calls_kernel.munlock(at, (size_t)page_bytes());
 	}
 }
 

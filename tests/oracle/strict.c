@@ -80,19 +80,19 @@ static int locking(int (*call)(const void *, size_t), const void *addr, size_t l
 	rc = call(addr, len);
 	error = errno;
 	for (size_t i = 0; rc != 0 && i < s.count; i++)
-		(s.maps[i].locked ? mlock : munlock)((void *)s.maps[i].start, s.maps[i].end - s.maps[i].start);
+		(s.maps[i].locked ? calls_kernel.mlock : calls_kernel.munlock)((void *)s.maps[i].start, s.maps[i].end - s.maps[i].start);
 	errno = error;
 	return rc;
 }
 
 static int strict_mlock(const void *addr, size_t len)
 {
-	return locking(mlock, addr, len);
+	return locking(calls_kernel.mlock, addr, len);
 }
 
 static int strict_munlock(const void *addr, size_t len)
 {
-	return locking(munlock, addr, len);
+	return locking(calls_kernel.munlock, addr, len);
 }
 
 static int strict_madvise(void *addr, size_t len, int advice)
