@@ -94,7 +94,7 @@ int quire_mincore(void *addr, size_t len, unsigned char *vec);
 
 /*
  * Makes a range resident and keeps it so. => ENOMEM a hole, over RLIMIT_MEMLOCK, or over what the budget can hold; EAGAIN some
- * page could not be brought in; EINVAL.
+ * page could not be brought in; EPERM RLIMIT_MEMLOCK is 0; EINVAL.
  */
 int quire_mlock(const void *addr, size_t len);
 int quire_mlock2(const void *addr, size_t len, unsigned flags);

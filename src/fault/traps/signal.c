@@ -190,6 +190,9 @@ static void on_sigsegv(int number, siginfo_t *info, void *context)
 		int saved_errno = errno;
 		bool again = is_to_be_tried_again(space, info->si_addr, access_of(context));
 
+		/* Unmapped since: then it is another error. */
+		if (!again && info->si_code == SEGV_ACCERR)
+			again = is_unmapped(info->si_addr);
 		errno = saved_errno;
 		if (again)
 			return;
