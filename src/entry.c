@@ -130,6 +130,11 @@ int entry_engine(struct engine **ret)
 	*ret = entry_engine_if_started();
 	if (!*ret && atomic_load(&the_engine))
 		return message_set(EOPNOTSUPP, "this process is the child of a fork; this version serves the process that made the first mapping");
+	if (*ret && space_touches((*ret)->space, __builtin_frame_address(0), 1))
+		return message_set(EDEADLK,
+				   "the stack of this thread, at %p, is memory that Quire manages: a fault on it inside of this call could not be "
+				   "served. Give the thread a stack of the kernel's",
+				   __builtin_frame_address(0));
 	if (*ret)
 		return 0;
 	lock_acquire(&start_lock);

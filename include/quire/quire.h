@@ -17,8 +17,8 @@
  * The engine owns SIGBUS and SIGSEGV: it passes on what is not its own to the handlers that were installed before the first mapping;
  * a handler installed later must do the same for it. Under QUIRE_TRAP_SIGNAL no thread that touches managed memory may block SIGBUS,
  * and a *system call* given a pointer to a page that is not resident fails with EFAULT, unless the range was locked or populated
- * first. Under QUIRE_TRAP_THREAD system calls work on any page. Managed memory must not be the stack of a thread that calls Quire, nor
- * what malloc hands out.
+ * first. Under QUIRE_TRAP_THREAD system calls work on any page. Managed memory must not be the stack of a thread that calls Quire
+ * (calls that change mappings fail there with EDEADLK), nor what malloc hands out.
  */
 #ifndef QUIRE_QUIRE_H
 #define QUIRE_QUIRE_H

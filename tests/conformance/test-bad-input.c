@@ -243,6 +243,31 @@ static void message_belongs_to_its_thread(void **state)
 	assert_message("quire_munmap", "");
 }
 
+static void *protect_from_here(void *addr)
+{
+	return (void *)(intptr_t)(quire_mprotect(addr, page_size, PROT_READ) == 0 ? 0 : errno);
+}
+
+static void calls_from_a_stack_of_managed_memory_are_EDEADLK(void **state)
+{
+	size_t n = 64;
+	char *stack = map_anonymous(n), *p = map_anonymous(1);
+	pthread_attr_t attr;
+	pthread_t thread;
+	void *found;
+
+	(void)state;
+	assert_ok(quire_mlock(stack, PAGES(n)));
+	assert_int_equal(pthread_attr_init(&attr), 0);
+	assert_int_equal(pthread_attr_setstack(&attr, stack, PAGES(n)), 0);
+	assert_int_equal(pthread_create(&thread, &attr, protect_from_here, p), 0);
+	assert_int_equal(pthread_join(thread, &found), 0);
+	assert_int_equal((intptr_t)found, EDEADLK);
+	assert_stores(p, 1);
+	unmap(stack, n);
+	unmap(p, 1);
+}
+
 static void message_is_kept_by_calls_that_succeed(void **state)
 {
 	char *p;
@@ -485,6 +510,7 @@ static const struct conformance_test tests[] = {
     TEST(file_cut_while_it_is_mapped),
 #ifndef KERNEL_ORACLE
     TEST(message_belongs_to_its_thread),
+    TEST(calls_from_a_stack_of_managed_memory_are_EDEADLK),
     TEST(message_is_kept_by_calls_that_succeed),
     TEST(message_is_never_null),
     TEST(bad_flags_of_later_versions),
