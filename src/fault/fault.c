@@ -299,7 +299,9 @@ static struct step look(struct fault *fault, struct holding *holding)
 		if (step.kind == STEP_DONE) {
 			atomic_fetch_add_explicit(holding->major ? &area->major_faults : &area->minor_faults, 1, memory_order_relaxed);
 			count(holding->major ? &space->cache->counters.major_faults : &space->cache->counters.minor_faults, 1);
-			pmap_wake(&space->pmap, fault->addr, 1, area->shared);
+			/* A reader whose page starts a readahead goes on when that is under way, or he would overtake it. */
+			if (!step.object)
+				pmap_wake(&space->pmap, fault->addr, 1, area->shared);
 		}
 	}
 	rwlock_read_release(&space->cache->map_lock);

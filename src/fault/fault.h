@@ -10,7 +10,7 @@
 #include "space/space.h"
 
 enum fault_result {
-	FAULT_DONE,   /* the access can be tried again */
+	FAULT_DONE,   /* the access can be tried again: who sleeps on the page is to be woken, if that has not been done */
 	FAULT_BUS,    /* there is no page: SIGBUS */
 	FAULT_NONE,   /* no area holds the address */
 };
