@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -211,6 +212,23 @@ static void the_swap_directory_is_the_set_one_then_the_temporary_one_then_a_fixe
 	assert_string_equal(load_with("TMPDIR", "").swap_dir, "/var/tmp");
 }
 
+/* The program may have gone elsewhere when the first page goes out. */
+static void a_relative_swap_directory_is_one_of_where_the_program_is_now(void **state)
+{
+	const struct quire_config given = {.size = sizeof(given), .swap_dir = "given"};
+	char here[1024], expected[1100];
+
+	(void)state;
+	assert_non_null(getcwd(here, sizeof(here)));
+	snprintf(expected, sizeof(expected), "%s/given", here);
+	assert_string_equal(load(&given).swap_dir, expected);
+	snprintf(expected, sizeof(expected), "%s/a/b", here);
+	assert_string_equal(load_with("QUIRE_SWAP", "a/b").swap_dir, expected);
+	unsetenv("QUIRE_SWAP");
+	snprintf(expected, sizeof(expected), "%s/.", here);
+	assert_string_equal(load_with("TMPDIR", ".").swap_dir, expected);
+}
+
 static void a_swap_directory_whose_name_is_too_long_is_refused(void **state)
 {
 	static char name[5000];
@@ -332,6 +350,7 @@ int main(void)
 	    TEST(the_trap_is_taken_from_the_environment),
 	    TEST(an_unknown_trap_is_refused_by_name),
 	    TEST(the_swap_directory_is_the_set_one_then_the_temporary_one_then_a_fixed_one),
+	    TEST(a_relative_swap_directory_is_one_of_where_the_program_is_now),
 	    TEST(a_swap_directory_whose_name_is_too_long_is_refused),
 	    TEST(the_words_of_debug_switch_parts_off),
 	    TEST(an_unknown_word_of_debug_is_refused_by_name),

@@ -19,6 +19,7 @@
 #define LIMIT      2048
 #define CHUNKS     4
 #define DEADLOCK_S 30
+#define SLOW_MS    3500 /* longer than a promise waits where nothing is under way */
 
 struct object {
 	unsigned refs;
@@ -28,6 +29,11 @@ static struct cache *cache;
 static struct object object;
 static struct chunk *chunks;
 static bool writes_fail;
+static bool write_is_slow; /* until SLOW_MS after it began */
+static struct buffer *slow_buffer;
+static uint32_t slow_since_ms;
+static _Atomic bool in_step;
+static bool step_meets_stop;
 
 /* ---- objects whose pages are never mapped ---- */
 
@@ -52,9 +58,36 @@ static unsigned fake_evict(struct chunk *chunk, const struct chunk_set *set)
 	return freed;
 }
 
+/* The first call takes a buffer, as a write does, and whichever comes when the time is over puts it back. */
+static bool is_under_way(void)
+{
+	if (!slow_buffer) {
+		slow_buffer = buffer_try_run(&cache->buffers);
+		slow_since_ms = cache_clock_ms();
+	}
+	if (cache_clock_ms() - slow_since_ms < SLOW_MS)
+		return true;
+	count(&cache->counters.write_calls, 1);
+	buffer_put(&cache->buffers, slow_buffer);
+	write_is_slow = false;
+	return false;
+}
+
+/* Comes back when the daemon has been told to stop, which it then finds out in the middle of its work. */
+static void meet_stop(void)
+{
+	atomic_store(&in_step, true);
+	while (!atomic_load(&cache->stopping) || !atomic_load(&cache->pageout_word))
+		usleep(100);
+}
+
 static unsigned fake_clean(struct chunk *chunk, bool wait)
 {
 	(void)wait;
+	if (step_meets_stop)
+		meet_stop();
+	if (write_is_slow && is_under_way())
+		return 0;
 	if (writes_fail) {
 		count(&cache->counters.writeback_errors, 1);
 		return 0;
@@ -86,7 +119,8 @@ static const struct cache_ops fake_ops = {
 static int make(void **state)
 {
 	(void)state;
-	writes_fail = false;
+	writes_fail = write_is_slow = step_meets_stop = false;
+	slow_buffer = NULL;
 	chunks = calloc(CHUNKS, sizeof(*chunks));
 	for (unsigned i = 0; chunks && i < CHUNKS; i++)
 		chunks[i].object = &object;
@@ -192,6 +226,17 @@ static void a_promise_waits_for_writes_where_all_is_dirty(void **state)
 	(void)state;
 	fill((unsigned)room(), PAGE_DIRTY);
 	assert_int_equal(budget_reserve(cache, 1), 0);
+	budget_release(cache, 1);
+}
+
+static void a_promise_waits_longer_while_transfers_are_under_way(void **state)
+{
+	(void)state;
+	write_is_slow = true;
+	fill((unsigned)room(), PAGE_DIRTY);
+	assert_int_equal(budget_reserve(cache, 1), 0);
+	assert_false(write_is_slow);
+	assert_int_equal(cache->buffers.taken, 0);
 	budget_release(cache, 1);
 }
 
@@ -313,6 +358,24 @@ static void locking_more_than_can_be_counted_is_refused(void **state)
 	assert_int_equal(cache->locked, 0);
 }
 
+static void a_limit_is_borne_when_a_part_is_left_beside_what_is_locked(void **state)
+{
+	uint64_t most = LIMIT;
+
+	(void)state;
+	assert_true(budget_bears(cache, LIMIT / 2));
+	assert_false(budget_bears(cache, cache->buffers.total_pages));
+	while (budget_lock(cache, most) < 0)
+		most--;
+	assert_true(budget_bears(cache, LIMIT));
+	/* A page less may leave an eighth, rounded down, all the same; two do not. */
+	assert_false(budget_bears(cache, LIMIT - 2));
+	assert_false(budget_bears(cache, cache->locked + cache->buffers.total_pages));
+	assert_false(budget_bears(cache, 0));
+	budget_unlock(cache, most);
+	assert_true(budget_bears(cache, LIMIT - 2));
+}
+
 /* ---- the daemon ---- */
 
 static void the_daemon_keeps_some_of_the_budget_free(void **state)
@@ -334,6 +397,38 @@ static void the_daemon_can_be_stopped_while_it_cannot_free_anything(void **state
 	usleep(5000);
 	pageout_stop(cache);
 	pageout_stop(cache);
+	assert_int_equal(used(), room());
+}
+
+static void start_again(void)
+{
+	atomic_store(&cache->stopping, false);
+	atomic_store(&in_step, false);
+	assert_int_equal(pageout_start(cache), 0);
+}
+
+static void the_daemon_can_be_started_and_stopped_many_times(void **state)
+{
+	(void)state;
+	for (unsigned round = 0; round < 200; round++) {
+		start_again();
+		if (round % 2)
+			usleep(round);
+		pageout_stop(cache);
+	}
+}
+
+static void the_daemon_can_be_stopped_many_times_in_the_middle_of_a_step(void **state)
+{
+	(void)state;
+	writes_fail = step_meets_stop = true;
+	fill((unsigned)room(), PAGE_DIRTY);
+	for (unsigned round = 0; round < 200; round++) {
+		start_again();
+		while (!atomic_load(&in_step))
+			usleep(100);
+		pageout_stop(cache);
+	}
 	assert_int_equal(used(), room());
 }
 
@@ -362,6 +457,7 @@ int main(void)
 	    TEST(the_peak_is_the_most_there_ever_was),
 	    TEST(a_promise_pages_out_what_it_needs),
 	    TEST(a_promise_waits_for_writes_where_all_is_dirty),
+	    TEST(a_promise_waits_longer_while_transfers_are_under_way),
 	    TEST(a_promise_is_refused_where_nothing_can_be_written),
 	    TEST(a_promise_is_refused_in_the_end_where_there_is_nothing_to_page_out),
 	    TEST(threads_that_ask_at_once_never_exceed_the_limit),
@@ -370,8 +466,11 @@ int main(void)
 	    TEST(a_higher_limit_has_room_at_once),
 	    TEST(locking_leaves_a_part_that_can_be_paged_out),
 	    TEST(locking_more_than_can_be_counted_is_refused),
+	    TEST(a_limit_is_borne_when_a_part_is_left_beside_what_is_locked),
 	    TEST(the_daemon_keeps_some_of_the_budget_free),
 	    TEST(the_daemon_can_be_stopped_while_it_cannot_free_anything),
+	    TEST(the_daemon_can_be_started_and_stopped_many_times),
+	    TEST(the_daemon_can_be_stopped_many_times_in_the_middle_of_a_step),
 	    TEST(the_clock_is_never_zero_and_does_not_go_back),
 	};
 

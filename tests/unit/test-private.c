@@ -360,6 +360,26 @@ static void when_swap_has_no_frames_the_pages_stay_where_they_are(void **state)
 	check_out(5);
 }
 
+/* What is one range to us is two mappings to the kernel. */
+static void when_swap_has_no_frames_pages_of_two_protections_stay_too(void **state)
+{
+	(void)state;
+	start();
+	enter(0, 10);
+	assert_int_equal(mprotect(at(5), 5 * rig.page, PROT_READ), 0);
+	fail_arm(FAIL_FRAME, 1, true);
+	page_out(0, 10);
+	for (unsigned i = 0; i < 10; i++)
+		check_here(i);
+	assert_int_equal(pages->out, 0);
+	assert_int_equal(rig_frames(), 10);
+	assert_int_equal(store_byte(at(4), 'w'), 0);
+	assert_int_equal(store_byte(at(5), 'w'), -SIGSEGV);
+	fail_arm(FAIL_FRAME, 0, false);
+	page_out(0, 10);
+	check_out(5);
+}
+
 static void when_swap_has_no_words_the_pages_stay_where_they_are(void **state)
 {
 	(void)state;
@@ -546,6 +566,7 @@ int main(void)
 	    TEST(what_is_no_private_mapping_any_more_is_not_brought_in),
 	    TEST(a_page_that_is_here_or_never_was_is_not_brought_in),
 	    TEST(when_swap_has_no_frames_the_pages_stay_where_they_are),
+	    TEST(when_swap_has_no_frames_pages_of_two_protections_stay_too),
 	    TEST(when_swap_has_no_words_the_pages_stay_where_they_are),
 	    TEST(a_page_that_cannot_be_read_back_stays_out_and_comes_later),
 	    TEST(what_cannot_be_written_to_swap_storage_is_not_lost),

@@ -188,6 +188,61 @@ static void a_mark_behind_which_another_stream_has_moved_on_goes_on_from_itself(
 	assert_true(plan.pages > 0);
 }
 
+/* ---- a slow reader ---- */
+
+static const enum readahead_advice window_advice[] = {READAHEAD_NORMAL, READAHEAD_SEQUENTIAL};
+
+/* A stream whose windows are as long as they get; its last plan. */
+static struct readahead_plan longest(struct readahead *stream, enum readahead_advice advice)
+{
+	struct readahead_plan plan = {0};
+
+	*stream = (struct readahead){0};
+	while (plan.pages < MOST)
+		plan = readahead_miss(stream, advice, plan.first + plan.pages, END, MOST, false);
+	return plan;
+}
+
+/* He comes to a page that was read for him, and is gone again. */
+static void a_miss_on_a_page_that_was_asked_for_already_halves_the_window(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < 2; i++) {
+		struct readahead stream;
+		struct readahead_plan plan = longest(&stream, window_advice[i]);
+
+		for (unsigned half = MOST / 2; half >= 8; half /= 2) {
+			uint64_t page = plan.first + plan.pages - 1;
+
+			plan = readahead_miss(&stream, window_advice[i], page, END, MOST, false);
+			assert_int_equal(plan.first, page);
+			assert_int_equal(plan.pages, half);
+			assert_true(plan.mark >= page && plan.mark < page + half);
+		}
+		/* Shorter than that no window gets. */
+		assert_int_equal(readahead_miss(&stream, window_advice[i], plan.first + 1, END, MOST, false).pages, 8);
+	}
+}
+
+static void a_window_that_was_halved_grows_by_an_eighth_with_each_mark(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < 2; i++) {
+		struct readahead stream;
+		struct readahead_plan plan = longest(&stream, window_advice[i]);
+		unsigned steps = 0;
+
+		plan = readahead_miss(&stream, window_advice[i], plan.first + 1, END, MOST, false);
+		for (unsigned before = plan.pages; before < MOST; before = plan.pages, steps++) {
+			plan = readahead_marked(&stream, window_advice[i], plan.mark, END, MOST);
+			if (plan.pages < MOST)
+				assert_in_range(plan.pages, before + before / 8, before + before / 8 + 1);
+		}
+		assert_true(steps >= 4);
+		assert_int_equal(readahead_marked(&stream, window_advice[i], plan.mark, END, MOST).pages, MOST);
+	}
+}
+
 /* ---- random access ---- */
 
 static void a_miss_that_continues_nothing_reads_little_and_sets_no_mark(void **state)
@@ -310,6 +365,8 @@ int main(void)
 	    cmocka_unit_test(a_sequential_reader_misses_once_and_each_page_is_read_once),
 	    cmocka_unit_test(a_miss_behind_a_resident_page_continues_a_stream),
 	    cmocka_unit_test(a_mark_behind_which_another_stream_has_moved_on_goes_on_from_itself),
+	    cmocka_unit_test(a_miss_on_a_page_that_was_asked_for_already_halves_the_window),
+	    cmocka_unit_test(a_window_that_was_halved_grows_by_an_eighth_with_each_mark),
 	    cmocka_unit_test(a_miss_that_continues_nothing_reads_little_and_sets_no_mark),
 	    cmocka_unit_test(after_some_random_misses_only_the_page_itself_is_read),
 	    cmocka_unit_test(a_stream_that_begins_after_random_misses_is_recognized),

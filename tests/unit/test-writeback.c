@@ -314,6 +314,88 @@ static void a_sync_after_a_full_disk_succeeds_when_there_is_room(void **state)
 	check_storage(5, 'x');
 }
 
+static void after_a_sync_of_a_range_that_fails_what_was_written_elsewhere_is_dirty_too(void **state)
+{
+	(void)state;
+	store_page(5, 'x');
+	store_page(700, 'y');
+	assert_int_equal(flush(), 0);
+	assert_false(is_dirty(5) || is_dirty(700));
+	storage.sync_error = ENOSPC;
+	assert_int_equal(object_sync(rig.object, 5, 6), -ENOSPC);
+	assert_true(is_dirty(5) && is_dirty(700));
+	assert_false(is_dirty(6));
+	assert_int_equal(rig.cache->dirty_pages, 2);
+	lose_page_5();
+	memset(storage.bytes + (700 << page_shift), 0, rig.page);
+	storage.sync_error = 0;
+	assert_int_equal(sync_all(), 0);
+	check_storage(5, 'x');
+	check_storage(700, 'y');
+}
+
+static void evict_page(uint64_t page)
+{
+	struct chunk_set set = {{0}};
+
+	chunk_set_add(&set, (unsigned)(page % CHUNK_PAGES));
+	assert_int_equal(object_evict(chunk_of(rig.object, page), &set), 1);
+}
+
+static void a_mark_of_a_page_without_a_frame_is_dropped(void **state)
+{
+	struct chunk *chunk = chunk_of(rig.object, 5);
+
+	(void)state;
+	evict_page(5);
+	writeback_note_dirty(chunk, &chunk->page[5]);
+	store_page(6, 'x');
+	assert_int_equal(flush(), 0);
+	assert_false(is_dirty(5));
+	assert_int_equal(chunk->dirty, 0);
+	assert_int_equal(rig.cache->dirty_pages, 0);
+	check_storage(5, storage_byte(5));
+	check_storage(6, 'x');
+}
+
+/* ---- cutting ---- */
+
+/* The storage's part of a cut to 5 pages and some bytes; it fails. */
+static int refuse_to_cut(void *arg)
+{
+	unsigned *begun = arg;
+
+	assert_int_equal(load_pages(5, 1), 0);
+	check_frame(5, storage_byte(5));
+	store_page(5, 'e');
+	*begun = object_write(rig.object, 5, UINT64_MAX, false, NULL);
+	return -EIO;
+}
+
+static void a_cut_that_fails_has_shown_lost_and_written_nothing(void **state)
+{
+	unsigned begun = 1;
+
+	(void)state;
+	store_page(4, 'd');
+	store_page(6, 'f');
+	store_page(700, 'g');
+	evict_page(5);
+	assert_int_equal(object_truncate(rig.object, (5 << page_shift) + 50, refuse_to_cut, &begun), -EIO);
+	assert_int_equal(begun, 0);
+	assert_int_equal(storage.writes, 0);
+	assert_true(is_dirty(4) && is_dirty(5) && is_dirty(6) && is_dirty(700));
+	assert_int_equal(rig.object->bytes, storage.size);
+	assert_int_equal(rig.object->pages, PAGES);
+	assert_int_equal(flush(), 0);
+	check_storage(4, 'd');
+	check_storage(5, 'e');
+	check_storage(6, 'f');
+	check_storage(700, 'g');
+	check_storage(7, storage_byte(7));
+	assert_int_equal(rig.cache->dirty_pages, 0);
+}
+
 /* ---- all objects, and the daemon ---- */
 
 static void writing_all_flushes_every_file_and_tells_the_first_error(void **state)
@@ -361,6 +443,20 @@ static void the_daemon_leaves_young_pages(void **state)
 	assert_int_equal(storage.writes, 0);
 	assert_true(is_dirty(5));
 	assert_int_equal(flush(), 0);
+}
+
+static void the_daemon_writes_dirty_pages_that_have_lost_their_time(void **state)
+{
+	struct flusher flusher = {0};
+
+	(void)state;
+	store_page(5, 'x');
+	atomic_store(&chunk_of(rig.object, 5)->dirty_since, 0);
+	assert_int_equal(flusher_start(&flusher, &rig.registry, rig.cache, 20), 0);
+	wait_for(1);
+	flusher_stop(&flusher);
+	assert_false(object_wait_written(rig.object, 0, UINT64_MAX));
+	check_storage(5, 'x');
 }
 
 static void an_object_that_nobody_maps_is_tried_until_it_is_written_and_then_gone(void **state)
@@ -411,9 +507,13 @@ int main(void)
 	    TEST(after_a_sync_that_fails_everything_is_dirty_again_and_the_next_one_writes_it),
 	    TEST(a_sync_that_runs_out_of_space_leaves_everything_dirty_too),
 	    TEST(a_sync_after_a_full_disk_succeeds_when_there_is_room),
+	    TEST(after_a_sync_of_a_range_that_fails_what_was_written_elsewhere_is_dirty_too),
+	    TEST(a_mark_of_a_page_without_a_frame_is_dropped),
+	    TEST(a_cut_that_fails_has_shown_lost_and_written_nothing),
 	    TEST(writing_all_flushes_every_file_and_tells_the_first_error),
 	    TEST(the_daemon_writes_pages_of_some_age),
 	    TEST(the_daemon_leaves_young_pages),
+	    TEST(the_daemon_writes_dirty_pages_that_have_lost_their_time),
 	    TEST(an_object_that_nobody_maps_is_tried_until_it_is_written_and_then_gone),
 	};
 
