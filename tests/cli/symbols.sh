@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 #
-# symbols.sh LIBRARY HEADER - the shared library exports what the header declares, and nothing else
+# symbols.sh LIBRARY HEADER - the shared library exports what the header declares, and nothing else; and it stays when it is loaded
 . "$(dirname "$0")/tap.sh"
 
 nm -D --defined-only "$1" | awk '$2 != "A" { sub(/@.*/, "", $3); print $3 }' | sort -u >"$scratch/exported"
@@ -17,4 +17,7 @@ say 'no other name is exported' $?
 nm -D --defined-only "$1" | awk '$2 == "T" { print $3 }' | grep -v '@@QUIRE_' >"$scratch/out"
 [ ! -s "$scratch/out" ]
 say 'every exported name carries its version' $?
+readelf -d "$1" >"$scratch/out"
+out_has NODELETE
+say 'the library is never unloaded' $?
 finish

@@ -263,6 +263,19 @@ static void A02_hints_for_huge_pages_and_merging_are_accepted(void **state)
 	check_kept(MADV_UNMERGEABLE);
 }
 
+static void A02_advice_about_the_kernels_memory_is_the_kernels_affair(void **state)
+{
+	char *p = mmap(NULL, PAGES(1), RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	(void)state;
+	assert_ptr_not_equal(p, MAP_FAILED);
+	assert_ok(quire_madvise(p, PAGES(1), MADV_DONTDUMP));
+	assert_ok(quire_madvise(p, PAGES(1), MADV_DODUMP));
+	assert_ok(quire_madvise(p, PAGES(1), MADV_WIPEONFORK));
+	assert_fails(quire_madvise(p, PAGES(1), 5555), EINVAL);
+	assert_int_equal(munmap(p, PAGES(1)), 0);
+}
+
 static void A02_populate_read_makes_resident(void **state)
 {
 	int fd = file_new(PAGES(8));
@@ -554,6 +567,7 @@ static const struct conformance_test tests[] = {
     TEST(A02_remove_needs_a_shared_mapping_that_may_be_written),
     TEST(A02_cold_and_pageout_lose_nothing),
     TEST(A02_hints_for_huge_pages_and_merging_are_accepted),
+    TEST(A02_advice_about_the_kernels_memory_is_the_kernels_affair),
     TEST(A02_populate_read_makes_resident),
     TEST(A02_populate_write_makes_resident_and_changes_nothing),
     TEST(A02_populate_needs_the_protection),

@@ -15,6 +15,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 
 #ifdef KERNEL_ORACLE
 #define assert_message(call, word)         (void)(word)
@@ -220,7 +221,121 @@ static void file_cut_while_it_is_mapped(void **state)
 	assert_int_equal(file_byte(fd, (off_t)PAGES(2) - 1), 'd');
 }
 
+/* ---- programs with ways of their own ---- */
+
+static sigjmp_buf behind_the_fault;
+static sigset_t mask_in_handler;
+
+static void note_mask(int signo)
+{
+	(void)signo;
+	pthread_sigmask(SIG_BLOCK, NULL, &mask_in_handler);
+	siglongjmp(behind_the_fault, 1);
+}
+
+/* It wants SIGUSR1 blocked, and not even its own signal beside it. */
+static void handler_from_before_is_called_with_the_mask_it_asked_for(void **state)
+{
+	struct sigaction action = {.sa_handler = note_mask, .sa_flags = SA_NODEFER};
+	sigset_t before;
+	char *p;
+
+	(void)state;
+	sigemptyset(&action.sa_mask);
+	sigaddset(&action.sa_mask, SIGUSR1);
+	assert_int_equal(sigaction(SIGBUS, &action, NULL), 0);
+	pthread_sigmask(SIG_BLOCK, NULL, &before);
+	p = map_shared(file_new(PAGES(1)), 2);
+	if (!sigsetjmp(behind_the_fault, 1)) {
+		(void)*(volatile char *)(p + PAGES(1));
+		fail_msg("a page past the end was accessible");
+	}
+	for (int signo = 1; signo < SIGRTMAX; signo++)
+		assert_int_equal(sigismember(&mask_in_handler, signo), sigismember(&before, signo) == 1 || signo == SIGUSR1);
+	unmap(p, 2);
+}
+
+static pthread_t first_thread;
+
+static bool fills_and_finds(char *p, size_t n)
+{
+	bool right = true;
+
+	for (size_t i = 0; i < n; i++)
+		p[PAGES(i)] = (char)(i % 251 + 1);
+	for (size_t i = 0; i < n; i++)
+		right &= p[PAGES(i)] == (char)(i % 251 + 1);
+	return right;
+}
+
+/* Four times the budget, when the thread that the process is named after has given its memory back. */
+static void *go_on_main(void *unused)
+{
+	const size_t n = ((size_t)16 << 20) / page_size;
+	char byte, *p;
+	struct iovec here = {&byte, 1}, there = {&first_thread, 1};
+
+	pthread_join(first_thread, NULL);
+	while (process_vm_readv(getpid(), &here, 1, &there, 1, 0) == 1)
+		usleep(1000);
+	p = quire_mmap(NULL, PAGES(n), RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	_exit(p != MAP_FAILED && fills_and_finds(p, n) && quire_munmap(p, PAGES(n)) == 0 ? EXIT_SUCCESS : EXIT_FAILURE);
+	return unused;
+}
+
+static void program_goes_on_without_its_first_thread(void **state)
+{
+	pthread_t thread;
+
+	(void)state;
+	first_thread = pthread_self();
+	assert_int_equal(pthread_create(&thread, NULL, go_on_main, NULL), 0);
+	pthread_exit(NULL);
+}
+
 #ifndef KERNEL_ORACLE
+static long peak_kib(void)
+{
+	struct rusage usage;
+
+	assert_int_equal(getrusage(RUSAGE_SELF, &usage), 0);
+	return usage.ru_maxrss;
+}
+
+static void lock_what_comes_or_skip(size_t len)
+{
+	void *p;
+
+#ifdef SANITIZED
+	skip_because("a sanitizer maps too much to lock it");
+#endif
+	if (syscall(SYS_mlockall, MCL_FUTURE))
+		skip_because("memory cannot be locked here");
+	p = mmap(NULL, len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (p == MAP_FAILED)
+		skip_because("not so much memory can be locked here");
+	munmap(p, len);
+}
+
+/* The kernel brings in whatever is mapped, if it may be touched. */
+static void kernel_that_locks_what_comes_does_not_bring_in_a_file(void **state)
+{
+	const size_t len = (size_t)256 << 20;
+	int fd = file_new(0);
+	long before;
+	char *p;
+
+	(void)state;
+	assert_int_equal(ftruncate(fd, (off_t)len), 0);
+	lock_what_comes_or_skip(len);
+	before = peak_kib();
+	p = map(NULL, len, RW, MAP_SHARED, fd, 0);
+	assert_loads(p + len - 1, 0);
+	assert_true(peak_kib() - before < 64 << 10);
+	assert_ok(quire_munmap(p, len));
+	syscall(SYS_munlockall);
+}
+
 /* ---- the message itself ---- */
 
 static void *fail_elsewhere(void *unused)
@@ -391,6 +506,22 @@ static void settings_are_taken(void **state)
 	unmap(p, 1);
 }
 
+static void settings_that_are_refused_leave_earlier_ones_in_force(void **state)
+{
+	struct quire_config config = settings();
+
+	(void)state;
+	config.memory_bytes = 8 << 20;
+	config.expire_ms = 1234;
+	assert_ok(quire_configure(&config));
+	config.memory_bytes = 16 << 20;
+	config.debug = "nonsense";
+	assert_fails(quire_configure(&config), EINVAL);
+	assert_message("quire_configure", "nonsense");
+	unmap(map_anonymous(1), 1);
+	assert_int_equal(stats().budget_bytes, 8 << 20);
+}
+
 static void settings_after_the_first_mapping_are_EBUSY(void **state)
 {
 	struct quire_config config = settings();
@@ -412,6 +543,22 @@ static void budget_smaller_than_one_readahead(void **state)
 	assert_message_number("quire_set_memory", PAGES(1));
 	assert_fails(quire_set_memory(0), EINVAL);
 	assert_int_equal(stats().budget_bytes, budget);
+}
+
+/* Enough for what is locked and for the buffers, and for nothing beside them. */
+static void budget_that_is_all_locked(void **state)
+{
+	struct quire_stats before = stats();
+	size_t n = before.budget_bytes / 2 / page_size;
+	char *p = map_anonymous(n);
+
+	(void)state;
+	assert_ok(quire_mlock(p, PAGES(n)));
+	assert_fails(quire_set_memory(stats().locked_bytes + before.buffer_bytes), ENOMEM);
+	assert_message("quire_set_memory", "locked");
+	assert_message_number("quire_set_memory", stats().locked_bytes);
+	assert_int_equal(stats().budget_bytes, before.budget_bytes);
+	unmap(p, n);
 }
 
 static void budget_in_the_environment_is_too_small(void **state)
@@ -508,7 +655,10 @@ static const struct conformance_test tests[] = {
     TEST(bad_address_that_is_taken),
     TEST(bad_flags),
     TEST(file_cut_while_it_is_mapped),
+    TEST_BEFORE_START(handler_from_before_is_called_with_the_mask_it_asked_for, ""),
+    TEST_IN_OWN_PROCESS(program_goes_on_without_its_first_thread, "QUIRE_MEMORY=4M"),
 #ifndef KERNEL_ORACLE
+    TEST_IN_OWN_PROCESS(kernel_that_locks_what_comes_does_not_bring_in_a_file, ""),
     TEST(message_belongs_to_its_thread),
     TEST(calls_from_a_stack_of_managed_memory_are_EDEADLK),
     TEST(message_is_kept_by_calls_that_succeed),
@@ -519,8 +669,10 @@ static const struct conformance_test tests[] = {
     TEST_BEFORE_START(userfaultfd_is_refused, ""),
     TEST_BEFORE_START(settings_out_of_range_are_EINVAL, ""),
     TEST_BEFORE_START(settings_are_taken, ""),
+    TEST_BEFORE_START(settings_that_are_refused_leave_earlier_ones_in_force, ""),
     TEST(settings_after_the_first_mapping_are_EBUSY),
     TEST(budget_smaller_than_one_readahead),
+    TEST_IN_OWN_PROCESS(budget_that_is_all_locked, ""),
     TEST_BEFORE_START(budget_in_the_environment_is_too_small, "QUIRE_MEMORY=1K"),
     TEST_BEFORE_START(budget_in_the_environment_is_no_size, "QUIRE_MEMORY=plenty"),
     TEST_BEFORE_START(trap_in_the_environment_is_none, "QUIRE_TRAP=mouse"),

@@ -4,6 +4,10 @@
  */
 #include "support.h"
 
+#include <pthread.h>
+#include <sys/prctl.h>
+#include <time.h>
+
 /* What case 1 and 2 of the literature say of pages of 4096 bytes, on this machine's pages. */
 #define SCALED(n) ((size_t)(n)*page_size / 4096)
 
@@ -78,6 +82,55 @@ static void M20_forbidden_access_past_the_end_is_SIGSEGV(void **state)
 	assert_store_raises(p + PAGES(1), SIGSEGV, SEGV_ACCERR);
 	assert_load_raises(p + PAGES(1), SIGBUS, BUS_ADRERR);
 	unmap(p, 2);
+}
+
+static struct ground {
+	char *addr;
+	int flags, fd;
+	_Atomic bool done;
+	_Atomic unsigned failures;
+} ground;
+
+static void *map_and_unmap_main(void *unused)
+{
+	(void)unused;
+	for (int round = 0; round < 300; round++) {
+		ground.failures += quire_mmap(ground.addr, PAGES(2), RW, ground.flags | MAP_FIXED, ground.fd, 0) == MAP_FAILED;
+		ground.failures += quire_munmap(ground.addr, PAGES(2)) != 0;
+	}
+	ground.done = true;
+	return NULL;
+}
+
+/* Whatever is met, it is the mapping or SIGSEGV. */
+static void touch_while_another_unmaps(int flags, int fd)
+{
+	unsigned strange = 0;
+	pthread_t thread;
+
+	ground.addr = quiet();
+	ground.flags = flags;
+	ground.fd = fd;
+	ground.failures = 0;
+	ground.done = false;
+	assert_int_equal(pthread_create(&thread, NULL, map_and_unmap_main, NULL), 0);
+	while (!ground.done) {
+		int loaded = load(ground.addr), stored = store(ground.addr + PAGES(1), 's');
+
+		strange += (loaded < 0 && loaded != -SIGSEGV) || (stored && stored != -SIGSEGV);
+	}
+	pthread_join(thread, NULL);
+	assert_int_equal(strange, 0);
+	assert_int_equal(ground.failures, 0);
+	assert_unmapped(ground.addr);
+}
+
+static void M20_touch_of_what_another_thread_unmaps_is_SIGSEGV(void **state)
+{
+	(void)state;
+	touch_while_another_unmaps(MAP_PRIVATE | MAP_ANONYMOUS, ANON);
+	touch_while_another_unmaps(MAP_SHARED, file_new(PAGES(2)));
+	touch_while_another_unmaps(MAP_PRIVATE, file_new(PAGES(2)));
 }
 
 /* ---- M21, M22, M23: the three cases of the literature ---- */
@@ -250,6 +303,56 @@ static void M23_quire_ftruncate_answers_as_ftruncate(void **state)
 	assert_int_equal(file_size(fd), 10);
 }
 
+/* Loads from one page after the other, and wakes up at irregular times. A signal ends the program. */
+static struct loader {
+	const char *addr;
+	_Atomic bool stop;
+	_Atomic unsigned loads;
+} loader;
+
+#define LOADED 16
+
+static void *load_main(void *unused)
+{
+	(void)unused;
+	prctl(PR_SET_TIMERSLACK, 1);
+	while (!loader.stop) {
+		const struct timespec nap = {.tv_nsec = (long)(loader.loads % 60) * 1000};
+
+		(void)*(const volatile char *)(loader.addr + PAGES(loader.loads % LOADED));
+		loader.loads++;
+		nanosleep(&nap, NULL);
+	}
+	return NULL;
+}
+
+static void M23_truncation_that_fails_disturbs_nobody(void **state)
+{
+	int fd = file_new(PAGES(LOADED));
+	int reader = file_reopen(fd, O_RDONLY);
+	char *p = map_shared(fd, LOADED);
+	pthread_t thread;
+
+	(void)state;
+	loader.addr = p;
+	loader.stop = false;
+	loader.loads = 0;
+	assert_int_equal(pthread_create(&thread, NULL, load_main, NULL), 0);
+	for (int round = 0; round < 1000; round++) {
+		unsigned seen = loader.loads;
+
+		/* So that each load is a fault. */
+		assert_ok(quire_madvise(p, PAGES(LOADED), MADV_DONTNEED));
+		assert_fails(quire_ftruncate(reader, 0), EINVAL);
+		while (loader.loads == seen)
+			usleep(10);
+	}
+	loader.stop = true;
+	pthread_join(thread, NULL);
+	assert_pattern(p, PAGES(LOADED), 0);
+	unmap(p, LOADED);
+}
+
 static void M23_a_file_cut_by_another_is_never_extended(void **state)
 {
 	int fd = file_new(PAGES(4));
@@ -324,6 +427,7 @@ static const struct conformance_test tests[] = {
     TEST(M20_page_past_the_end_is_SIGBUS_ADRERR),
     TEST(M20_page_lost_to_truncation_is_SIGBUS_ADRERR),
     TEST(M20_forbidden_access_past_the_end_is_SIGSEGV),
+    TEST(M20_touch_of_what_another_thread_unmaps_is_SIGSEGV),
     TEST(M21_file_and_mapping_of_5000_bytes),
     TEST(M22_mapping_of_15000_bytes_over_a_file_of_5000),
     TEST(M23_growth_makes_pages_work_without_a_new_mapping),
@@ -334,6 +438,7 @@ static const struct conformance_test tests[] = {
     TEST(M23_growth_inside_a_page_keeps_the_page),
     TEST(M23_private_pages_past_the_end_SIGBUS_after_truncation),
     TEST(M23_quire_ftruncate_answers_as_ftruncate),
+    TEST(M23_truncation_that_fails_disturbs_nobody),
     TEST(M23_a_file_cut_by_another_is_never_extended),
     TEST(M23_unmapping_does_not_extend_a_file_cut_by_another),
 #ifndef KERNEL_ORACLE

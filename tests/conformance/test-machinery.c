@@ -540,6 +540,18 @@ static void B02_private_copies_are_resident_until_they_are_swapped(void **state)
 	unmap(p, 1);
 }
 
+static void B02_a_range_around_the_address_space_is_not_resident(void **state)
+{
+	char *p = map_anonymous(1);
+
+	(void)state;
+	p[0] = 1;
+	assert_int_equal(quire_resident(p, PAGES(1)), 1);
+	assert_int_equal(quire_resident(p, SIZE_MAX), 0);
+	assert_int_equal(quire_resident(p, -(uintptr_t)p + 1), 0);
+	unmap(p, 1);
+}
+
 /* ---- B04: the budget ---- */
 
 static void B04_budget_is_kept_all_the_time(void **state)
@@ -673,6 +685,7 @@ static const struct conformance_test tests[] = {
     TEST(B02_resident_is_answered),
     TEST(B02_resident_through_another_mapping),
     TEST(B02_private_copies_are_resident_until_they_are_swapped),
+    TEST(B02_a_range_around_the_address_space_is_not_resident),
     TEST(B04_budget_is_kept_all_the_time),
     TEST(B04_what_is_resident_is_counted),
     TEST_IN_OWN_PROCESS(B04_a_smaller_budget_is_kept_at_once, ""),

@@ -4,10 +4,13 @@
  */
 #include "support.h"
 
+#include <pthread.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <time.h>
 
 /* ---- M01: where ---- */
 
@@ -415,6 +418,72 @@ static void M08_fixed_noreplace_takes_a_free_range(void **state)
 	unmap(p, 2);
 }
 
+/*
+ * Adds to a number on each of two pages, again and again. Its naps are short and irregular: waking up, it interrupts the other
+ * thread wherever he is. A signal ends the program.
+ */
+static struct storer {
+	char *addr;
+	_Atomic bool stop;
+	_Atomic uint64_t passes;
+} storer;
+
+static void *store_main(void *unused)
+{
+	(void)unused;
+	prctl(PR_SET_TIMERSLACK, 1);
+	while (!storer.stop) {
+		const struct timespec nap = {.tv_nsec = (long)(storer.passes % 60) * 1000};
+
+		for (size_t i = 0; i < 2; i++)
+			++*(volatile uint64_t *)(storer.addr + PAGES(i));
+		storer.passes++;
+		nanosleep(&nap, NULL);
+	}
+	return NULL;
+}
+
+static void replace_while_another_stores(int flags, int fd)
+{
+	pthread_t thread;
+
+	storer.stop = false;
+	storer.passes = 0;
+	assert_int_equal(pthread_create(&thread, NULL, store_main, NULL), 0);
+	for (int round = 0; round < 500; round++) {
+		uint64_t seen = storer.passes;
+
+		map(storer.addr, PAGES(2), RW, flags | MAP_FIXED, fd, 0);
+		while (storer.passes == seen)
+			usleep(10);
+	}
+	storer.stop = true;
+	pthread_join(thread, NULL);
+}
+
+static void M08_who_stores_while_anonymous_memory_is_replaced_meets_no_signal(void **state)
+{
+	(void)state;
+	storer.addr = map_anonymous(2);
+	replace_while_another_stores(MAP_PRIVATE | MAP_ANONYMOUS, ANON);
+	unmap(storer.addr, 2);
+}
+
+static void M08_who_stores_while_a_file_is_replaced_by_itself_loses_nothing(void **state)
+{
+	int fd = file_new(PAGES(2));
+	uint64_t before;
+
+	(void)state;
+	storer.addr = map_shared(fd, 2);
+	before = *(uint64_t *)storer.addr;
+	replace_while_another_stores(MAP_SHARED, fd);
+	assert_int_equal(*(uint64_t *)storer.addr - before, storer.passes);
+	unmap(storer.addr, 2);
+	assert_int_equal(pread(fd, &before, sizeof(before), 0), sizeof(before));
+	assert_int_equal((unsigned char)before, file_byte(fd, 0));
+}
+
 /* ---- M10: locked, populated ---- */
 
 static void M10_locked_is_resident_from_the_start(void **state)
@@ -736,6 +805,8 @@ static const struct conformance_test tests[] = {
     TEST(M08_fixed_noreplace_is_EEXIST_over_a_mapping),
     TEST(M08_fixed_noreplace_is_EEXIST_over_the_kernels_mapping),
     TEST(M08_fixed_noreplace_takes_a_free_range),
+    TEST(M08_who_stores_while_anonymous_memory_is_replaced_meets_no_signal),
+    TEST(M08_who_stores_while_a_file_is_replaced_by_itself_loses_nothing),
     TEST(M10_locked_is_resident_from_the_start),
     TEST(M10_populated_is_resident_from_the_start),
     TEST(M10_populate_past_the_end_of_the_file_is_no_error),

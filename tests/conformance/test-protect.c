@@ -91,6 +91,24 @@ static void P01_more_than_the_open_mode_is_EACCES(void **state)
 	unmap(p, 1);
 }
 
+static void P01_more_than_a_seal_allows_is_EACCES(void **state)
+{
+	int fd = memfd_create("sealed", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	char *p;
+
+	(void)state;
+	assert_true(fd >= 0);
+	assert_int_equal(ftruncate(fd, (off_t)PAGES(1)), 0);
+	assert_int_equal(fcntl(fd, F_ADD_SEALS, F_SEAL_FUTURE_WRITE), 0);
+	p = map(NULL, PAGES(1), PROT_READ, MAP_SHARED, fd, 0);
+	close(fd);
+	assert_fails(quire_mprotect(p, PAGES(1), PROT_WRITE), EACCES);
+	assert_fails(quire_mprotect(p, PAGES(1), RW), EACCES);
+	assert_loads(p, 0);
+	assert_store_raises(p, SIGSEGV, SEGV_ACCERR);
+	unmap(p, 1);
+}
+
 static void P01_private_pages_of_a_file_open_for_reading_may_be_written(void **state)
 {
 	int fd = file_reopen(file_new(PAGES(1)), O_RDONLY);
@@ -188,6 +206,7 @@ static const struct conformance_test tests[] = {
     TEST(P01_store_after_it_was_allowed_reaches_the_file),
     TEST(P01_what_was_stored_before_reaches_the_file),
     TEST(P01_more_than_the_open_mode_is_EACCES),
+    TEST(P01_more_than_a_seal_allows_is_EACCES),
     TEST(P01_private_pages_of_a_file_open_for_reading_may_be_written),
     TEST(P01_private_copies_stay_private),
     TEST(P01_shared_and_anonymous_memory_alike),

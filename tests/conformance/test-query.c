@@ -4,6 +4,8 @@
  */
 #include "support.h"
 
+#include <pthread.h>
+
 /* ---- the page size ---- */
 
 static void Q01_page_size_is_answered_the_same_way_everywhere(void **state)
@@ -203,6 +205,35 @@ static void Q01_locking_over_the_limit_is_ENOMEM(void **state)
 	unmap(p, 32);
 }
 
+static void Q01_locking_without_any_limit_to_lock_in_is_EPERM(void **state)
+{
+	char *p = map_anonymous(1);
+
+	(void)state;
+	limit_locked_memory(0);
+	assert_fails(quire_mlock(p, PAGES(1)), EPERM);
+	assert_fails(quire_mlock2(p, PAGES(1), MLOCK_ONFAULT), EPERM);
+	assert_fails(quire_mmap(NULL, PAGES(1), RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_LOCKED, ANON, 0), EPERM);
+	assert_ok(quire_munlock(p, PAGES(1)));
+	unmap(p, 1);
+}
+
+/* Half of the budget. Of each page there is the file's, which was read, and then the copy: the two together do not fit. */
+static void Q01_private_pages_that_were_read_before_can_be_locked(void **state)
+{
+	const size_t n = ((size_t)2 << 20) / page_size;
+	int fd = file_new(PAGES(n));
+	char *p = map_private(fd, n);
+
+	(void)state;
+	assert_pattern(p, PAGES(n), 0);
+	assert_ok(quire_mlock(p, PAGES(n)));
+	assert_int_equal(resident_pages(p, n), n);
+	assert_pattern(p, PAGES(n), 0);
+	assert_ok(quire_munlock(p, PAGES(n)));
+	unmap(p, n);
+}
+
 static void Q01_a_locked_range_can_be_given_to_a_system_call(void **state)
 {
 	int fd = file_new(PAGES(2)), source = file_new(PAGES(8)), sink = file_new(0);
@@ -259,6 +290,21 @@ static void Q01_mlockall_current_locks_what_is_there(void **state)
 	assert_int_equal(resident_pages(p, 4), 4);
 	q = map_anonymous(4);
 	assert_int_equal(resident_pages(q, 4), 0);
+	assert_ok(quire_munlockall());
+	unmap(p, 4);
+	unmap(q, 4);
+}
+
+static void Q01_mlockall_passes_over_what_cannot_be_touched(void **state)
+{
+	char *p = map(NULL, PAGES(4), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, ANON, 0);
+	char *q = map_anonymous(4);
+
+	(void)state;
+	skip_under_a_sanitizer();
+	assert_ok(quire_mlockall(MCL_CURRENT));
+	assert_int_equal(resident_pages(q, 4), 4);
+	assert_int_equal(resident_pages(p, 4), 0);
 	assert_ok(quire_munlockall());
 	unmap(p, 4);
 	unmap(q, 4);
@@ -361,6 +407,31 @@ static void Q01_locking_more_than_the_budget_is_ENOMEM(void **state)
 	unmap(p, n);
 }
 
+static void *lock_and_unlock_main(void *p)
+{
+	for (int round = 0; round < 10000; round++) {
+		quire_mlock(p, PAGES(1));
+		quire_munlock(p, PAGES(1));
+	}
+	return NULL;
+}
+
+static void Q01_threads_that_lock_the_same_at_once_leave_the_count_right(void **state)
+{
+	size_t before = stats().locked_bytes;
+	char *p = map_anonymous(1);
+	pthread_t threads[3];
+
+	(void)state;
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, lock_and_unlock_main, p), 0);
+	for (int i = 0; i < 3; i++)
+		pthread_join(threads[i], NULL);
+	assert_int_equal(stats().locked_bytes, before);
+	unmap(p, 1);
+	assert_int_equal(stats().locked_bytes, before);
+}
+
 static void Q01_munmap_unlocks(void **state)
 {
 	size_t before = stats().locked_bytes;
@@ -390,9 +461,12 @@ static const struct conformance_test tests[] = {
     TEST(Q01_locking_a_hole_is_ENOMEM),
     TEST(Q01_unlocking_a_length_that_overflows_is_EINVAL),
     TEST(Q01_locking_over_the_limit_is_ENOMEM),
+    TEST(Q01_locking_without_any_limit_to_lock_in_is_EPERM),
+    TEST(Q01_private_pages_that_were_read_before_can_be_locked),
     TEST(Q01_a_locked_range_can_be_given_to_a_system_call),
     TEST(Q01_a_populated_range_can_be_given_to_a_system_call),
     TEST_IN_OWN_PROCESS(Q01_mlockall_current_locks_what_is_there, ""),
+    TEST_IN_OWN_PROCESS(Q01_mlockall_passes_over_what_cannot_be_touched, ""),
     TEST_IN_OWN_PROCESS(Q01_mlockall_future_locks_what_comes, ""),
     TEST_IN_OWN_PROCESS(Q01_mlockall_onfault_waits_for_the_touch, ""),
     TEST(Q01_mlockall_without_current_or_future_is_EINVAL),
@@ -400,6 +474,7 @@ static const struct conformance_test tests[] = {
     TEST(Q01_mincore_answers_for_the_engines_pages),
     TEST(Q01_mlock_keeps_resident_until_munlock),
     TEST(Q01_locking_more_than_the_budget_is_ENOMEM),
+    TEST(Q01_threads_that_lock_the_same_at_once_leave_the_count_right),
     TEST(Q01_munmap_unlocks),
 #endif
 };

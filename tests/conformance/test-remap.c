@@ -101,6 +101,43 @@ static void R01_moves_where_it_may_and_must(void **state)
 	assert_int_equal(file_byte(fd, 1), 'm');
 }
 
+static void R01_grows_far_beyond_its_neighbourhood(void **state)
+{
+	const size_t n = ((size_t)1 << 42) / page_size;
+	int fd = file_new(PAGES(2));
+	char *p = map_quietly(1, MAP_SHARED, fd);
+	char *q;
+
+	(void)state;
+	p[0] = 'm';
+	q = remap(p, 1, n, MREMAP_MAYMOVE);
+	assert_ptr_not_equal(q, p);
+	assert_loads(q, 'm');
+	assert_pattern(q + PAGES(1), PAGES(1), PAGES(1));
+	assert_past_the_end(q + PAGES(2));
+	assert_past_the_end(q + PAGES(n - 1));
+	assert_unmapped(p);
+	unmap(q, n);
+	assert_int_equal(file_byte(fd, 0), 'm');
+}
+
+static void R01_what_shrinks_may_be_several_mappings(void **state)
+{
+	char *p = anonymous_quietly(5);
+
+	(void)state;
+	p[0] = 'k';
+	p[PAGES(1)] = 'l';
+	assert_ok(quire_mprotect(p + PAGES(2), PAGES(1), PROT_READ));
+	assert_ok(quire_mprotect(p + PAGES(3), PAGES(1), PROT_NONE));
+	assert_ptr_equal(remap(p, 4, 1, 0), p);
+	assert_loads(p, 'k');
+	for (size_t i = 1; i < 4; i++)
+		assert_unmapped(p + PAGES(i));
+	assert_loads(p + PAGES(4), 0);
+	unmap(p, 5);
+}
+
 static void R01_fixed_moves_to_its_address_and_replaces(void **state)
 {
 	int fd = file_new(PAGES(2));
@@ -393,6 +430,54 @@ static void R02_realloc_on_mremap(void **state)
 }
 
 #ifndef KERNEL_ORACLE
+/* More than fits twice, so that it is not promised at the new place beside the old one. */
+static size_t two_thirds_of_what_may_be_locked(void)
+{
+	struct quire_stats now = stats();
+
+	return (now.budget_bytes * 7 / 8 - now.buffer_bytes - now.locked_bytes) / page_size * 2 / 3;
+}
+
+static void move_locked(char *p, size_t n)
+{
+	char *to = p + PAGES(2 * n);
+	size_t locked = stats().locked_bytes;
+
+	assert_ok(quire_mlock(p, PAGES(n)));
+	assert_ptr_equal(remap(p, n, n, MREMAP_MAYMOVE | MREMAP_FIXED, to), to);
+	assert_int_equal(stats().locked_bytes, locked + PAGES(n));
+	assert_int_equal(resident_pages(to, n), n);
+	unmap(to, n);
+	assert_int_equal(stats().locked_bytes, locked);
+}
+
+static void R01_much_locked_memory_moves(void **state)
+{
+	size_t n = two_thirds_of_what_may_be_locked();
+
+	(void)state;
+	move_locked(anonymous_quietly(n), n);
+	move_locked(map_quietly(n, MAP_SHARED, file_new(PAGES(n))), n);
+}
+
+static void R01_moving_what_was_hardly_touched_costs_little(void **state)
+{
+	const size_t n = ((size_t)64 << 30) / page_size;
+	char *p = map(NULL, PAGES(n), RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, ANON, 0);
+	char *to = mmap(NULL, PAGES(n), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	struct quire_stats before;
+
+	(void)state;
+	assert_ptr_not_equal(to, MAP_FAILED);
+	p[PAGES(n / 2)] = 't';
+	before = stats();
+	assert_ptr_equal(remap(p, n, n, MREMAP_MAYMOVE | MREMAP_FIXED, to), to);
+	assert_true(stats().metadata_bytes < before.metadata_bytes + ((size_t)1 << 20));
+	assert_loads(to + PAGES(n / 2), 't');
+	assert_loads(to, 0);
+	unmap(to, n);
+}
+
 static void R01_moving_copies_and_reads_nothing(void **state)
 {
 	int fd = file_new(PAGES(16));
@@ -420,6 +505,8 @@ static const struct conformance_test tests[] = {
     TEST(R01_shrinks_in_place),
     TEST(R01_no_room_and_not_allowed_to_move_is_ENOMEM),
     TEST(R01_moves_where_it_may_and_must),
+    TEST(R01_grows_far_beyond_its_neighbourhood),
+    TEST(R01_what_shrinks_may_be_several_mappings),
     TEST(R01_fixed_moves_to_its_address_and_replaces),
     TEST(R01_part_of_a_mapping_moves),
     TEST(R01_private_copies_move_along),
@@ -439,6 +526,8 @@ static const struct conformance_test tests[] = {
     TEST(R01_grown_locked_memory_is_resident),
     TEST(R02_realloc_on_mremap),
 #ifndef KERNEL_ORACLE
+    TEST(R01_much_locked_memory_moves),
+    TEST(R01_moving_what_was_hardly_touched_costs_little),
     TEST(R01_moving_copies_and_reads_nothing),
 #endif
 };

@@ -4,6 +4,10 @@
  */
 #include "support.h"
 
+#include <pthread.h>
+#include <sys/prctl.h>
+#include <time.h>
+
 static void U01_later_access_is_SIGSEGV(void **state)
 {
 	int fd = file_new(PAGES(2));
@@ -154,6 +158,62 @@ static void U01_other_mappings_of_the_file_stay(void **state)
 	assert_int_equal(file_byte(fd, 1), 't');
 }
 
+/* ---- two threads ---- */
+
+#define REMOVALS 1000
+
+static struct removal {
+	pthread_barrier_t meeting;
+	char *addr;
+	_Atomic unsigned failures;
+} removal;
+
+static void remove_together(void)
+{
+	removal.failures += quire_munmap(removal.addr, PAGES(2)) != 0;
+	pthread_barrier_wait(&removal.meeting);
+}
+
+/* Comes later by some microseconds more each time, and by its waking up, so that the other is interrupted wherever he is. */
+static void *remove_main(void *unused)
+{
+	(void)unused;
+	prctl(PR_SET_TIMERSLACK, 1);
+	for (int round = 0; round < REMOVALS; round++) {
+		const struct timespec later = {.tv_nsec = round % 60 * 1000};
+
+		pthread_barrier_wait(&removal.meeting);
+		nanosleep(&later, NULL);
+		remove_together();
+	}
+	return NULL;
+}
+
+static void U01_two_threads_may_unmap_the_same_at_once(void **state)
+{
+	int fd = file_new(PAGES(2));
+	pthread_t other;
+
+	(void)state;
+	removal.failures = 0;
+	removal.addr = quiet();
+	pthread_barrier_init(&removal.meeting, NULL, 2);
+	assert_int_equal(pthread_create(&other, NULL, remove_main, NULL), 0);
+	for (int round = 0; round < REMOVALS; round++) {
+		map(removal.addr, PAGES(2), RW, MAP_SHARED | MAP_FIXED, fd, 0);
+		if (round % 10 == 9)
+			removal.addr[PAGES(1)] = (char)round;
+		pthread_barrier_wait(&removal.meeting);
+		remove_together();
+	}
+	pthread_join(other, NULL);
+	pthread_barrier_destroy(&removal.meeting);
+	assert_int_equal(removal.failures, 0);
+	assert_unmapped(removal.addr);
+	assert_int_equal(file_byte(fd, (off_t)PAGES(1)), (REMOVALS - 1) & 0xff);
+	assert_int_equal(file_byte(fd, 0), pattern(0));
+}
+
 #ifndef KERNEL_ORACLE
 static void U01_what_cannot_be_written_stays_mapped(void **state)
 {
@@ -207,6 +267,7 @@ static const struct conformance_test tests[] = {
     TEST(U01_pages_unmapped_one_by_one_are_not_lost),
     TEST(U01_what_was_stored_is_there_in_the_next_mapping),
     TEST(U01_other_mappings_of_the_file_stay),
+    TEST(U01_two_threads_may_unmap_the_same_at_once),
 #ifndef KERNEL_ORACLE
     TEST(U01_what_cannot_be_written_stays_mapped),
     TEST(U01_everything_is_given_back),
