@@ -249,12 +249,12 @@ static int check_advice(int advice)
 	case MADV_MERGEABLE:
 	case MADV_UNMERGEABLE:
 	case MADV_DONTFORK:
+	case MADV_DONTDUMP:
+	case MADV_DODUMP:
 		return 0;
 	case MADV_DOFORK:
 	case MADV_WIPEONFORK:
 	case MADV_KEEPONFORK:
-	case MADV_DONTDUMP:
-	case MADV_DODUMP:
 		return message_set(EOPNOTSUPP, "the advice %d is not served by this version", advice);
 	default:
 		return message_set(EINVAL, "the advice %d is unknown", advice);
@@ -295,6 +295,9 @@ static int advise(struct range *range, int advice)
 	case MADV_REMOVE:
 		r = space_visit(space, range->addr, range->len, may_remove, NULL);
 		return r == 0 ? space_visit(space, range->addr, range->len, remove_part, NULL) : r;
+	case MADV_DONTDUMP:
+	case MADV_DODUMP:
+		return space_set_nodump(space, range->addr, range->len, advice == MADV_DONTDUMP);
 	case MADV_POPULATE_READ:
 	case MADV_POPULATE_WRITE:
 		return populate(range, advice == MADV_POPULATE_WRITE);

@@ -60,12 +60,17 @@ struct request {
 	struct object *object;   /* a use; NULL: private memory without a file */
 };
 
+/* Of which the kernel knows nothing. */
+#define OUR_FLAGS (QUIRE_MAP_ATOMIC | QUIRE_MAP_EXTEND | QUIRE_MAP_NOCORE | QUIRE_MAP_NOSYNC)
+
 static const struct {
 	int flag;
 	const char *name;
 } refused_flags[] = {
-    {QUIRE_MAP_ATOMIC, "QUIRE_MAP_ATOMIC"}, {QUIRE_MAP_EXTEND, "QUIRE_MAP_EXTEND"}, {MAP_GROWSDOWN, "MAP_GROWSDOWN"},
-    {MAP_HUGETLB, "MAP_HUGETLB"},	    {MAP_DENYWRITE, "MAP_DENYWRITE"},
+    {QUIRE_MAP_ATOMIC, "QUIRE_MAP_ATOMIC"},
+    {MAP_GROWSDOWN, "MAP_GROWSDOWN"},
+    {MAP_HUGETLB, "MAP_HUGETLB"},
+    {MAP_DENYWRITE, "MAP_DENYWRITE"},
 #ifdef MAP_32BIT
     {MAP_32BIT, "MAP_32BIT"},
 #endif
@@ -91,7 +96,7 @@ static int check_range(struct request *q)
 /* Maps it and takes it away again. MAP_FIXED_NOREPLACE harms nobody, and its answer comes before others. 0 or -errno. */
 static int try_mapping(const struct request *q, size_t len, int prot)
 {
-	int flags = q->flags & ~(MAP_FIXED | MAP_POPULATE | MAP_LOCKED);
+	int flags = q->flags & ~(MAP_FIXED | MAP_POPULATE | MAP_LOCKED | OUR_FLAGS);
 	void *probe = mmap(flags & MAP_FIXED_NOREPLACE ? q->addr : NULL, len, prot, flags, q->fd, q->offset);
 
 	if (probe == MAP_FAILED)
@@ -266,6 +271,47 @@ static int check_anonymous(struct request *q)
 	return r == 0 ? check_flags(q) : r;
 }
 
+static int check_extend(const struct request *q)
+{
+	if (q->anonymous || (q->flags & MAP_TYPE) == MAP_PRIVATE || !(q->prot & PROT_WRITE))
+		return message_set(EINVAL, "QUIRE_MAP_EXTEND is for shared mappings of files that may be written; this one is %s",
+				   q->anonymous                              ? "of anonymous memory"
+				   : (q->flags & MAP_TYPE) == MAP_PRIVATE ? "private"
+									     : "not to be written");
+	if (q->offset > INT64_MAX - (off_t) q->asked_len)
+		return message_set(EFBIG, "offset %lld and length %zu are more than a file can have", (long long) q->offset, q->asked_len);
+	return 0;
+}
+
+/* Makes the file reach to the end of the mapping, and never shorter, whoever else may be writing to it. */
+static int lengthen_file(void *arg)
+{
+	const struct request *q = arg;
+	off_t end = q->offset + (off_t) q->asked_len;
+	struct stat st;
+
+	if (fallocate(q->fd, 0, end - 1, 1) == 0)
+		return 0;
+	if (errno != EOPNOTSUPP)
+		return -errno;
+	/* Where the filesystem has no such call, one that makes it longer has the last word. */
+	return fstat(q->fd, &st) == 0 && (st.st_size >= end || ftruncate(q->fd, end) == 0) ? 0 : -errno;
+}
+
+static int extend_file(struct request *q, const struct stat *st)
+{
+	uint64_t end = (uint64_t) q->offset + q->asked_len;
+	int r;
+
+	if (!S_ISREG(st->st_mode) || (uint64_t) st->st_size >= end)
+		return 0;
+	r = object_extend(q->object, end, lengthen_file, q);
+	if (r < 0)
+		return message_set(-r, "the file of descriptor %d could not be made %llu bytes long: %s", q->fd, (unsigned long long) end,
+				   strerrordesc_np(-r));
+	return 0;
+}
+
 static int map_request(struct engine *engine, struct request *q, char **ret_addr)
 {
 	struct mapping m = {
@@ -278,6 +324,8 @@ static int map_request(struct engine *engine, struct request *q, char **ret_addr
 	    .noreplace = q->flags & MAP_FIXED_NOREPLACE,
 	    .noreserve = q->flags & MAP_NORESERVE,
 	    .locked = (q->flags & MAP_LOCKED) || (engine->space->lock_future & MCL_FUTURE),
+	    .nodump = q->flags & QUIRE_MAP_NOCORE,
+	    .nosync = q->flags & QUIRE_MAP_NOSYNC,
 	    .lock_on_fault = !(q->flags & MAP_LOCKED) && (engine->space->lock_future & MCL_ONFAULT),
 	    .object = q->object,
 	    .anonymous = q->anonymous,
@@ -328,10 +376,14 @@ void *quire_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t offs
 		r = check_anonymous(&q);
 	else
 		r = check_file(&q, &st);
+	if (r == 0 && (flags & QUIRE_MAP_EXTEND))
+		r = check_extend(&q);
 	if (r == 0)
 		r = entry_engine(&engine);
 	if (r == 0)
 		r = find_object(engine, &q, &st);
+	if (r == 0 && (flags & QUIRE_MAP_EXTEND))
+		r = extend_file(&q, &st);
 	if (r == 0)
 		r = map_request(engine, &q, &result);
 	object_unuse(q.object);

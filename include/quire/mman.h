@@ -10,6 +10,13 @@
 
 #include <quire/quire.h>
 
+#ifndef MAP_NOCORE
+#define MAP_NOCORE QUIRE_MAP_NOCORE
+#endif
+#ifndef MAP_NOSYNC
+#define MAP_NOSYNC QUIRE_MAP_NOSYNC
+#endif
+
 #define mmap(addr, len, prot, flags, fd, offset) quire_mmap(addr, len, prot, flags, fd, offset)
 #define munmap(addr, len)                        quire_munmap(addr, len)
 #define mremap(addr, old_len, new_len, ...)      quire_mremap(addr, old_len, new_len, __VA_ARGS__)

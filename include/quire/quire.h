@@ -41,12 +41,24 @@ extern "C" {
 
 /* Flags of ours for quire_mmap(), in bits that Linux gives no meaning (it uses 0…20 and 26…31). */
 #define QUIRE_MAP_ATOMIC 0x00400000 /* msync is a failure-atomic commit. Not there yet: EOPNOTSUPP. */
-#define QUIRE_MAP_EXTEND 0x00800000 /* a mapping longer than its file extends the file. Not there yet: EOPNOTSUPP. */
+/*
+ * A shared mapping that may be written and reaches past the end of its file makes the file longer first, by zeros up to offset + len,
+ * as on Windows. Not for other kinds: EINVAL. A file that could be made longer and then not be mapped stays longer.
+ */
+#define QUIRE_MAP_EXTEND 0x00800000
+/* Left out of core files; as MADV_DONTDUMP, and FreeBSD's MAP_NOCORE. */
+#define QUIRE_MAP_NOCORE 0x01000000
+/*
+ * Dirty pages are written when they must be (page-out, msync, the last unmapping, the end of the program), not by their age; FreeBSD's
+ * MAP_NOSYNC. A page that another mapping without it shows as well is written by its age all the same.
+ */
+#define QUIRE_MAP_NOSYNC 0x02000000
 
 /*
  * Maps len bytes of fd from offset on, or anonymous memory with MAP_ANONYMOUS (fd -1) or a descriptor of /dev/zero.
  * => prot: PROT_NONE or any of PROT_READ, PROT_WRITE, PROT_EXEC. flags: one of MAP_SHARED, MAP_PRIVATE, MAP_SHARED_VALIDATE, and
- *    any of MAP_FIXED, MAP_FIXED_NOREPLACE, MAP_ANONYMOUS, MAP_LOCKED, MAP_POPULATE, MAP_NORESERVE.
+ *    any of MAP_FIXED, MAP_FIXED_NOREPLACE, MAP_ANONYMOUS, MAP_LOCKED, MAP_POPULATE, MAP_NORESERVE, QUIRE_MAP_EXTEND,
+ *    QUIRE_MAP_NOCORE, QUIRE_MAP_NOSYNC.
  * => Nothing is read before a page is touched. fd may be closed, and the file unlinked or renamed, while the mapping lives.
  * => EACCES the descriptor does not allow it; EAGAIN MAP_LOCKED over the limit or the budget; EBADF; EEXIST
  *    MAP_FIXED_NOREPLACE; EINVAL; ENFILE, EMFILE; ENODEV the object cannot be mapped; ENOMEM; EOPNOTSUPP a flag that this

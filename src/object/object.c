@@ -437,7 +437,7 @@ int object_refresh_size(struct object *object)
 	return r;
 }
 
-int object_truncate(struct object *object, uint64_t bytes, int (*storage)(void *arg), void *arg)
+static int set_file_size(struct object *object, uint64_t bytes, bool may_cut, int (*storage)(void *arg), void *arg)
 {
 	uint64_t now;
 	int r;
@@ -449,7 +449,7 @@ int object_truncate(struct object *object, uint64_t bytes, int (*storage)(void *
 	if (r == 0)
 		r = follow_size_locked(object, now, 0);
 	if (r == 0 && bytes < now) {
-		r = shrink(object, bytes, storage, arg);
+		r = may_cut ? shrink(object, bytes, storage, arg) : 0;
 	} else if (r == 0) {
 		r = storage(arg);
 		if (r == 0)
@@ -458,6 +458,16 @@ int object_truncate(struct object *object, uint64_t bytes, int (*storage)(void *
 	atomic_store(&object->truncating, false);
 	lock_release(&object->size_lock);
 	return r;
+}
+
+int object_truncate(struct object *object, uint64_t bytes, int (*storage)(void *arg), void *arg)
+{
+	return set_file_size(object, bytes, true, storage, arg);
+}
+
+int object_extend(struct object *object, uint64_t bytes, int (*storage)(void *arg), void *arg)
+{
+	return set_file_size(object, bytes, false, storage, arg);
 }
 
 /* ---- discard ---- */

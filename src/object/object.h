@@ -39,6 +39,7 @@ struct view {
 	uint64_t pages;
 	bool locked;                          /* pages are not taken out */
 	bool tracked;                         /* stores are possible now or were before: it has to be asked what was written */
+	bool nosync;                          /* what is stored through it is not written by its age */
 };
 
 /*
@@ -199,6 +200,8 @@ int object_refresh_size(struct object *object);
  * both sizes are past the end. 0 or storage's -errno: then all is as before.
  */
 int object_truncate(struct object *object, uint64_t bytes, int (*storage)(void *arg), void *arg);
+/* Likewise, but a file that is that long already stays as it is; storage must not cut it. */
+int object_extend(struct object *object, uint64_t bytes, int (*storage)(void *arg), void *arg);
 
 /* Forgets the pages of a range, dirty or not, frames and storage: it reads as zeros. Map lock not held. 0 or -errno. */
 int object_discard(struct object *object, uint64_t first, uint64_t end);

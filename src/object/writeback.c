@@ -469,6 +469,23 @@ static void retry_adopted(struct object *object)
 		writeback_adopt(object);
 }
 
+/* Whether all that may be stored to in the chunk is not to be written by its age. What nobody maps any more is. */
+static bool is_left_alone(struct object *object, const struct chunk *chunk)
+{
+	bool found = false, others = false;
+
+	rwlock_read_acquire(&object->cache->map_lock);
+	for (struct view *view = object->views; view; view = view->next) {
+		if (!view->tracked || view->private_pages || view->first >= chunk->first + CHUNK_PAGES ||
+		    view->first + view->pages <= chunk->first)
+			continue;
+		found |= view->nosync;
+		others |= !view->nosync;
+	}
+	rwlock_read_release(&object->cache->map_lock);
+	return found && !others;
+}
+
 static void flush_aged(struct flusher *flusher, struct object *object)
 {
 	uint32_t now;
@@ -486,6 +503,7 @@ static void flush_aged(struct flusher *flusher, struct object *object)
 
 		if (!since && atomic_load(&chunk->dirty) > 0)
 			atomic_compare_exchange_strong(&chunk->dirty_since, &since, now);
+		aged = aged && !is_left_alone(object, chunk);
 		if (since && (many || aged))
 			object_write(object, chunk->first, chunk->first + CHUNK_PAGES, !aged, NULL);
 	}

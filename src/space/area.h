@@ -21,6 +21,7 @@ struct area {
 	bool anonymous;
 	bool lock_on_fault;           /* with view.locked: nothing was brought in beforehand */
 	bool noreserve;
+	bool nodump;                  /* left out of core files */
 	enum readahead_advice advice;
 	struct readahead stream;
 	_Atomic uint64_t major_faults, minor_faults;

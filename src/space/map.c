@@ -118,6 +118,8 @@ static int open_mapping(struct space *space, const struct mapping *m, char *addr
 	/* Children of a fork have no engine: they must not find pages that nobody fills. */
 	if (r == 0 && madvise(addr, m->len, MADV_DONTFORK) < 0)
 		r = -errno;
+	if (r == 0 && m->nodump && madvise(addr, m->len, MADV_DONTDUMP) < 0)
+		r = -errno;
 	/* The kernel's own mlockall, if the program has called it, would populate what becomes accessible. */
 	if (r == 0 && munlock(addr, m->len) < 0)
 		r = -errno;
@@ -138,11 +140,13 @@ static void fill_area(struct area *area, const struct mapping *m, struct space *
 	area->view.private_pages = m->shared ? NULL : space->private_pages;
 	area->view.locked = m->locked;
 	area->view.tracked = m->tracked || (m->shared && (m->prot & PROT_WRITE));
+	area->view.nosync = m->nosync;
 	area->prot = m->prot;
 	area->max_prot = m->max_prot;
 	area->shared = m->shared;
 	area->anonymous = m->anonymous;
 	area->noreserve = m->noreserve;
+	area->nodump = m->nodump;
 	area->lock_on_fault = m->lock_on_fault;
 	area->advice = m->advice;
 }
@@ -407,6 +411,8 @@ static struct mapping mapping_like(const struct area *area, char *addr, size_t l
 	    .max_prot = area->max_prot,
 	    .shared = area->shared,
 	    .noreserve = area->noreserve,
+	    .nodump = area->nodump,
+	    .nosync = area->view.nosync,
 	    .locked = area->view.locked,
 	    .lock_on_fault = area->lock_on_fault,
 	    .object = area->view.object,

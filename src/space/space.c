@@ -190,6 +190,7 @@ static void copy_properties(struct area *to, const struct area *from)
 	to->anonymous = from->anonymous;
 	to->lock_on_fault = from->lock_on_fault;
 	to->noreserve = from->noreserve;
+	to->nodump = from->nodump;
 	to->advice = from->advice;
 }
 
@@ -328,6 +329,35 @@ static void change_advice(struct area *area, const void *arg)
 int space_set_advice(struct space *space, char *addr, size_t len, enum readahead_advice advice)
 {
 	return change_areas(space, addr, len, NULL, change_advice, &advice);
+}
+
+static int ask_nodump(struct space *space, char *addr, size_t len, const void *arg)
+{
+	int r = fail_now(FAIL_MAP) ? (errno = ENOMEM, -1) : madvise(addr, len, *(const bool *) arg ? MADV_DONTDUMP : MADV_DODUMP);
+
+	if (r == 0)
+		return 0;
+	r = -errno;
+	/* What was done of it is undone. */
+	for (size_t i = area_set_search(&space->areas, addr); i < space->areas.count && area_addr(space->areas.all[i]) < addr + len; i++) {
+		struct area *area = space->areas.all[i];
+		char *from = area_addr(area) > addr ? area_addr(area) : addr;
+		char *to = area_end(area) < addr + len ? area_end(area) : addr + len;
+
+		madvise(from, (size_t) (to - from), area->nodump ? MADV_DONTDUMP : MADV_DODUMP);
+	}
+	return message_set(-r, "the kernel refuses to change what goes into core files of the range at %p: %s", (void *) addr,
+			   strerrordesc_np(-r));
+}
+
+static void change_nodump(struct area *area, const void *arg)
+{
+	area->nodump = *(const bool *) arg;
+}
+
+int space_set_nodump(struct space *space, char *addr, size_t len, bool nodump)
+{
+	return change_areas(space, addr, len, ask_nodump, change_nodump, &nodump);
 }
 
 struct locking {

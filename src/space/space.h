@@ -43,7 +43,7 @@ struct mapping {
 	char *addr;
 	size_t len;
 	int prot, max_prot;
-	bool shared, fixed, noreplace, noreserve, locked, lock_on_fault;
+	bool shared, fixed, noreplace, noreserve, locked, lock_on_fault, nodump, nosync;
 	bool tracked;                /* as the area that it continues; a shared one that may be stored to is tracked anyhow */
 	struct object *object;       /* the caller's reference stays his; NULL: private memory without a file */
 	bool anonymous;
@@ -75,6 +75,8 @@ struct part {
 int space_visit(struct space *space, char *addr, size_t len, int (*visit)(void *arg, const struct part *part), void *arg);
 
 int space_set_advice(struct space *space, char *addr, size_t len, enum readahead_advice advice);
+/* Leaves a range out of core files, or takes it in again. */
+int space_set_nodump(struct space *space, char *addr, size_t len, bool nodump);
 /* Marks a range locked or not; the budget was asked. What was locked before is not counted again. */
 int space_set_locked(struct space *space, char *addr, size_t len, bool locked, bool on_fault);
 /* Pages of a range that are mapped and not locked. */

@@ -305,7 +305,7 @@ static void M05_shared_validate_rejects_unknown_flags(void **state)
 	int fd = file_new(PAGES(1));
 
 	(void)state;
-	assert_fails(quire_mmap(NULL, PAGES(1), RW, MAP_SHARED_VALIDATE | 0x1000000, fd, 0), EOPNOTSUPP);
+	assert_fails(quire_mmap(NULL, PAGES(1), RW, MAP_SHARED_VALIDATE | 0x200000, fd, 0), EOPNOTSUPP);
 	assert_fails(quire_mmap(NULL, PAGES(1), RW, MAP_SHARED_VALIDATE | MAP_SYNC, fd, 0), EOPNOTSUPP);
 	assert_fails(quire_mmap(NULL, PAGES(1), RW, MAP_SHARED_VALIDATE | MAP_ANONYMOUS, ANON, 0), EINVAL);
 }
@@ -315,8 +315,8 @@ static void M05_shared_and_private_ignore_unknown_flags(void **state)
 	int fd = file_new(PAGES(1));
 
 	(void)state;
-	unmap(map(NULL, PAGES(1), RW, MAP_SHARED | 0x1000000, fd, 0), 1);
-	unmap(map(NULL, PAGES(1), RW, MAP_PRIVATE | 0x1000000, fd, 0), 1);
+	unmap(map(NULL, PAGES(1), RW, MAP_SHARED | 0x200000, fd, 0), 1);
+	unmap(map(NULL, PAGES(1), RW, MAP_PRIVATE | 0x200000, fd, 0), 1);
 }
 
 /* ---- M08: fixed ---- */
@@ -687,12 +687,211 @@ static void M19_too_many_mappings_is_ENOMEM(void **state)
 	unmap(map_anonymous(1), 1);
 }
 
+/* ---- M13: core files ---- */
+
+/* Whether the kernel leaves the page at addr out of a core file. */
+static bool left_out(const void *addr)
+{
+	FILE *maps = fopen("/proc/self/smaps", "r");
+	unsigned long start, end;
+	bool here = false, found = false;
+	char line[512];
+
+	assert_non_null(maps);
+	while (fgets(line, sizeof(line), maps)) {
+		if (sscanf(line, "%lx-%lx ", &start, &end) == 2)
+			here = (uintptr_t)addr >= start && (uintptr_t)addr < end;
+		else if (here && strncmp(line, "VmFlags:", 8) == 0)
+			found = strstr(line, " dd") != NULL;
+	}
+	fclose(maps);
+	return found;
+}
+
+static void M13_advice_leaves_out_of_core_files_and_takes_in_again(void **state)
+{
+	int fd = file_new(PAGES(4));
+	char *p = map_shared(fd, 4);
+
+	(void)state;
+	assert_loads(p + PAGES(1), pattern((off_t)PAGES(1)));
+	assert_ok(quire_madvise(p + PAGES(1), PAGES(2), MADV_DONTDUMP));
+	assert_false(left_out(p));
+	assert_true(left_out(p + PAGES(1)));
+	assert_true(left_out(p + PAGES(2)));
+	assert_false(left_out(p + PAGES(3)));
+	assert_pattern(p, PAGES(4), 0);
+	assert_stores(p + PAGES(2), 'd');
+	assert_ok(quire_madvise(p, PAGES(4), MADV_DODUMP));
+	assert_false(left_out(p + PAGES(1)));
+	assert_loads(p + PAGES(2), 'd');
+	unmap(p, 4);
+	assert_fails(quire_madvise(p, PAGES(4), MADV_DONTDUMP), ENOMEM);
+}
+
 #ifndef KERNEL_ORACLE
 /* ---- what only the engine has ---- */
 
+static void M13_nocore_leaves_out_of_core_files(void **state)
+{
+	int fd = file_new(PAGES(2));
+	char *p = map(NULL, PAGES(2), RW, MAP_SHARED | QUIRE_MAP_NOCORE, fd, 0);
+	char *q = map(NULL, PAGES(2), RW, MAP_PRIVATE | MAP_ANONYMOUS | QUIRE_MAP_NOCORE, ANON, 0);
+
+	(void)state;
+	assert_true(left_out(p));
+	assert_true(left_out(q));
+	assert_pattern(p, PAGES(2), 0);
+	assert_stores(q, 1);
+	unmap(p, 2);
+	unmap(q, 2);
+}
+
+static void M13_what_is_left_out_stays_so_when_it_grows_and_moves(void **state)
+{
+	int fd = file_new(PAGES(8));
+	char *p = map(quiet(), PAGES(2), RW, MAP_SHARED | MAP_FIXED | QUIRE_MAP_NOCORE, fd, 0);
+	char *q;
+
+	(void)state;
+	assert_ptr_equal(quire_mremap(p, PAGES(2), PAGES(4), 0), p);
+	assert_true(left_out(p + PAGES(3)));
+	q = quire_mremap(p, PAGES(4), PAGES(8), MREMAP_MAYMOVE | MREMAP_FIXED, p + PAGES(64));
+	assert_ptr_equal(q, p + PAGES(64));
+	assert_true(left_out(q));
+	assert_true(left_out(q + PAGES(7)));
+	assert_pattern(q, PAGES(8), 0);
+	unmap(q, 8);
+}
+
+/* In a process where pages expire after 50 ms. */
+static void M14_nosync_is_not_written_by_its_age(void **state)
+{
+	int fd = file_new(PAGES(1)), other = file_new(PAGES(1));
+	char *p = map(NULL, PAGES(1), RW, MAP_SHARED | QUIRE_MAP_NOSYNC, fd, 0);
+	char *q = map_shared(other, 1);
+
+	(void)state;
+	assert_stores(p, 'n');
+	assert_stores(q, 's');
+	/* The other one has been written, and then there were some times more in which it would have been. */
+	while (file_byte(other, 0) != 's')
+		usleep(1000);
+	usleep(400000);
+	assert_int_equal(file_byte(fd, 0), pattern(0));
+	assert_loads(p, 'n');
+	assert_ok(quire_msync(p, PAGES(1), MS_SYNC));
+	assert_int_equal(file_byte(fd, 0), 'n');
+	assert_stores(p, 'u');
+	unmap(p, 1);
+	assert_int_equal(file_byte(fd, 0), 'u');
+	unmap(q, 1);
+}
+
+static void M14_nosync_is_written_by_its_age_where_another_mapping_shows_it(void **state)
+{
+	int fd = file_new(PAGES(1));
+	char *p = map(NULL, PAGES(1), RW, MAP_SHARED | QUIRE_MAP_NOSYNC, fd, 0);
+	char *q = map_shared(fd, 1);
+
+	(void)state;
+	assert_stores(p, 'b');
+	for (int waited_ms = 0; file_byte(fd, 0) != 'b' && waited_ms < 20000; waited_ms++)
+		usleep(1000);
+	assert_int_equal(file_byte(fd, 0), 'b');
+	unmap(p, 1);
+	unmap(q, 1);
+}
+
+static void M14_nosync_is_paged_out_as_everything(void **state)
+{
+	size_t n = 2 * stats().budget_bytes / page_size;
+	int fd = file_new(PAGES(n));
+	char *p = map(NULL, PAGES(n), RW, MAP_SHARED | QUIRE_MAP_NOSYNC, fd, 0);
+
+	(void)state;
+	for (size_t i = 0; i < n; i++)
+		assert_stores(p + PAGES(i), (int)(i % 100));
+	for (size_t i = 0; i < n; i++)
+		assert_loads(p + PAGES(i), (int)(i % 100));
+	unmap(p, n);
+	for (size_t i = 0; i < n; i += 7)
+		assert_int_equal(file_byte(fd, (off_t)PAGES(i)), (int)(i % 100));
+}
+
+static void M24_extend_makes_the_file_as_long_as_the_mapping(void **state)
+{
+	int fd = file_new(100);
+	size_t len = PAGES(3) + 17;
+	char *p = map(NULL, len, RW, MAP_SHARED | QUIRE_MAP_EXTEND, fd, 0);
+
+	(void)state;
+	assert_int_equal(file_size(fd), len);
+	assert_pattern(p, 100, 0);
+	assert_zeros(p + 100, len - 100);
+	assert_stores(p + len - 1, 'e');
+	unmap(p, 4);
+	assert_int_equal(file_size(fd), len);
+	assert_int_equal(file_byte(fd, (off_t)len - 1), 'e');
+	assert_int_equal(file_byte(fd, 99), pattern(99));
+}
+
+static void M24_extend_counts_from_the_offset_and_is_seen_by_other_mappings(void **state)
+{
+	int fd = file_new(PAGES(1));
+	char *before = map_shared(fd, 4);
+	char *p;
+
+	(void)state;
+	assert_past_the_end(before + PAGES(2));
+	p = map(NULL, PAGES(2), RW, MAP_SHARED_VALIDATE | QUIRE_MAP_EXTEND, fd, (off_t)PAGES(2));
+	assert_int_equal(file_size(fd), PAGES(4));
+	assert_stores(p, 'o');
+	assert_loads(before + PAGES(2), 'o');
+	unmap(before, 4);
+	unmap(p, 2);
+}
+
+static void M24_extend_leaves_a_longer_file_as_it_is(void **state)
+{
+	int fd = file_new(PAGES(4));
+	char *p = map(NULL, PAGES(2), RW, MAP_SHARED | QUIRE_MAP_EXTEND, fd, 0);
+
+	(void)state;
+	assert_int_equal(file_size(fd), PAGES(4));
+	assert_pattern(p, PAGES(2), 0);
+	unmap(p, 2);
+	assert_int_equal(file_byte(fd, (off_t)PAGES(4) - 1), pattern((off_t)PAGES(4) - 1));
+}
+
+static void M24_extend_of_what_is_not_to_be_written_is_EINVAL(void **state)
+{
+	int fd = file_new(PAGES(1));
+	int reading = file_reopen(fd, O_RDONLY);
+
+	(void)state;
+	assert_fails(quire_mmap(NULL, PAGES(2), PROT_READ, MAP_SHARED | QUIRE_MAP_EXTEND, fd, 0), EINVAL);
+	assert_fails(quire_mmap(NULL, PAGES(2), RW, MAP_PRIVATE | QUIRE_MAP_EXTEND, fd, 0), EINVAL);
+	assert_fails(quire_mmap(NULL, PAGES(2), RW, MAP_SHARED | MAP_ANONYMOUS | QUIRE_MAP_EXTEND, ANON, 0), EINVAL);
+	assert_fails(quire_mmap(NULL, PAGES(2), RW, MAP_SHARED | QUIRE_MAP_EXTEND, reading, 0), EACCES);
+	assert_message("quire_mmap", "");
+	assert_int_equal(file_size(fd), PAGES(1));
+}
+
+static void M24_extend_on_a_full_disk_is_ENOSPC_and_changes_nothing(void **state)
+{
+	int filler, fd = file_on_full_disk(1, &filler);
+	off_t size = file_size(fd);
+
+	(void)state;
+	assert_fails(quire_mmap(NULL, PAGES(64), RW, MAP_SHARED | QUIRE_MAP_EXTEND, fd, 0), ENOSPC);
+	assert_message("quire_mmap", "could not be made");
+	assert_int_equal(file_size(fd), size);
+}
+
 static void M05_flags_of_later_versions_are_EOPNOTSUPP(void **state)
 {
-	const int flags[] = {QUIRE_MAP_ATOMIC, QUIRE_MAP_EXTEND, MAP_HUGETLB, MAP_GROWSDOWN};
+	const int flags[] = {QUIRE_MAP_ATOMIC, MAP_HUGETLB, MAP_GROWSDOWN};
 	int fd = file_new(PAGES(1));
 
 	(void)state;
@@ -820,7 +1019,18 @@ static const struct conformance_test tests[] = {
     TEST(M19_object_that_cannot_be_mapped_is_ENODEV),
     TEST(M19_failed_fixed_mapping_leaves_what_is_there),
     TEST(M19_too_many_mappings_is_ENOMEM),
+    TEST(M13_advice_leaves_out_of_core_files_and_takes_in_again),
 #ifndef KERNEL_ORACLE
+    TEST(M13_nocore_leaves_out_of_core_files),
+    TEST(M13_what_is_left_out_stays_so_when_it_grows_and_moves),
+    TEST_IN_OWN_PROCESS(M14_nosync_is_not_written_by_its_age, "QUIRE_EXPIRE_MS=50"),
+    TEST_IN_OWN_PROCESS(M14_nosync_is_written_by_its_age_where_another_mapping_shows_it, "QUIRE_EXPIRE_MS=50"),
+    TEST(M14_nosync_is_paged_out_as_everything),
+    TEST(M24_extend_makes_the_file_as_long_as_the_mapping),
+    TEST(M24_extend_counts_from_the_offset_and_is_seen_by_other_mappings),
+    TEST(M24_extend_leaves_a_longer_file_as_it_is),
+    TEST(M24_extend_of_what_is_not_to_be_written_is_EINVAL),
+    TEST(M24_extend_on_a_full_disk_is_ENOSPC_and_changes_nothing),
     TEST(M05_flags_of_later_versions_are_EOPNOTSUPP),
     TEST(M10_locked_pages_are_touched_without_waiting),
     TEST(M10_locked_pages_are_never_evicted),

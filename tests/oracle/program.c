@@ -111,6 +111,8 @@ static const struct word advice_words[] = {
     EXACT("pageout", MADV_PAGEOUT),
     EXACT("populate-read", MADV_POPULATE_READ),
     EXACT("populate-write", MADV_POPULATE_WRITE),
+    EXACT("dontdump", MADV_DONTDUMP),
+    EXACT("dodump", MADV_DODUMP),
     {NULL, 0, 0},
 };
 static const struct word posix_advice_words[] = {
