@@ -20,7 +20,7 @@ struct space {
 	struct pmap pmap;
 	struct private_pages *private_pages;
 	struct area_set areas;               /* [map_lock] */
-	uint64_t edits;                      /* [map_lock] how often areas were changed, or nearly */
+	_Atomic uint64_t edits;              /* changed under map_lock: how often areas were changed, or nearly */
 	const char *_Atomic own_process;     /* 0 there: this is the child of a fork, which has none of it. NULL: not known yet */
 	int lock_future;                     /* [map_lock] MCL_FUTURE, MCL_ONFAULT */
 };

@@ -105,6 +105,17 @@ static bool is_unmapped(const void *addr)
 	return syscall(SYS_mincore, page, page_size(), &resident) < 0 && errno == ENOMEM;
 }
 
+/* Areas were changed since there were so many edits, or are being changed: the lock is had when that is over. */
+static bool is_changed(struct space *space, uint64_t edits)
+{
+	bool changed;
+
+	rwlock_read_acquire(&space->cache->map_lock);
+	changed = atomic_load_explicit(&space->edits, memory_order_relaxed) != edits;
+	rwlock_read_release(&space->cache->map_lock);
+	return changed;
+}
+
 static enum fault_result resolve(struct space *space, const siginfo_t *info, const void *context)
 {
 	struct fault fault = {.space = space, .addr = info->si_addr, .write = access_of(context) == ACCESS_WRITE};
@@ -143,11 +154,13 @@ static void on_sigbus(int number, siginfo_t *info, void *context)
 	int saved_errno = errno;
 
 	if (space && is_own(space) && (info->si_code == BUS_ADRERR || is_refused(space, info))) {
+		uint64_t edits = atomic_load_explicit(&space->edits, memory_order_relaxed);
 		enum fault_result result = resolve(space, info, context);
-		bool gone = result == FAULT_NONE && is_unmapped(info->si_addr);
+		/* Unmapped since the fault, and perhaps mapped again since the look. */
+		bool again = result == FAULT_NONE && (is_unmapped(info->si_addr) || is_changed(space, edits));
 
 		errno = saved_errno;
-		if (result == FAULT_DONE || gone)
+		if (result == FAULT_DONE || again)
 			return;
 		if (result == FAULT_BUS)
 			info->si_code = BUS_ADRERR;
@@ -171,7 +184,7 @@ static bool is_to_be_tried_again(struct space *space, const void *addr, enum acc
 	rwlock_read_acquire(&space->cache->map_lock);
 	area = space_find(space, addr);
 	allowed = area && (area->prot & needs[access]);
-	edits = space->edits;
+	edits = atomic_load_explicit(&space->edits, memory_order_relaxed);
 	rwlock_read_release(&space->cache->map_lock);
 	/* Nothing was changed since: the kernel and we disagree about the protection, and no repetition will help. */
 	if (!allowed || (last.addr == addr && last.edits == edits))
