@@ -290,6 +290,17 @@ static int close_line(int64_t failed)
 	return failed != 0;
 }
 
+/* Every minute, so that a long run can be followed, and its count is known if it is ended by hand. */
+static void tell_progress(time_t elapsed)
+{
+	static time_t told;
+
+	if (options.quiet || elapsed < told + 60)
+		return;
+	told = elapsed;
+	fprintf(stderr, "oracle: %" PRId64 " passed in %lld min\n", passed, (long long)elapsed / 60);
+}
+
 static int run_random(void)
 {
 	struct program *p = malloc(sizeof(*p));
@@ -303,6 +314,7 @@ static int run_random(void)
 		clock_gettime(CLOCK_MONOTONIC, &now);
 		if (options.seconds != 0 && now.tv_sec - start.tv_sec >= options.seconds)
 			break;
+		tell_progress(now.tv_sec - start.tv_sec);
 		program_generate(p, options.seed, number, options.ops);
 		if (run_program(p))
 			continue;
