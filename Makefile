@@ -20,6 +20,7 @@ help:
 	@echo 'make check      every test; the last line counts them'
 	@echo 'make bench      every benchmark, beside the kernel'
 	@echo 'make soak       the model test against the kernel for long: PROGRAMS=$(PROGRAMS) SEED=$(SEED)'
+	@echo 'make filesystems the conformance programs on XFS, btrfs, ext4 and tmpfs, each on an image (root)'
 	@echo 'make asan       every test again under the address and undefined-behaviour sanitizers, in build-asan/'
 	@echo 'make clang      every test again in a build by clang, in build-clang/'
 	@echo 'make format     clang-format over the sources'
@@ -46,6 +47,10 @@ soak: all
 	QUIRE_TRAP=signal $(BUILD)/tests/oracle/oracle --programs $(PROGRAMS) --seed $(SEED)
 	QUIRE_TRAP=thread $(BUILD)/tests/oracle/oracle --programs $(PROGRAMS) --seed $(SEED)
 
+filesystems: all
+	@scripts/setup mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs
+	@BUILD=$(BUILD) scripts/filesystems
+
 asan:
 	@$(MAKE) --no-print-directory check BUILD=build-asan OPTIONS='-Db_sanitize=address,undefined -Ddebug_level=2'
 
@@ -65,4 +70,4 @@ install: configured
 clean:
 	rm -rf build build-asan build-clang
 
-.PHONY: all help setup configured demo check bench soak asan clang format install clean
+.PHONY: all help setup configured demo check bench soak filesystems asan clang format install clean

@@ -431,44 +431,54 @@ static void file_run(struct pager *pager, struct pager_request *request)
 	request->done(request);
 }
 
-static void file_step(struct file_pager *file, struct pager_request *request);
+static void file_stepped(struct io_transfer *transfer);
 
+/* Starts what was prepared. */
+static void file_step(struct file_pager *file, struct pager_request *request)
+{
+	request->transfer.done = file_stepped;
+	io_start(file->io, &request->transfer);
+}
+
+/*
+ * On the I/O layer's thread, which is held up by what is done here: a transfer that the kernel could not do without blocking, nor find
+ * a thread to block, and a read through a mapping, which takes no lock and so comes to its end.
+ */
 static void file_stepped(struct io_transfer *transfer)
 {
 	struct pager_request *request = request_of(transfer);
 	struct file_pager *file = file_of(request->pager);
 	ssize_t ret = transfer->ret;
 
-	/* The kernel could not do it without blocking, nor find a thread to block: rare enough to hold this lane up for. */
 	if (ret == -EAGAIN && !transfer->nowait)
 		ret = io_perform(transfer);
-	if (file_advance(file, request, ret))
-		file_step(file, request);
-	else
-		request->done(request);
-}
-
-static void file_step(struct file_pager *file, struct pager_request *request)
-{
-	file_prepare(file, request);
-	/* Not what the I/O layer's threads do. Whoever waits for the page reads it by himself. */
-	if (request->transfer.mapped) {
-		request->ret_error = EAGAIN;
-		request->done(request);
-		return;
+	while (file_advance(file, request, ret)) {
+		file_prepare(file, request);
+		if (!transfer->mapped) {
+			file_step(file, request);
+			return;
+		}
+		ret = io_perform(transfer);
 	}
-	request->transfer.done = file_stepped;
-	io_start(file->io, &request->transfer);
+	request->done(request);
 }
 
 static void file_submit(struct pager *pager, struct pager_request *request)
 {
 	struct file_pager *file = file_of(pager);
 
-	if (file_begin(file, request))
-		file_step(file, request);
-	else
+	if (!file_begin(file, request)) {
 		request->done(request);
+		return;
+	}
+	file_prepare(file, request);
+	/* Not on this thread, which does not wait. Who needs the page reads it by himself. */
+	if (request->transfer.mapped) {
+		request->ret_error = EAGAIN;
+		request->done(request);
+		return;
+	}
+	file_step(file, request);
 }
 
 /* ---- the rest of the operations ---- */
