@@ -29,7 +29,7 @@
 struct range {
 	char *addr;
 	size_t len;
-	struct engine *engine;   /* NULL: nothing of ours is in it */
+	struct engine *engine; /* NULL: nothing of ours is in it */
 };
 
 /*
@@ -39,7 +39,7 @@ struct range {
 static int range_begin(void *addr, size_t len, int overflow, struct range *ret)
 {
 	*ret = (struct range){.addr = addr};
-	if ((uintptr_t) addr & (page_size() - 1))
+	if ((uintptr_t)addr & (page_size() - 1))
 		return message_set(EINVAL, "the address %p is not a multiple of the page size, %zu", addr, page_size());
 	if (!entry_round(addr, len, &ret->len))
 		return message_set(overflow, "the range at %p of %zu bytes lies outside of the address space", addr, len);
@@ -66,7 +66,8 @@ static int refuse_locked(void *arg, const struct part *part)
 
 	if (!part->locked)
 		return 0;
-	return message_set(strcmp(why, "MS_INVALIDATE") == 0 ? EBUSY : EINVAL, "%s: the mapping at %p is locked", why, (void *) part->addr);
+	return message_set(strcmp(why, "MS_INVALIDATE") == 0 ? EBUSY : EINVAL, "%s: the mapping at %p is locked", why,
+			   (void *)part->addr);
 }
 
 static int sync_part(void *arg, const struct part *part)
@@ -86,7 +87,7 @@ static int sync_part(void *arg, const struct part *part)
 		object_write(part->object, part->first, end, false, NULL);
 	}
 	if (r < 0)
-		return message_set(-r, "write-back of the mapping at %p failed: %s. Its pages are still dirty", (void *) part->addr,
+		return message_set(-r, "write-back of the mapping at %p failed: %s. Its pages are still dirty", (void *)part->addr,
 				   strerrordesc_np(-r));
 	if (syncing->flags & MS_INVALIDATE)
 		object_drop(part->object, part->first, end, false);
@@ -99,7 +100,7 @@ static int sync_range(struct range *range, int flags)
 	int r = space_check(range->engine->space, range->addr, range->len);
 
 	if (r == 0 && (flags & MS_INVALIDATE))
-		r = space_visit(range->engine->space, range->addr, range->len, refuse_locked, (void *) "MS_INVALIDATE");
+		r = space_visit(range->engine->space, range->addr, range->len, refuse_locked, (void *)"MS_INVALIDATE");
 	return r == 0 ? space_visit(range->engine->space, range->addr, range->len, sync_part, &syncing) : r;
 }
 
@@ -125,14 +126,14 @@ static int will_need(void *arg, const struct part *part)
 {
 	uint64_t end = part->first + part->pages;
 
-	(void) arg;
+	(void)arg;
 	if (!part->object)
 		return 0;
 	/* More than half of the budget would push out its own beginning. */
 	if (end - part->first > atomic_load(&part->object->cache->limit) / 2)
 		end = part->first + atomic_load(&part->object->cache->limit) / 2;
 	for (uint64_t at = part->first; at < end; at += CHUNK_PAGES) {
-		unsigned n = end - at < CHUNK_PAGES ? (unsigned) (end - at) : CHUNK_PAGES;
+		unsigned n = end - at < CHUNK_PAGES ? (unsigned)(end - at) : CHUNK_PAGES;
 
 		if (object_load(part->object, at, n, PAGE_AHEAD, UINT64_MAX, false, NULL) < 0)
 			break;
@@ -150,8 +151,8 @@ static int unmap_part(void *arg, const struct part *part)
 		return 0;
 	for (struct chunk *chunk = table_next(&part->object->table, part->first); chunk && chunk->first < end;
 	     chunk = table_next(&part->object->table, chunk->first + CHUNK_PAGES)) {
-		unsigned from = part->first > chunk->first ? (unsigned) (part->first - chunk->first) : 0;
-		unsigned to = end < chunk->first + CHUNK_PAGES ? (unsigned) (end - chunk->first) : CHUNK_PAGES;
+		unsigned from = part->first > chunk->first ? (unsigned)(part->first - chunk->first) : 0;
+		unsigned to = end < chunk->first + CHUNK_PAGES ? (unsigned)(end - chunk->first) : CHUNK_PAGES;
 
 		rwlock_read_acquire(&engine->cache->map_lock);
 		object_unmap(part->object, chunk, from, to, false);
@@ -168,25 +169,27 @@ static int page_out_part(void *arg, const struct part *part)
 		object_drop(part->object, part->first, part->first + part->pages, true);
 	} else {
 		struct object *words = engine->space->private_pages->object;
-		uint64_t first = (uintptr_t) part->addr >> page_shift, end = first + part->pages;
+		uint64_t first = (uintptr_t)part->addr >> page_shift, end = first + part->pages;
 
 		for (struct chunk *chunk = table_next(&words->table, first); chunk && chunk->first < end;
 		     chunk = table_next(&words->table, chunk->first + CHUNK_PAGES))
-			private_page_out(engine->space->private_pages, chunk, first > chunk->first ? (unsigned) (first - chunk->first) : 0,
-					 end < chunk->first + CHUNK_PAGES ? (unsigned) (end - chunk->first) : CHUNK_PAGES);
+			private_page_out(engine->space->private_pages, chunk,
+					 first > chunk->first ? (unsigned)(first - chunk->first) : 0,
+					 end < chunk->first + CHUNK_PAGES ? (unsigned)(end - chunk->first) : CHUNK_PAGES);
 	}
 	return 0;
 }
 
 static int may_remove(void *arg, const struct part *part)
 {
-	(void) arg;
+	(void)arg;
 	if (part->locked || !part->object)
-		return message_set(EINVAL, "MADV_REMOVE: the mapping at %p is %s", (void *) part->addr,
+		return message_set(EINVAL, "MADV_REMOVE: the mapping at %p is %s", (void *)part->addr,
 				   part->locked ? "locked" : "private memory without a file");
 	if (!part->shared || !(part->max_prot & PROT_WRITE))
-		return message_set(EACCES, "MADV_REMOVE: the mapping at %p is not a shared one of a descriptor that is open for writing",
-				   (void *) part->addr);
+		return message_set(EACCES,
+				   "MADV_REMOVE: the mapping at %p is not a shared one of a descriptor that is open for writing",
+				   (void *)part->addr);
 	return 0;
 }
 
@@ -194,26 +197,28 @@ static int remove_part(void *arg, const struct part *part)
 {
 	int r = object_discard(part->object, part->first, part->first + part->pages);
 
-	(void) arg;
-	return r < 0 ? message_set(-r, "no hole could be made behind the mapping at %p: %s", (void *) part->addr, strerrordesc_np(-r)) : 0;
+	(void)arg;
+	return r < 0
+		   ? message_set(-r, "no hole could be made behind the mapping at %p: %s", (void *)part->addr, strerrordesc_np(-r))
+		   : 0;
 }
 
 static int is_private_anonymous(void *arg, const struct part *part)
 {
-	(void) arg;
+	(void)arg;
 	if (!part->shared && !part->object)
 		return 0;
-	return message_set(EINVAL, "MADV_FREE: the mapping at %p is not private anonymous memory", (void *) part->addr);
+	return message_set(EINVAL, "MADV_FREE: the mapping at %p is not private anonymous memory", (void *)part->addr);
 }
 
 static int may_populate(void *arg, const struct part *part)
 {
-	int need = *(const int *) arg;
+	int need = *(const int *)arg;
 
 	if ((part->prot & need) == need)
 		return 0;
-	return message_set(EINVAL, "MADV_POPULATE_%s: the protection %#x of the mapping at %p does not allow it", need & PROT_WRITE ? "WRITE" : "READ",
-			   part->prot, (void *) part->addr);
+	return message_set(EINVAL, "MADV_POPULATE_%s: the protection %#x of the mapping at %p does not allow it",
+			   need & PROT_WRITE ? "WRITE" : "READ", part->prot, (void *)part->addr);
 }
 
 static int populate(struct range *range, bool write)
@@ -224,7 +229,7 @@ static int populate(struct range *range, bool write)
 	if (r == 0)
 		r = fault_populate(range->engine->space, range->addr, range->len, write ? FAULT_WRITE : FAULT_READ);
 	if (r < 0 && r != -EINVAL && r != -ENOMEM)
-		return message_set(EFAULT, "a page of the range at %p cannot be brought in: %s", (void *) range->addr,
+		return message_set(EFAULT, "a page of the range at %p cannot be brought in: %s", (void *)range->addr,
 				   r == -EFAULT ? "it lies past the end of the file" : strerrordesc_np(-r));
 	return r;
 }
@@ -268,9 +273,11 @@ static int advise(struct range *range, int advice)
 	int r = space_check(space, range->addr, range->len);
 
 	if (r == 0 && (advice == MADV_DONTNEED || advice == MADV_FREE))
-		r = space_visit(space, range->addr, range->len, refuse_locked, (void *) (advice == MADV_FREE ? "MADV_FREE" : "MADV_DONTNEED"));
+		r = space_visit(space, range->addr, range->len, refuse_locked,
+				(void *)(advice == MADV_FREE ? "MADV_FREE" : "MADV_DONTNEED"));
 	if (r == 0 && (advice == MADV_COLD || advice == MADV_PAGEOUT))
-		r = space_visit(space, range->addr, range->len, refuse_locked, (void *) (advice == MADV_COLD ? "MADV_COLD" : "MADV_PAGEOUT"));
+		r = space_visit(space, range->addr, range->len, refuse_locked,
+				(void *)(advice == MADV_COLD ? "MADV_COLD" : "MADV_PAGEOUT"));
 	if (r < 0)
 		return r;
 	switch (advice) {
@@ -315,9 +322,10 @@ static int advise_any(const char *call, void *addr, size_t len, int advice)
 	entry_begin(&entry, call);
 	r = range_begin(addr, len, EINVAL, &range);
 	if (r > 0 && !range.engine) {
-		r = madvise(addr, len, advice) < 0 ? message_set(errno, "the kernel, whose memory the range at %p is, refuses the advice %d: %s", addr,
-								  advice, strerrordesc_np(errno))
-						    : 0;
+		r = madvise(addr, len, advice) < 0
+			? message_set(errno, "the kernel, whose memory the range at %p is, refuses the advice %d: %s", addr, advice,
+				      strerrordesc_np(errno))
+			: 0;
 	} else if (r >= 0) {
 		int checked = check_advice(advice);
 
@@ -351,7 +359,7 @@ int quire_posix_madvise(void *addr, size_t len, int advice)
 
 static bool is_resident(struct space *space, struct area *area, const char *addr)
 {
-	uint64_t page = (uintptr_t) addr >> page_shift;
+	uint64_t page = (uintptr_t)addr >> page_shift;
 	struct object *object = area->view.object;
 	struct chunk *chunk;
 
@@ -379,7 +387,7 @@ static int residency(struct space *space, const char *addr, size_t n, unsigned c
 		if (area)
 			ret[i] = is_resident(space, area, addr);
 		else
-			r = message_set(ENOMEM, "nothing is mapped at %p", (const void *) addr);
+			r = message_set(ENOMEM, "nothing is mapped at %p", (const void *)addr);
 	}
 	rwlock_read_release(&space->cache->map_lock);
 	return r;
@@ -400,7 +408,8 @@ int quire_mincore(void *addr, size_t len, unsigned char *vec)
 		/* Through a buffer: vec may be managed memory itself, which is not touched with a lock held. */
 		for (size_t done = 0; r == 0 && done < range.len >> page_shift;) {
 			unsigned char some[512];
-			size_t n = (range.len >> page_shift) - done < sizeof(some) ? (range.len >> page_shift) - done : sizeof(some);
+			size_t n =
+			    (range.len >> page_shift) - done < sizeof(some) ? (range.len >> page_shift) - done : sizeof(some);
 
 			r = residency(range.engine->space, range.addr + (done << page_shift), n, some);
 			if (r == 0)
@@ -414,11 +423,11 @@ int quire_mincore(void *addr, size_t len, unsigned char *vec)
 int quire_resident(const void *addr, size_t len)
 {
 	struct engine *engine = entry_engine_if_started();
-	const char *at = (const char *) ((uintptr_t) addr & ~(uintptr_t) (page_size() - 1));
-	const char *end = (const char *) addr + len;
+	const char *at = (const char *)((uintptr_t)addr & ~(uintptr_t)(page_size() - 1));
+	const char *end = (const char *)addr + len;
 	bool resident = true;
 
-	if (!engine || end < (const char *) addr)
+	if (!engine || end < (const char *)addr)
 		return 0;
 	rwlock_read_acquire(&engine->cache->map_lock);
 	for (; at < end && resident; at += page_size()) {
@@ -463,7 +472,7 @@ static int bring_in(struct space *space, char *addr, size_t len)
 
 	if (r == 0)
 		return 0;
-	return message_set(r == -ENOMEM ? EAGAIN : ENOMEM, "a page of the range at %p cannot be brought in: %s", (void *) addr,
+	return message_set(r == -ENOMEM ? EAGAIN : ENOMEM, "a page of the range at %p cannot be brought in: %s", (void *)addr,
 			   r == -EFAULT ? "it is past the end of the file, or its protection is PROT_NONE" : strerrordesc_np(-r));
 }
 
@@ -496,18 +505,18 @@ static int unlock_range(struct engine *engine, char *addr, size_t len)
 /* Locking takes any address: the pages that hold the range. */
 static int lock_any(const char *call, const void *addr, size_t len, unsigned flags, bool lock)
 {
-	char *start = (char *) ((uintptr_t) addr & ~(uintptr_t) (page_size() - 1));
+	char *start = (char *)((uintptr_t)addr & ~(uintptr_t)(page_size() - 1));
 	struct entry entry;
 	struct range range = {0};
 	int r;
 
 	entry_begin(&entry, call);
-	if (flags & ~(unsigned) MLOCK_ONFAULT)
+	if (flags & ~(unsigned)MLOCK_ONFAULT)
 		r = message_set(EINVAL, "flags %#x hold an unknown one", flags);
 	else if (len > SIZE_MAX - page_size())
 		r = message_set(EINVAL, "the range at %p of %zu bytes lies outside of the address space", addr, len);
 	else
-		r = range_begin(start, len ? len + (size_t) ((const char *) addr - start) : 0, EINVAL, &range);
+		r = range_begin(start, len ? len + (size_t)((const char *)addr - start) : 0, EINVAL, &range);
 	if (r > 0 && !range.engine)
 		r = syscall(lock ? flags ? SYS_mlock2 : SYS_mlock : SYS_munlock, addr, len, flags) < 0 ? -errno : 0;
 	else if (r > 0)
@@ -552,7 +561,7 @@ static bool next_area(struct space *space, char **addr, char **ret_start, size_t
 /* Brings in what can be brought in of a range that is locked, and lets it count as such. */
 static int lock_present(struct engine *engine, char *addr, size_t len)
 {
-	(void) fault_populate(engine->space, addr, len, FAULT_AS_LOCKED);
+	(void)fault_populate(engine->space, addr, len, FAULT_AS_LOCKED);
 	return space_set_locked(engine->space, addr, len, true, false);
 }
 
@@ -582,7 +591,8 @@ int quire_mlockall(int flags)
 
 	entry_begin(&entry, "quire_mlockall");
 	if (!(flags & (MCL_CURRENT | MCL_FUTURE)) || (flags & ~(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT)))
-		r = message_set(EINVAL, "flags %#x have to hold MCL_CURRENT or MCL_FUTURE, and nothing else but MCL_ONFAULT", flags);
+		r = message_set(EINVAL, "flags %#x have to hold MCL_CURRENT or MCL_FUTURE, and nothing else but MCL_ONFAULT",
+				flags);
 	else
 		r = entry_engine(&engine);
 	if (r == 0) {

@@ -24,25 +24,25 @@ bool config_parse_size(const char *text, uint64_t *ret_bytes)
 	unsigned shift = 0;
 	char *end;
 
-	if (!isdigit((unsigned char) text[0]))
+	if (!isdigit((unsigned char)text[0]))
 		return false;
 	errno = 0;
 	number = strtoull(text, &end, 10);
 	if (errno)
 		return false;
 	if (*end) {
-		const char *unit = strchr(units, toupper((unsigned char) *end));
+		const char *unit = strchr(units, toupper((unsigned char)*end));
 
 		if (!unit)
 			return false;
-		shift = (unsigned) (unit - units + 1) * 10;
+		shift = (unsigned)(unit - units + 1) * 10;
 		end++;
 		if (strcmp(end, "iB") == 0 || strcmp(end, "B") == 0)
 			end += strlen(end);
 	}
 	if (*end || number > UINT64_MAX >> shift)
 		return false;
-	*ret_bytes = (uint64_t) number << shift;
+	*ret_bytes = (uint64_t)number << shift;
 	return true;
 }
 
@@ -118,7 +118,7 @@ uint64_t config_default_memory(void)
 	uint64_t machine = UINT64_MAX, limit = cgroup_limit();
 
 	if (sysinfo(&info) == 0)
-		machine = (uint64_t) info.totalram * info.mem_unit;
+		machine = (uint64_t)info.totalram * info.mem_unit;
 	return (machine < limit ? machine : limit) / 2;
 }
 
@@ -148,8 +148,11 @@ static int load_memory(size_t given, uint64_t *ret)
 		return message_set(EINVAL, "QUIRE_MEMORY is «%s»; it is a number of bytes, with K, M, G or T", text);
 	if (*ret < least)
 		return message_set(EINVAL, "a memory budget of %llu bytes (from %s) is too small; the least that works is %llu",
-				   (unsigned long long) *ret, given ? "quire_configure" : text && *text ? "QUIRE_MEMORY" : "the machine's memory",
-				   (unsigned long long) least);
+				   (unsigned long long)*ret,
+				   given           ? "quire_configure"
+				   : text && *text ? "QUIRE_MEMORY"
+						   : "the machine's memory",
+				   (unsigned long long)least);
 	return 0;
 }
 
@@ -165,7 +168,7 @@ static int load_swap(const char *given, char *ret, size_t size)
 	/* It is opened when the first page goes out, and the program may have gone elsewhere by then. */
 	if (*dir != '/' && !getcwd(here, sizeof(here)))
 		return message_set(errno, "the swap directory «%s» is relative, and the current one has no name", dir);
-	if ((size_t) snprintf(ret, size, "%s%s%s", *dir == '/' ? "" : here, *dir == '/' ? "" : "/", dir) >= size)
+	if ((size_t)snprintf(ret, size, "%s%s%s", *dir == '/' ? "" : here, *dir == '/' ? "" : "/", dir) >= size)
 		return message_set(EINVAL, "the name of the swap directory is longer than %zu bytes", size);
 	return 0;
 }
@@ -192,8 +195,9 @@ static int load_debug(const char *given, struct config *ret)
 		if (i < sizeof(known) / sizeof(known[0]))
 			*known[i].flag = true;
 		else if (len > 0)
-			return message_set(EINVAL, "QUIRE_DEBUG has the word «%.*s»; it knows no-uring, no-direct, no-tracking and no-privilege",
-					   (int) (len < 64 ? len : 64), word);
+			return message_set(
+			    EINVAL, "QUIRE_DEBUG has the word «%.*s»; it knows no-uring, no-direct, no-tracking and no-privilege",
+			    (int)(len < 64 ? len : 64), word);
 	}
 	return 0;
 }
@@ -209,7 +213,7 @@ static int load_expire(unsigned given, unsigned *ret)
 		return 0;
 	errno = 0;
 	ms = strtoul(text, &end, 10);
-	*ret = (unsigned) ms;
+	*ret = (unsigned)ms;
 	if (errno || *end || ms == 0 || ms > 3600000)
 		return message_set(EINVAL, "QUIRE_EXPIRE_MS is «%s»; it is a number of milliseconds from 1 to 3600000", text);
 	return 0;

@@ -27,7 +27,8 @@ enum quire_trap engine_choose_trap(const struct config *config, enum uffd_source
 		return config->trap;
 	}
 	if (source == UFFD_USER_ONLY) {
-		*ret_why = "faults inside system calls cannot be served with these privileges, so nothing is gained by the slower trap";
+		*ret_why =
+		    "faults inside system calls cannot be served with these privileges, so nothing is gained by the slower trap";
 		return QUIRE_TRAP_SIGNAL;
 	}
 	if (!refuses) {
@@ -40,8 +41,9 @@ enum quire_trap engine_choose_trap(const struct config *config, enum uffd_source
 
 static int refused(void)
 {
-	return message_set(EPERM, "userfaultfd is refused to this process; `quire probe` tells what to change: as a rule a container's "
-				  "seccomp profile");
+	return message_set(EPERM,
+			   "userfaultfd is refused to this process; `quire probe` tells what to change: as a rule a container's "
+			   "seccomp profile");
 }
 
 static int start_space(struct engine *engine)
@@ -58,8 +60,10 @@ static int start_space(struct engine *engine)
 	engine->trap = engine_choose_trap(&engine->config, engine->source, &why);
 	uffd_probe(engine->source, &features);
 	if ((features & QUIRE_UFFD_NEEDED) != QUIRE_UFFD_NEEDED)
-		return message_set(EOPNOTSUPP, "this kernel is too old: Linux 6.4 is needed (userfaultfd has the features %#llx, and not all of %#llx)",
-				   (unsigned long long) features, (unsigned long long) QUIRE_UFFD_NEEDED);
+		return message_set(
+		    EOPNOTSUPP,
+		    "this kernel is too old: Linux 6.4 is needed (userfaultfd has the features %#llx, and not all of %#llx)",
+		    (unsigned long long)features, (unsigned long long)QUIRE_UFFD_NEEDED);
 	if (engine->trap == QUIRE_TRAP_THREAD && !(features & QUIRE_UFFD_POISON))
 		return message_set(EOPNOTSUPP, "the trap «thread» needs Linux 6.6 (UFFDIO_POISON); use QUIRE_TRAP=signal");
 	r = swap_pager_open(engine->io, engine->config.swap_dir, !engine->config.no_direct, &pager);

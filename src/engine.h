@@ -13,7 +13,7 @@
 struct engine {
 	struct config config;
 	struct registry registry;
-	struct lock open_lock;          /* finding the object of a file, or making it */
+	struct lock open_lock; /* finding the object of a file, or making it */
 	struct cache *cache;
 	struct io *io;
 	struct space *space;

@@ -129,12 +129,14 @@ int entry_engine(struct engine **ret)
 
 	*ret = entry_engine_if_started();
 	if (!*ret && atomic_load(&the_engine))
-		return message_set(EOPNOTSUPP, "this process is the child of a fork; this version serves the process that made the first mapping");
+		return message_set(
+		    EOPNOTSUPP, "this process is the child of a fork; this version serves the process that made the first mapping");
 	if (*ret && space_touches((*ret)->space, __builtin_frame_address(0), 1))
-		return message_set(EDEADLK,
-				   "the stack of this thread, at %p, is memory that Quire manages: a fault on it inside of this call could not be "
-				   "served. Give the thread a stack of the kernel's",
-				   __builtin_frame_address(0));
+		return message_set(
+		    EDEADLK,
+		    "the stack of this thread, at %p, is memory that Quire manages: a fault on it inside of this call could not be "
+		    "served. Give the thread a stack of the kernel's",
+		    __builtin_frame_address(0));
 	if (*ret)
 		return 0;
 	lock_acquire(&start_lock);
@@ -156,8 +158,8 @@ bool entry_round(const void *addr, size_t len, size_t *ret_len)
 {
 	uint64_t pages = pages_of(len);
 
-	*ret_len = (size_t) pages << page_shift;
-	return pages <= SIZE_MAX >> page_shift && (uintptr_t) addr <= UINTPTR_MAX - *ret_len;
+	*ret_len = (size_t)pages << page_shift;
+	return pages <= SIZE_MAX >> page_shift && (uintptr_t)addr <= UINTPTR_MAX - *ret_len;
 }
 
 static bool may_lock_all(void)
@@ -173,12 +175,13 @@ int entry_may_lock(struct engine *engine, uint64_t more_pages, int error)
 	uint64_t pages = atomic_load(&engine->cache->locked) + more_pages;
 	struct rlimit limit;
 
-	if (getrlimit(RLIMIT_MEMLOCK, &limit) < 0 || limit.rlim_cur == RLIM_INFINITY || pages <= limit.rlim_cur >> page_shift || may_lock_all())
+	if (getrlimit(RLIMIT_MEMLOCK, &limit) < 0 || limit.rlim_cur == RLIM_INFINITY || pages <= limit.rlim_cur >> page_shift ||
+	    may_lock_all())
 		return 0;
 	if (limit.rlim_cur == 0)
 		return message_set(EPERM, "RLIMIT_MEMLOCK is 0: this process may not lock memory; raise it with ulimit -l");
 	return message_set(error, "%llu bytes would be locked, and RLIMIT_MEMLOCK allows %llu; raise it with ulimit -l",
-			   (unsigned long long) (pages << page_shift), (unsigned long long) limit.rlim_cur);
+			   (unsigned long long)(pages << page_shift), (unsigned long long)limit.rlim_cur);
 }
 
 int quire_configure(const struct quire_config *config)
@@ -191,13 +194,16 @@ int quire_configure(const struct quire_config *config)
 	entry_begin(&entry, "quire_configure");
 	lock_acquire(&start_lock);
 	if (entry_engine_if_started())
-		r = message_set(EBUSY, "the first mapping was made already; settings can be changed before it only (the budget: quire_set_memory)");
+		r = message_set(
+		    EBUSY,
+		    "the first mapping was made already; settings can be changed before it only (the budget: quire_set_memory)");
 	else if (!config || config->size < sizeof(size_t) || config->size > 4096)
-		r = message_set(EINVAL, "the field size is %zu; it has to be sizeof(struct quire_config)", config ? config->size : 0);
+		r = message_set(EINVAL, "the field size is %zu; it has to be sizeof(struct quire_config)",
+				config ? config->size : 0);
 	if (r == 0) {
 		__builtin_memcpy(&copy, config, config->size < sizeof(copy) ? config->size : sizeof(copy));
 		if (copy.trap > QUIRE_TRAP_THREAD)
-			r = message_set(EINVAL, "the trap %d is not one of enum quire_trap", (int) copy.trap);
+			r = message_set(EINVAL, "the trap %d is not one of enum quire_trap", (int)copy.trap);
 	}
 	if (r == 0)
 		r = config_load(&copy, &loaded);
@@ -224,12 +230,12 @@ int quire_set_memory(size_t bytes)
 		if (buffers + (least / 2) > least)
 			least = buffers + least / 2;
 		if (bytes < least)
-			r = message_set(EINVAL, "a memory budget of %zu bytes is too small; the least that works here is %llu", bytes,
-					(unsigned long long) least);
+			r = message_set(EINVAL, "a memory budget of %zu bytes is too small; the least that works here is %llu",
+					bytes, (unsigned long long)least);
 	}
 	if (r == 0 && !budget_bears(engine->cache, bytes >> page_shift))
 		r = message_set(ENOMEM, "%llu bytes are locked, which a budget of %zu does not hold",
-				(unsigned long long) (atomic_load(&engine->cache->locked) << page_shift), bytes);
+				(unsigned long long)(atomic_load(&engine->cache->locked) << page_shift), bytes);
 	if (r == 0) {
 		r = budget_set(engine->cache, bytes >> page_shift);
 		if (r < 0)

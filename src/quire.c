@@ -39,7 +39,7 @@
 
 static bool is_aligned(const void *addr)
 {
-	return ((uintptr_t) addr & (page_size() - 1)) == 0;
+	return ((uintptr_t)addr & (page_size() - 1)) == 0;
 }
 
 static int unaligned(const void *addr)
@@ -53,11 +53,11 @@ struct request {
 	char *addr;
 	size_t len, asked_len;
 	int prot, flags, fd;
-	int mode;                /* of the descriptor: F_GETFL */
+	int mode; /* of the descriptor: F_GETFL */
 	off_t offset;
-	bool anonymous;          /* no file, or /dev/zero */
+	bool anonymous; /* no file, or /dev/zero */
 	int max_prot;
-	struct object *object;   /* a use; NULL: private memory without a file */
+	struct object *object; /* a use; NULL: private memory without a file */
 };
 
 /* Of which the kernel knows nothing. */
@@ -83,13 +83,14 @@ static int check_range(struct request *q)
 
 	if (q->asked_len == 0)
 		return message_set(EINVAL, "the length is 0");
-	if (pages > SIZE_MAX >> page_shift || pages << page_shift > (uint64_t) INT64_MAX)
+	if (pages > SIZE_MAX >> page_shift || pages << page_shift > (uint64_t)INT64_MAX)
 		return message_set(ENOMEM, "a length of %zu bytes is more than the address space", q->asked_len);
-	q->len = (size_t) pages << page_shift;
+	q->len = (size_t)pages << page_shift;
 	if (!(q->flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)))
 		return 0;
-	if ((uintptr_t) q->addr > UINTPTR_MAX / 2 - q->len)
-		return message_set(ENOMEM, "the range at %p of %zu bytes lies outside of the address space", (void *) q->addr, q->asked_len);
+	if ((uintptr_t)q->addr > UINTPTR_MAX / 2 - q->len)
+		return message_set(ENOMEM, "the range at %p of %zu bytes lies outside of the address space", (void *)q->addr,
+				   q->asked_len);
 	return is_aligned(q->addr) ? 0 : unaligned(q->addr);
 }
 
@@ -120,23 +121,27 @@ static int ask_kernel(const struct request *q)
 	case 0:
 		return 0;
 	case EACCES:
-		return message_set(EACCES,
-				   "protection %#x of a %s mapping is more than descriptor %d allows: mapping needs it open for reading, and "
-				   "shared writing open for both",
-				   q->prot, (q->flags & MAP_TYPE) == MAP_PRIVATE ? "private" : "shared", q->fd);
+		return message_set(
+		    EACCES,
+		    "protection %#x of a %s mapping is more than descriptor %d allows: mapping needs it open for reading, and "
+		    "shared writing open for both",
+		    q->prot, (q->flags & MAP_TYPE) == MAP_PRIVATE ? "private" : "shared", q->fd);
 	case ENODEV:
 		return message_set(ENODEV, "descriptor %d cannot be mapped by its filesystem", q->fd);
 	case EOVERFLOW:
-		return message_set(EOVERFLOW, "offset %lld and length %zu are more than the file can have", (long long) q->offset, q->asked_len);
+		return message_set(EOVERFLOW, "offset %lld and length %zu are more than the file can have", (long long)q->offset,
+				   q->asked_len);
 	case ENOMEM:
 		return message_set(ENOMEM, "the kernel has no room for a mapping of %zu bytes", q->asked_len);
 	case EEXIST:
-		return message_set(EEXIST, "something is mapped in the range %p…%p", (void *) q->addr, (void *) (q->addr + q->len));
+		return message_set(EEXIST, "something is mapped in the range %p…%p", (void *)q->addr, (void *)(q->addr + q->len));
 	case EPERM:
-		return message_set(EPERM, "the kernel refuses protection %#x for descriptor %d: PROT_EXEC of a file on a noexec mount, as a rule",
-				   q->prot, q->fd);
+		return message_set(
+		    EPERM, "the kernel refuses protection %#x for descriptor %d: PROT_EXEC of a file on a noexec mount, as a rule",
+		    q->prot, q->fd);
 	case EOPNOTSUPP:
-		return message_set(EOPNOTSUPP, "flags %#x hold one that MAP_SHARED_VALIDATE does not know for this file", q->flags & ~MAP_TYPE);
+		return message_set(EOPNOTSUPP, "flags %#x hold one that MAP_SHARED_VALIDATE does not know for this file",
+				   q->flags & ~MAP_TYPE);
 	default:
 		return message_set(-r, "the kernel refuses to map descriptor %d: %s", q->fd, strerrordesc_np(-r));
 	}
@@ -167,7 +172,8 @@ static const char *kind_of(mode_t mode)
 				: "not a file";
 }
 
-static int open_file_object(struct engine *engine, const struct request *q, const struct stat *st, bool writable, struct object **ret)
+static int open_file_object(struct engine *engine, const struct request *q, const struct stat *st, bool writable,
+			    struct object **ret)
 {
 	struct pager *pager;
 	uint64_t bytes;
@@ -275,11 +281,12 @@ static int check_extend(const struct request *q)
 {
 	if (q->anonymous || (q->flags & MAP_TYPE) == MAP_PRIVATE || !(q->prot & PROT_WRITE))
 		return message_set(EINVAL, "QUIRE_MAP_EXTEND is for shared mappings of files that may be written; this one is %s",
-				   q->anonymous                              ? "of anonymous memory"
+				   q->anonymous                           ? "of anonymous memory"
 				   : (q->flags & MAP_TYPE) == MAP_PRIVATE ? "private"
-									     : "not to be written");
-	if (q->offset > INT64_MAX - (off_t) q->asked_len)
-		return message_set(EFBIG, "offset %lld and length %zu are more than a file can have", (long long) q->offset, q->asked_len);
+									  : "not to be written");
+	if (q->offset > INT64_MAX - (off_t)q->asked_len)
+		return message_set(EFBIG, "offset %lld and length %zu are more than a file can have", (long long)q->offset,
+				   q->asked_len);
 	return 0;
 }
 
@@ -287,7 +294,7 @@ static int check_extend(const struct request *q)
 static int lengthen_file(void *arg)
 {
 	const struct request *q = arg;
-	off_t end = q->offset + (off_t) q->asked_len;
+	off_t end = q->offset + (off_t)q->asked_len;
 	struct stat st;
 
 	if (fallocate(q->fd, 0, end - 1, 1) == 0)
@@ -300,15 +307,15 @@ static int lengthen_file(void *arg)
 
 static int extend_file(struct request *q, const struct stat *st)
 {
-	uint64_t end = (uint64_t) q->offset + q->asked_len;
+	uint64_t end = (uint64_t)q->offset + q->asked_len;
 	int r;
 
-	if (!S_ISREG(st->st_mode) || (uint64_t) st->st_size >= end)
+	if (!S_ISREG(st->st_mode) || (uint64_t)st->st_size >= end)
 		return 0;
 	r = object_extend(q->object, end, lengthen_file, q);
 	if (r < 0)
-		return message_set(-r, "the file of descriptor %d could not be made %llu bytes long: %s", q->fd, (unsigned long long) end,
-				   strerrordesc_np(-r));
+		return message_set(-r, "the file of descriptor %d could not be made %llu bytes long: %s", q->fd,
+				   (unsigned long long)end, strerrordesc_np(-r));
 	return 0;
 }
 
@@ -329,7 +336,7 @@ static int map_request(struct engine *engine, struct request *q, char **ret_addr
 	    .lock_on_fault = !(q->flags & MAP_LOCKED) && (engine->space->lock_future & MCL_ONFAULT),
 	    .object = q->object,
 	    .anonymous = q->anonymous,
-	    .first = (uint64_t) q->offset >> page_shift,
+	    .first = (uint64_t)q->offset >> page_shift,
 	};
 	int r = 0;
 
@@ -337,9 +344,10 @@ static int map_request(struct engine *engine, struct request *q, char **ret_addr
 		r = entry_may_lock(engine, q->len >> page_shift, EAGAIN);
 		if (r == 0 && budget_lock(engine->cache, q->len >> page_shift) < 0)
 			r = message_set(EAGAIN,
-					"%zu bytes cannot be locked: the memory budget of %llu bytes must keep a part that can be paged out; raise "
+					"%zu bytes cannot be locked: the memory budget of %llu bytes must keep a part that can be "
+					"paged out; raise "
 					"it with QUIRE_MEMORY or quire_set_memory",
-					q->asked_len, (unsigned long long) (atomic_load(&engine->cache->limit) << page_shift));
+					q->asked_len, (unsigned long long)(atomic_load(&engine->cache->limit) << page_shift));
 		if (r < 0)
 			return r;
 	}
@@ -347,17 +355,18 @@ static int map_request(struct engine *engine, struct request *q, char **ret_addr
 	if (r < 0 && m.locked)
 		budget_unlock(engine->cache, q->len >> page_shift);
 	if (r == -EEXIST)
-		message_set(EEXIST, "something is mapped in the range %p…%p", (void *) q->addr, (void *) (q->addr + q->len));
+		message_set(EEXIST, "something is mapped in the range %p…%p", (void *)q->addr, (void *)(q->addr + q->len));
 	return r;
 }
 
 /* Residency from the start. What cannot be had is left to the first touch, as the kernel does it. */
 static void populate(struct engine *engine, const struct request *q, char *addr)
 {
-	bool locked = (q->flags & MAP_LOCKED) || ((engine->space->lock_future & MCL_FUTURE) && !(engine->space->lock_future & MCL_ONFAULT));
+	bool locked =
+	    (q->flags & MAP_LOCKED) || ((engine->space->lock_future & MCL_FUTURE) && !(engine->space->lock_future & MCL_ONFAULT));
 
 	if (q->prot != PROT_NONE && (locked || (q->flags & MAP_POPULATE)))
-		(void) fault_populate(engine->space, addr, q->len, FAULT_AS_LOCKED);
+		(void)fault_populate(engine->space, addr, q->len, FAULT_AS_LOCKED);
 }
 
 void *quire_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t offset)
@@ -370,8 +379,8 @@ void *quire_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t offs
 	int r;
 
 	entry_begin(&entry, "quire_mmap");
-	if ((uint64_t) offset & (page_size() - 1))
-		r = message_set(EINVAL, "the offset %lld is not a multiple of the page size, %zu", (long long) offset, page_size());
+	if ((uint64_t)offset & (page_size() - 1))
+		r = message_set(EINVAL, "the offset %lld is not a multiple of the page size, %zu", (long long)offset, page_size());
 	else if (flags & MAP_ANONYMOUS)
 		r = check_anonymous(&q);
 	else
@@ -459,7 +468,7 @@ static int check_remap(char *addr, size_t old_len, size_t new_len, int flags, ch
 	if (!is_aligned(new_addr))
 		return unaligned(new_addr);
 	if (new_addr < addr + old_len && addr < new_addr + new_len)
-		return message_set(EINVAL, "the new range at %p overlaps the old one at %p", (void *) new_addr, (void *) addr);
+		return message_set(EINVAL, "the new range at %p overlaps the old one at %p", (void *)new_addr, (void *)addr);
 	return 0;
 }
 
@@ -481,7 +490,7 @@ void *quire_mremap(void *old_addr, size_t old_len, size_t new_len, int flags, ..
 	}
 	entry_begin(&entry, "quire_mremap");
 	if (!entry_round(old_addr, old_len, &old_rounded) || !entry_round(new_addr, new_len, &new_rounded) ||
-	    new_rounded > (size_t) PTRDIFF_MAX)
+	    new_rounded > (size_t)PTRDIFF_MAX)
 		r = message_set(EINVAL, "lengths %zu and %zu lie outside of the address space", old_len, new_len);
 	else
 		r = check_remap(old_addr, old_rounded, new_rounded, flags, new_addr);
@@ -498,7 +507,7 @@ void *quire_mremap(void *old_addr, size_t old_len, size_t new_len, int flags, ..
 					    (flags & MREMAP_DONTUNMAP ? SPACE_DONTUNMAP : 0),
 					new_addr, &result, &locked);
 		if (r == 0 && locked)
-			(void) fault_populate(engine->space, result, new_rounded, FAULT_AS_LOCKED);
+			(void)fault_populate(engine->space, result, new_rounded, FAULT_AS_LOCKED);
 		if (engine)
 			registry_bury(&engine->registry);
 	}
@@ -545,12 +554,12 @@ int quire_ftruncate(int fd, off_t size)
 		object = object_find(&engine->registry, st.st_dev, st.st_ino);
 		lock_release(&engine->open_lock);
 	}
-	if (object && pages_of((uint64_t) size) > (uint64_t) INT64_MAX / page_size())
+	if (object && pages_of((uint64_t)size) > (uint64_t)INT64_MAX / page_size())
 		r = -EFBIG; /* the frames could not follow */
 	else
-		r = object ? object_truncate(object, (uint64_t) size, truncate_file, &truncation) : truncate_file(&truncation);
+		r = object ? object_truncate(object, (uint64_t)size, truncate_file, &truncation) : truncate_file(&truncation);
 	if (r < 0)
-		message_set(-r, "descriptor %d could not be set to %lld bytes: %s", fd, (long long) size, strerrordesc_np(-r));
+		message_set(-r, "descriptor %d could not be set to %lld bytes: %s", fd, (long long)size, strerrordesc_np(-r));
 	object_unuse(object);
 	if (engine)
 		registry_bury(&engine->registry);

@@ -93,7 +93,7 @@ static const char *trap_name(enum quire_trap trap)
 
 static double mebi(uint64_t bytes)
 {
-	return (double) bytes / (1 << 20);
+	return (double)bytes / (1 << 20);
 }
 
 void report_stats(FILE *out, struct engine *engine)
@@ -105,13 +105,13 @@ void report_stats(FILE *out, struct engine *engine)
 		"quire: budget %.1f MiB, resident %.1f MiB (peak %.1f), metadata %.2f MiB, trap %s\n"
 		"quire: faults: %" PRIu64 " major, %" PRIu64 " minor, %" PRIu64 " first stores, %" PRIu64 " copies, %" PRIu64
 		" zero pages, %" PRIu64 " errors\n"
-		"quire: read %.1f MiB in %" PRIu64 " calls (%" PRIu64 " pages ahead, %" PRIu64 " of them used), wrote %.1f MiB in %" PRIu64
-		" calls, %" PRIu64 " errors\n"
+		"quire: read %.1f MiB in %" PRIu64 " calls (%" PRIu64 " pages ahead, %" PRIu64
+		" of them used), wrote %.1f MiB in %" PRIu64 " calls, %" PRIu64 " errors\n"
 		"quire: evicted %" PRIu64 " pages, %" PRIu64 " came back soon; swap: %" PRIu64 " out, %" PRIu64 " in\n",
-		mebi(s.budget_bytes), mebi(s.resident_bytes), mebi(s.resident_peak_bytes), mebi(s.metadata_bytes), trap_name(s.trap),
-		s.major_faults, s.minor_faults, s.write_faults, s.copy_faults, s.zero_faults, s.error_faults, mebi(s.read_bytes), s.read_calls,
-		s.readahead_pages, s.readahead_hits, mebi(s.write_bytes), s.write_calls, s.writeback_errors, s.evicted_pages,
-		s.refaulted_pages, s.swap_out_pages, s.swap_in_pages);
+		mebi(s.budget_bytes), mebi(s.resident_bytes), mebi(s.resident_peak_bytes), mebi(s.metadata_bytes),
+		trap_name(s.trap), s.major_faults, s.minor_faults, s.write_faults, s.copy_faults, s.zero_faults, s.error_faults,
+		mebi(s.read_bytes), s.read_calls, s.readahead_pages, s.readahead_hits, mebi(s.write_bytes), s.write_calls,
+		s.writeback_errors, s.evicted_pages, s.refaulted_pages, s.swap_out_pages, s.swap_in_pages);
 }
 
 /* ---- areas ---- */
@@ -125,7 +125,8 @@ static uint64_t resident_bytes(struct space *space, const struct area *area)
 		for (struct chunk *chunk = table_next(&area->view.object->table, first); chunk && chunk->first < end;
 		     chunk = table_next(&area->view.object->table, chunk->first + CHUNK_PAGES))
 			for (unsigned i = 0; i < CHUNK_PAGES; i++)
-				pages += chunk->first + i >= first && chunk->first + i < end && page_has_frame(page_load(&chunk->page[i]));
+				pages += chunk->first + i >= first && chunk->first + i < end &&
+					 page_has_frame(page_load(&chunk->page[i]));
 	return bytes_of(pages);
 }
 
@@ -146,7 +147,7 @@ int quire_area_stats_get(const void *addr, struct quire_area_stats *ret)
 			stats.prot = area->prot;
 			stats.flags = (area->shared ? MAP_SHARED : MAP_PRIVATE) | (area->anonymous ? MAP_ANONYMOUS : 0) |
 				      (area->view.locked ? MAP_LOCKED : 0);
-			stats.offset = (off_t) bytes_of(area->view.first);
+			stats.offset = (off_t)bytes_of(area->view.first);
 			stats.major_faults = area->major_faults;
 			stats.minor_faults = area->minor_faults;
 			stats.resident_bytes = resident_bytes(engine->space, area);
@@ -161,11 +162,13 @@ int quire_area_stats_get(const void *addr, struct quire_area_stats *ret)
 
 static int print_area(FILE *out, const struct quire_area_stats *s)
 {
-	return fprintf(out, "%012" PRIxPTR "-%012" PRIxPTR " %c%c%c%c %012llx %s%s resident %" PRIu64 "K major %" PRIu64 " minor %" PRIu64 "\n",
-		       (uintptr_t) s->addr, (uintptr_t) s->addr + s->len, s->prot & PROT_READ ? 'r' : '-', s->prot & PROT_WRITE ? 'w' : '-',
-		       s->prot & PROT_EXEC ? 'x' : '-', s->flags & MAP_SHARED ? 's' : 'p', (unsigned long long) s->offset,
-		       s->flags & MAP_ANONYMOUS ? "anonymous" : "file", s->flags & MAP_LOCKED ? " locked" : "", s->resident_bytes >> 10,
-		       s->major_faults, s->minor_faults) < 0
+	return fprintf(out,
+		       "%012" PRIxPTR "-%012" PRIxPTR " %c%c%c%c %012llx %s%s resident %" PRIu64 "K major %" PRIu64
+		       " minor %" PRIu64 "\n",
+		       (uintptr_t)s->addr, (uintptr_t)s->addr + s->len, s->prot & PROT_READ ? 'r' : '-',
+		       s->prot & PROT_WRITE ? 'w' : '-', s->prot & PROT_EXEC ? 'x' : '-', s->flags & MAP_SHARED ? 's' : 'p',
+		       (unsigned long long)s->offset, s->flags & MAP_ANONYMOUS ? "anonymous" : "file",
+		       s->flags & MAP_LOCKED ? " locked" : "", s->resident_bytes >> 10, s->major_faults, s->minor_faults) < 0
 		   ? -EIO
 		   : 0;
 }
@@ -194,7 +197,7 @@ int quire_maps(FILE *out)
 		if (quire_area_stats_get(at, &stats) < 0)
 			continue;
 		r = print_area(out, &stats);
-		at = (const char *) stats.addr + stats.len;
+		at = (const char *)stats.addr + stats.len;
 	}
 	entry_begin(&entry, "quire_maps");
 	return entry_end(&entry, r < 0 ? message_set(-r, "the stream could not be written") : 0);
@@ -227,21 +230,27 @@ static void say_userfaultfd(struct finding *f, enum uffd_source source, uint64_t
 		say(f, "userfaultfd", "granted through /dev/userfaultfd, for all faults");
 		break;
 	case UFFD_USER_ONLY:
-		say(f, "userfaultfd", "granted for faults of user code only: a system call on a page that is not resident fails with EFAULT");
-		say(f, "", "better: sysctl vm.unprivileged_userfaultfd=1, or read and write permission on /dev/userfaultfd, or CAP_SYS_PTRACE");
+		say(f, "userfaultfd",
+		    "granted for faults of user code only: a system call on a page that is not resident fails with EFAULT");
+		say(f, "",
+		    "better: sysctl vm.unprivileged_userfaultfd=1, or read and write permission on /dev/userfaultfd, or "
+		    "CAP_SYS_PTRACE");
 		break;
 	case UFFD_NONE:
 		say(f, "userfaultfd", "refused: nothing can be mapped");
 		say(f, "",
-		    "remedy: a kernel of 6.4 or later with CONFIG_USERFAULTFD; in a container, a seccomp profile that allows userfaultfd(2) "
+		    "remedy: a kernel of 6.4 or later with CONFIG_USERFAULTFD; in a container, a seccomp profile that allows "
+		    "userfaultfd(2) "
 		    "(docker run --security-opt seccomp=PROFILE)");
 		return;
 	}
-	say(f, "shared memory", "%s", (features & QUIRE_UFFD_NEEDED) == QUIRE_UFFD_NEEDED
-					  ? "minor faults and write protection (6.4)"
-					  : "this kernel lacks minor faults or write protection of shared memory: nothing can be mapped. 6.4 is needed");
-	say(f, "errors", "%s", features & QUIRE_UFFD_POISON ? "pages can be made to raise SIGBUS (6.6)"
-							     : "no UFFDIO_POISON: the thread trap needs Linux 6.6");
+	say(f, "shared memory", "%s",
+	    (features & QUIRE_UFFD_NEEDED) == QUIRE_UFFD_NEEDED
+		? "minor faults and write protection (6.4)"
+		: "this kernel lacks minor faults or write protection of shared memory: nothing can be mapped. 6.4 is needed");
+	say(f, "errors", "%s",
+	    features & QUIRE_UFFD_POISON ? "pages can be made to raise SIGBUS (6.6)"
+					 : "no UFFDIO_POISON: the thread trap needs Linux 6.6");
 }
 
 static void say_tracking(struct finding *f, uint64_t features, const struct config *config)
@@ -269,8 +278,9 @@ static void say_io(struct finding *f, const struct config *config)
 	if (io_is_uring(io))
 		say(f, "I/O", "io_uring, O_DIRECT where the filesystem takes it%s", config->no_direct ? " (switched off)" : "");
 	else
-		say(f, "I/O", "threads: io_uring is %s", config->no_uring ? "switched off by QUIRE_DEBUG=no-uring"
-							    : "refused; sysctl kernel.io_uring_disabled=0, or a seccomp profile that allows it");
+		say(f, "I/O", "threads: io_uring is %s",
+		    config->no_uring ? "switched off by QUIRE_DEBUG=no-uring"
+				     : "refused; sysctl kernel.io_uring_disabled=0, or a seccomp profile that allows it");
 	io_destroy(io);
 }
 
@@ -296,7 +306,8 @@ int quire_probe(FILE *out)
 			say(&f, "trap", "%s: %s", trap_name(trap), why);
 		}
 		say_io(&f, &config);
-		say(&f, "memory", "a budget of %" PRIu64 " MiB; QUIRE_MEMORY or quire_set_memory change it", config.memory_bytes >> 20);
+		say(&f, "memory", "a budget of %" PRIu64 " MiB; QUIRE_MEMORY or quire_set_memory change it",
+		    config.memory_bytes >> 20);
 		say(&f, "swap", "an unlinked file in %s%s", config.swap_dir,
 		    access(config.swap_dir, W_OK | X_OK) == 0 ? "" : ", which cannot be written: set QUIRE_SWAP");
 	}

@@ -137,12 +137,13 @@ enum quire_trap {
 
 /* Zero in a field means: not set, take the environment's or the default. */
 struct quire_config {
-	size_t size;           /* sizeof(struct quire_config), for versions to come */
-	size_t memory_bytes;   /* budget of resident bytes. QUIRE_MEMORY=256M. Default: half of what the cgroup or the machine allows */
-	enum quire_trap trap;  /* QUIRE_TRAP=auto|signal|thread */
-	const char *swap_dir;  /* QUIRE_SWAP=DIR, for an unlinked file. Default: TMPDIR, else /var/tmp. Copied. */
-	const char *debug;     /* QUIRE_DEBUG=word,word…: switches parts off to test the degraded paths; see docs/testing.md */
-	unsigned expire_ms;    /* age at which a dirty page is written back. Default 5000. QUIRE_EXPIRE_MS */
+	size_t size; /* sizeof(struct quire_config), for versions to come */
+	size_t
+	    memory_bytes; /* budget of resident bytes. QUIRE_MEMORY=256M. Default: half of what the cgroup or the machine allows */
+	enum quire_trap trap; /* QUIRE_TRAP=auto|signal|thread */
+	const char *swap_dir; /* QUIRE_SWAP=DIR, for an unlinked file. Default: TMPDIR, else /var/tmp. Copied. */
+	const char *debug;    /* QUIRE_DEBUG=word,word…: switches parts off to test the degraded paths; see docs/testing.md */
+	unsigned expire_ms;   /* age at which a dirty page is written back. Default 5000. QUIRE_EXPIRE_MS */
 };
 
 /* Before the first mapping. => EBUSY after it; EINVAL a value out of range. */
@@ -154,30 +155,30 @@ int quire_set_memory(size_t bytes);
 /* ---- seen from outside ---- */
 
 struct quire_stats {
-	uint64_t budget_bytes;         /* what may be resident */
-	uint64_t resident_bytes;       /* pages, private copies and engine buffers, now */
-	uint64_t resident_peak_bytes;  /* the most there ever was */
-	uint64_t buffer_bytes;         /* engine buffers, part of resident_bytes */
-	uint64_t dirty_bytes;          /* known to differ from the storage */
-	uint64_t swapped_bytes;        /* private pages that are out */
+	uint64_t budget_bytes;        /* what may be resident */
+	uint64_t resident_bytes;      /* pages, private copies and engine buffers, now */
+	uint64_t resident_peak_bytes; /* the most there ever was */
+	uint64_t buffer_bytes;        /* engine buffers, part of resident_bytes */
+	uint64_t dirty_bytes;         /* known to differ from the storage */
+	uint64_t swapped_bytes;       /* private pages that are out */
 	uint64_t locked_bytes;
-	uint64_t metadata_bytes;       /* page words, tables */
+	uint64_t metadata_bytes; /* page words, tables */
 	uint64_t areas, objects;
-	uint64_t major_faults;         /* waited for storage */
-	uint64_t minor_faults;         /* the page was resident */
-	uint64_t write_faults;         /* first stores that were caught (not those tracked asynchronously) */
-	uint64_t copy_faults;          /* private copies made */
-	uint64_t zero_faults;          /* anonymous pages born */
-	uint64_t error_faults;         /* answered with SIGBUS */
-	uint64_t read_calls, read_bytes;        /* from storage, swap included */
-	uint64_t write_calls, write_bytes;      /* to storage, swap included */
-	uint64_t copied_bytes;         /* from a buffer into frames: equals read_bytes rounded to pages, since there is one copy */
+	uint64_t major_faults;             /* waited for storage */
+	uint64_t minor_faults;             /* the page was resident */
+	uint64_t write_faults;             /* first stores that were caught (not those tracked asynchronously) */
+	uint64_t copy_faults;              /* private copies made */
+	uint64_t zero_faults;              /* anonymous pages born */
+	uint64_t error_faults;             /* answered with SIGBUS */
+	uint64_t read_calls, read_bytes;   /* from storage, swap included */
+	uint64_t write_calls, write_bytes; /* to storage, swap included */
+	uint64_t copied_bytes; /* from a buffer into frames: equals read_bytes rounded to pages, since there is one copy */
 	uint64_t readahead_pages, readahead_hits;
-	uint64_t evicted_pages;        /* frames given back */
-	uint64_t refaulted_pages;      /* came back soon after they were evicted */
+	uint64_t evicted_pages;   /* frames given back */
+	uint64_t refaulted_pages; /* came back soon after they were evicted */
 	uint64_t swap_in_pages, swap_out_pages;
 	uint64_t writeback_errors;
-	enum quire_trap trap;          /* the one in use */
+	enum quire_trap trap; /* the one in use */
 };
 
 /* Fills what ret has room for. size is sizeof(struct quire_stats). => EINVAL size 0. */
@@ -186,7 +187,7 @@ int quire_stats_get(struct quire_stats *ret, size_t size);
 struct quire_area_stats {
 	void *addr;
 	size_t len;
-	int prot, flags;               /* PROT_*, MAP_SHARED or MAP_PRIVATE, MAP_ANONYMOUS, MAP_LOCKED */
+	int prot, flags; /* PROT_*, MAP_SHARED or MAP_PRIVATE, MAP_ANONYMOUS, MAP_LOCKED */
 	off_t offset;
 	uint64_t major_faults, minor_faults;
 	uint64_t resident_bytes;

@@ -30,7 +30,7 @@ uint64_t buffers_pages(uint64_t budget_pages, unsigned *ret_run_pages, unsigned 
 
 	while (run > 1 && run * runs > budget_pages / BUDGET_SHARE)
 		run /= 2;
-	*ret_run_pages = (unsigned) run;
+	*ret_run_pages = (unsigned)run;
 	*ret_runs = runs;
 	*ret_singles = singles;
 	return singles + runs * run;
@@ -62,7 +62,7 @@ int buffers_create(struct buffers *buffers, uint64_t budget_pages)
 		buffer->pages = i < runs ? run_pages : 1;
 		buffer->is_run = i < runs;
 		buffer->data = data;
-		data += (size_t) buffer->pages << page_shift;
+		data += (size_t)buffer->pages << page_shift;
 		buffer->next = *list;
 		*list = buffer;
 	}

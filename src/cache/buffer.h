@@ -19,29 +19,29 @@ struct object;
 struct batch;
 
 struct buffer {
-	char *data;                    /* page-aligned */
-	unsigned pages;                /* it has room for */
-	bool is_run;                   /* one of the long ones, where it belongs when free */
-	bool writes;                   /* taken for writing */
+	char *data;     /* page-aligned */
+	unsigned pages; /* it has room for */
+	bool is_run;    /* one of the long ones, where it belongs when free */
+	bool writes;    /* taken for writing */
 	struct pager_request request;
 	/* Of the transfer under way. */
-	struct object *object;         /* referenced */
-	struct batch *batch;           /* told when done; may be NULL */
-	uint64_t first;                /* page */
-	unsigned count;                /* pages */
-	uint32_t flags;                /* for the words when it is done */
-	bool zeros;                    /* nothing was read: the pages are born */
+	struct object *object; /* referenced */
+	struct batch *batch;   /* told when done; may be NULL */
+	uint64_t first;        /* page */
+	unsigned count;        /* pages */
+	uint32_t flags;        /* for the words when it is done */
+	bool zeros;            /* nothing was read: the pages are born */
 	struct buffer *next;
 };
 
 /* Buffers of one page for single faults and copies, and longer ones for runs. */
 struct buffers {
 	struct lock lock;
-	struct buffer *single, *run;   /* free ones [lock] */
-	unsigned runs, writing;        /* how many long ones there are, and are taken for writing [lock] */
-	_Atomic uint32_t freed;        /* futex: changes whenever one is freed */
+	struct buffer *single, *run; /* free ones [lock] */
+	unsigned runs, writing;      /* how many long ones there are, and are taken for writing [lock] */
+	_Atomic uint32_t freed;      /* futex: changes whenever one is freed */
 	_Atomic uint32_t waiters;
-	_Atomic uint32_t taken;        /* how many are in use, most of them by transfers under way */
+	_Atomic uint32_t taken; /* how many are in use, most of them by transfers under way */
 	unsigned run_pages;
 	uint64_t total_pages;
 	struct buffer *all;
@@ -70,8 +70,8 @@ void buffer_put(struct buffers *buffers, struct buffer *buffer);
 
 /* Transfers that are waited for together. Lives on the waiter's stack. */
 struct batch {
-	_Atomic uint32_t pending;      /* futex */
-	_Atomic int error;             /* the first errno, 0 */
+	_Atomic uint32_t pending; /* futex */
+	_Atomic int error;        /* the first errno, 0 */
 };
 
 void batch_add(struct batch *batch);

@@ -62,14 +62,14 @@ struct chunk_list {
  * (q) queue_lock. (p) set at start, then constant. (a) atomic.
  */
 struct cache {
-	struct rwlock map_lock;         /* areas, and the views that objects have of them */
+	struct rwlock map_lock; /* areas, and the views that objects have of them */
 
 	/* Budget, in pages. */
-	struct lock limit_lock;         /* one at a time changes the limit, and waits until it is kept */
-	_Atomic uint64_t limit;         /* (a) frames and buffers together */
-	_Atomic uint64_t used;          /* (a) frames that are there or promised, and buffers */
-	_Atomic uint64_t used_peak;     /* (a) */
-	_Atomic uint64_t locked;        /* (a) pages that may not be paged out */
+	struct lock limit_lock;     /* one at a time changes the limit, and waits until it is kept */
+	_Atomic uint64_t limit;     /* (a) frames and buffers together */
+	_Atomic uint64_t used;      /* (a) frames that are there or promised, and buffers */
+	_Atomic uint64_t used_peak; /* (a) */
+	_Atomic uint64_t locked;    /* (a) pages that may not be paged out */
 	struct buffers buffers;
 
 	/* Policy. */
@@ -83,15 +83,15 @@ struct cache {
 
 	/* Page-out daemon. */
 	pthread_t pageout_thread;
-	_Atomic uint32_t pageout_word;  /* (a) futex: 1 asked to run, 0 asleep */
-	_Atomic bool stopping;          /* (a) */
-	bool pageout_started;           /* (p) */
+	_Atomic uint32_t pageout_word; /* (a) futex: 1 asked to run, 0 asleep */
+	_Atomic bool stopping;         /* (a) */
+	bool pageout_started;          /* (p) */
 
-	const struct cache_ops *ops;    /* (p) */
-	struct io *io;                  /* (p) */
+	const struct cache_ops *ops; /* (p) */
+	struct io *io;               /* (p) */
 	struct arena arena;
 	struct counters counters;
-	_Atomic uint64_t dirty_pages;   /* (a) about */
+	_Atomic uint64_t dirty_pages; /* (a) about */
 };
 
 /* ---- budget ---- */

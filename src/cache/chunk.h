@@ -20,22 +20,22 @@ enum chunk_queue {
 	CHUNK_NOWHERE,
 	CHUNK_ACTIVE,
 	CHUNK_IDLE,
-	CHUNK_TAKEN,   /* in a sweeper's hands */
+	CHUNK_TAKEN, /* in a sweeper's hands */
 };
 
 /*
  * (q) the queue lock of the cache. (p) set before the chunk is published, then constant. (a) atomic.
  */
 struct chunk {
-	struct object *object;          /* (p) */
-	uint64_t first;                 /* (p) index of page[0] in the object */
-	struct chunk *next, *previous;  /* (q) */
-	enum chunk_queue queue;         /* (q) */
-	uint32_t idle_count;            /* (q) what it adds to the cache's idle_pages */
-	_Atomic uint32_t resident;      /* (a) pages with a frame */
-	_Atomic uint32_t dirty;         /* (a) pages with DIRTY, about: a hint, never relied on */
-	_Atomic uint32_t dirty_since;   /* (a) the engine's clock in ms when the first of them became so; 0: none */
-	_Atomic uint32_t extent;        /* (a) private pages: their extent of the swap object, plus one; 0: none.
+	struct object *object;         /* (p) */
+	uint64_t first;                /* (p) index of page[0] in the object */
+	struct chunk *next, *previous; /* (q) */
+	enum chunk_queue queue;        /* (q) */
+	uint32_t idle_count;           /* (q) what it adds to the cache's idle_pages */
+	_Atomic uint32_t resident;     /* (a) pages with a frame */
+	_Atomic uint32_t dirty;        /* (a) pages with DIRTY, about: a hint, never relied on */
+	_Atomic uint32_t dirty_since;  /* (a) the engine's clock in ms when the first of them became so; 0: none */
+	_Atomic uint32_t extent;       /* (a) private pages: their extent of the swap object, plus one; 0: none.
 					 *     Swap object: twice the OUT words that refer here, plus one while a chunk has it */
 	page_word page[CHUNK_PAGES];
 };
@@ -71,7 +71,7 @@ static inline unsigned chunk_set_next(const struct chunk_set *set, unsigned i)
 		if (w == i / 64)
 			bits &= ~0ull << (i % 64);
 		if (bits)
-			return w * 64 + (unsigned) __builtin_ctzll(bits);
+			return w * 64 + (unsigned)__builtin_ctzll(bits);
 	}
 	return CHUNK_PAGES;
 }

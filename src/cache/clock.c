@@ -106,7 +106,7 @@ static uint32_t time_unit(struct cache *cache)
 {
 	uint64_t unit = atomic_load_explicit(&cache->limit, memory_order_relaxed) / TICKS_PER_MEMORY;
 
-	return unit ? (uint32_t) unit : 1;
+	return unit ? (uint32_t)unit : 1;
 }
 
 uint32_t policy_stamp(struct cache *cache)
@@ -126,7 +126,7 @@ uint32_t policy_born(struct cache *cache, uint32_t absent)
 {
 	uint32_t stamp = absent >> PAGE_STAMP_BIT;
 	uint64_t limit = atomic_load_explicit(&cache->limit, memory_order_relaxed);
-	uint32_t memory = limit < TICKS_PER_MEMORY ? (uint32_t) limit : TICKS_PER_MEMORY;
+	uint32_t memory = limit < TICKS_PER_MEMORY ? (uint32_t)limit : TICKS_PER_MEMORY;
 	uint32_t age;
 
 	if (!stamp)
@@ -202,7 +202,8 @@ static bool wants_more_idle(struct cache *cache)
 {
 	uint64_t frames = atomic_load(&cache->used) - cache->buffers.total_pages;
 
-	return atomic_exchange(&cache->stalled, false) || atomic_load(&cache->idle_pages) < frames * IDLE_NUMERATOR / IDLE_DENOMINATOR;
+	return atomic_exchange(&cache->stalled, false) ||
+	       atomic_load(&cache->idle_pages) < frames * IDLE_NUMERATOR / IDLE_DENOMINATOR;
 }
 
 enum policy_result policy_step(struct cache *cache, bool wait)

@@ -76,7 +76,7 @@ enum page_state {
 
 static inline enum page_state page_state(uint32_t word)
 {
-	return (enum page_state) (word & PAGE_STATE);
+	return (enum page_state)(word & PAGE_STATE);
 }
 
 static inline bool page_has_frame(uint32_t word)
@@ -106,7 +106,7 @@ static inline bool page_take(page_word *page, enum page_state from, enum page_st
 	uint32_t word = page_load(page);
 
 	while (page_state(word) == from)
-		if (page_swap(page, &word, (word & ~PAGE_STATE) | (uint32_t) to))
+		if (page_swap(page, &word, (word & ~PAGE_STATE) | (uint32_t)to))
 			return true;
 	return false;
 }
@@ -120,7 +120,7 @@ static inline void page_settle(page_word *page, enum page_state to, uint32_t cle
 	uint32_t word = page_load(page);
 
 	INVARIANT(page_is_busy(word));
-	while (!page_swap(page, &word, (((word & ~(PAGE_STATE | PAGE_WAITED | clear)) | set) & ~PAGE_STATE) | (uint32_t) to))
+	while (!page_swap(page, &word, (((word & ~(PAGE_STATE | PAGE_WAITED | clear)) | set) & ~PAGE_STATE) | (uint32_t)to))
 		;
 	if (word & PAGE_WAITED)
 		futex_wake_all(page);
@@ -129,7 +129,7 @@ static inline void page_settle(page_word *page, enum page_state to, uint32_t cle
 /* Sleeps until a busy word (or one with the flag also, e.g. PAGE_WRITING) has changed; at most so many ms, 0: for ever. No lock is held. */
 static inline void page_wait_ms(page_word *page, uint32_t word, unsigned ms)
 {
-	struct timespec timeout = {.tv_sec = ms / 1000, .tv_nsec = (long) (ms % 1000) * 1000000};
+	struct timespec timeout = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
 
 	if (!(word & PAGE_WAITED) && !page_swap(page, &word, word | PAGE_WAITED))
 		return;

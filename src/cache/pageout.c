@@ -14,18 +14,18 @@
 #include "sys/page_size.h"
 #include "sys/thread.h"
 
-#define FRAMES_MINIMUM 32   /* beside the buffers */
+#define FRAMES_MINIMUM 32 /* beside the buffers */
 #define PATIENCE_MS    3000
 #define BUSY_MS        30000 /* likewise while transfers are under way: the storage may be slow */
-#define LOW_DIVISOR    32   /* free below limit / this: the daemon wakes … */
-#define HIGH_DIVISOR   16   /* … and frees until limit / this */
+#define LOW_DIVISOR    32    /* free below limit / this: the daemon wakes … */
+#define HIGH_DIVISOR   16    /* … and frees until limit / this */
 
 uint32_t cache_clock_ms(void)
 {
 	struct timespec now;
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint32_t) (now.tv_sec * 1000 + now.tv_nsec / 1000000) | 1;
+	return (uint32_t)(now.tv_sec * 1000 + now.tv_nsec / 1000000) | 1;
 }
 
 uint64_t budget_minimum(void)
@@ -177,7 +177,7 @@ static uint64_t progress(struct cache *cache)
  */
 struct patience {
 	uint64_t seen, errors;
-	uint64_t barren;       /* steps since the last progress */
+	uint64_t barren; /* steps since the last progress */
 	uint32_t since_ms;
 };
 
@@ -192,7 +192,7 @@ static bool gives_up(struct cache *cache, struct patience *patience)
 		return false;
 	}
 	/* A page with REF 3 that is dirty goes at its sixth pass at the latest. */
-	if (++patience->barren <= 16 * (uint64_t) atomic_load(&cache->queued) + 64)
+	if (++patience->barren <= 16 * (uint64_t)atomic_load(&cache->queued) + 64)
 		return false;
 	return atomic_load(&cache->counters.writeback_errors) != patience->errors ||
 	       cache_clock_ms() - patience->since_ms > (atomic_load(&cache->buffers.taken) ? BUSY_MS : PATIENCE_MS);

@@ -21,12 +21,13 @@
 #define RANDOM_ENOUGH    3
 
 /* reader: the page that is touched now. */
-static struct readahead_plan plan(struct readahead *stream, uint64_t reader, uint64_t first, unsigned pages, uint64_t end, bool mark)
+static struct readahead_plan plan(struct readahead *stream, uint64_t reader, uint64_t first, unsigned pages, uint64_t end,
+				  bool mark)
 {
 	struct readahead_plan result = {.first = first, .pages = pages, .mark = UINT64_MAX};
 
 	if (pages >= end - first)
-		result.pages = (unsigned) (end - first);
+		result.pages = (unsigned)(end - first);
 	else if (mark)
 		result.mark = first + pages / 2;
 	stream->first = reader;
@@ -59,8 +60,8 @@ static void lengthen(struct readahead *stream, unsigned most)
 		stream->most = 0;
 }
 
-struct readahead_plan readahead_miss(struct readahead *stream, enum readahead_advice advice, uint64_t page, uint64_t end, unsigned most,
-				     bool resident_before)
+struct readahead_plan readahead_miss(struct readahead *stream, enum readahead_advice advice, uint64_t page, uint64_t end,
+				     unsigned most, bool resident_before)
 {
 	struct readahead_plan alone = {.first = page, .pages = 1, .mark = UINT64_MAX};
 	struct readahead_plan result;
@@ -76,8 +77,8 @@ struct readahead_plan readahead_miss(struct readahead *stream, enum readahead_ad
 	most = limit(stream, most);
 	stream->started = true;
 	if (advice == READAHEAD_SEQUENTIAL) {
-		result = plan(stream, page, page, at_most(continues && stream->window ? stream->window * 2 : FIRST_SEQUENTIAL, most), end,
-			      true);
+		result = plan(stream, page, page,
+			      at_most(continues && stream->window ? stream->window * 2 : FIRST_SEQUENTIAL, most), end, true);
 	} else if (continues) {
 		stream->random = 0;
 		result = plan(stream, page, page, at_most(stream->window ? stream->window * 4 : FIRST_NORMAL * 4, most), end, true);
@@ -94,7 +95,8 @@ struct readahead_plan readahead_miss(struct readahead *stream, enum readahead_ad
 	return result;
 }
 
-struct readahead_plan readahead_marked(struct readahead *stream, enum readahead_advice advice, uint64_t page, uint64_t end, unsigned most)
+struct readahead_plan readahead_marked(struct readahead *stream, enum readahead_advice advice, uint64_t page, uint64_t end,
+				       unsigned most)
 {
 	struct readahead_plan result = {.mark = UINT64_MAX};
 	unsigned window;
@@ -102,7 +104,7 @@ struct readahead_plan readahead_marked(struct readahead *stream, enum readahead_
 	if (advice == READAHEAD_RANDOM || !lock_try(&stream->lock))
 		return result;
 	/* Another stream of the same area may have moved on: then this one goes on from its mark. */
-	if (stream->next <= page || stream->next - page > 2 * (uint64_t) most)
+	if (stream->next <= page || stream->next - page > 2 * (uint64_t)most)
 		stream->next = page + 1;
 	lengthen(stream, most);
 	window = at_most(stream->window ? stream->window * 2 : FIRST_NORMAL, limit(stream, most));

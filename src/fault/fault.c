@@ -34,20 +34,20 @@ enum step_kind { STEP_DONE, STEP_NONE, STEP_WAIT, STEP_LOAD, STEP_PROMISE, STEP_
 
 struct step {
 	enum step_kind kind;
-	page_word *word;               /* WAIT */
+	page_word *word; /* WAIT */
 	uint32_t seen;
-	struct object *object;         /* LOAD, REFRESH, and DONE with pages to read on: referenced */
+	struct object *object; /* LOAD, REFRESH, and DONE with pages to read on: referenced */
 	struct readahead_plan plan;
 	enum readahead_advice advice;
-	int error;                     /* ERROR: errno */
+	int error; /* ERROR: errno */
 };
 
 /* What one fault holds from look to look. */
 struct holding {
-	bool promised;                 /* a frame */
-	struct buffer *buffer;         /* of one page */
+	bool promised;         /* a frame */
+	struct buffer *buffer; /* of one page */
 	bool major, refreshed;
-	bool placed;                   /* the page is in place: nothing is left to look at */
+	bool placed; /* the page is in place: nothing is left to look at */
 };
 
 static struct step step_wait(page_word *word, uint32_t seen)
@@ -72,7 +72,7 @@ static unsigned most_readahead(struct cache *cache, enum readahead_advice advice
 	uint64_t most = atomic_load_explicit(&cache->limit, memory_order_relaxed) / 32;
 	uint64_t cap = (advice == READAHEAD_SEQUENTIAL ? 2u << 20 : 1u << 20) >> page_shift;
 
-	return (unsigned) (most < cap ? most : cap);
+	return (unsigned)(most < cap ? most : cap);
 }
 
 static uint64_t readahead_end(const struct area *area)
@@ -105,13 +105,14 @@ static struct step map_held(struct fault *fault, struct area *area, struct chunk
 {
 	struct view *view = &area->view;
 	char *addr = fault->addr;
-	uint64_t left = view->pages - ((uint64_t) (addr - view->addr) >> page_shift);
+	uint64_t left = view->pages - ((uint64_t)(addr - view->addr) >> page_shift);
 	unsigned n = 1;
 	uint32_t word = page_load(&chunk->page[i]);
 	bool caught = fault->write && area->shared && !view->pmap->tracks;
 	int r;
 
-	while (n < AROUND_PAGES && n < left && i + n < CHUNK_PAGES && hold_ahead(area, chunk, i + n, addr + ((size_t) n << page_shift)))
+	while (n < AROUND_PAGES && n < left && i + n < CHUNK_PAGES &&
+	       hold_ahead(area, chunk, i + n, addr + ((size_t)n << page_shift)))
 		n++;
 	if (caught)
 		writeback_note_dirty(chunk, &chunk->page[i]);
@@ -154,7 +155,7 @@ static struct step map_held(struct fault *fault, struct area *area, struct chunk
 static struct step plan_load(struct area *area, struct chunk *chunk, uint64_t page)
 {
 	struct step step = step_object(STEP_LOAD, area->view.object);
-	unsigned i = (unsigned) (page % CHUNK_PAGES);
+	unsigned i = (unsigned)(page % CHUNK_PAGES);
 	bool before = i > 0 && page_has_frame(page_load(&chunk->page[i - 1]));
 
 	step.advice = area->advice;
@@ -179,7 +180,7 @@ static struct step hold_object_page(struct fault *fault, struct area *area, stru
 	word = object_page(object, page, ret_chunk);
 	if (!word)
 		return step_error(ENOMEM);
-	*ret_i = (unsigned) (page % CHUNK_PAGES);
+	*ret_i = (unsigned)(page % CHUNK_PAGES);
 	seen = page_load(word);
 	while (page_state(seen) == PAGE_RESIDENT)
 		if (page_swap(word, &seen, (seen & ~PAGE_STATE) | PAGE_HELD))
@@ -297,7 +298,8 @@ static struct step look(struct fault *fault, struct holding *holding)
 	if (area) {
 		step = area->shared ? look_at_object(fault, area, holding) : look_at_private(fault, area, holding);
 		if (step.kind == STEP_DONE) {
-			atomic_fetch_add_explicit(holding->major ? &area->major_faults : &area->minor_faults, 1, memory_order_relaxed);
+			atomic_fetch_add_explicit(holding->major ? &area->major_faults : &area->minor_faults, 1,
+						  memory_order_relaxed);
 			count(holding->major ? &space->cache->counters.major_faults : &space->cache->counters.minor_faults, 1);
 			/* A reader whose page starts a readahead goes on when that is under way, or he would overtake it. */
 			if (!step.object)
@@ -337,7 +339,7 @@ struct fault_placement {
  */
 static bool place_here(struct placement *placement, struct object *object, uint64_t page, const void *bytes)
 {
-	struct fault *fault = ((struct fault_placement *) placement)->fault;
+	struct fault *fault = ((struct fault_placement *)placement)->fault;
 	struct space *space = fault->space;
 	struct area *area;
 	bool placed = false;
@@ -440,7 +442,7 @@ enum fault_result fault_resolve(struct fault *fault)
 	enum fault_result result;
 	int r = 0;
 
-	fault->addr = (char *) ((uintptr_t) fault->addr & ~(uintptr_t) (page_size() - 1));
+	fault->addr = (char *)((uintptr_t)fault->addr & ~(uintptr_t)(page_size() - 1));
 	for (;;) {
 		struct step step = look(fault, &holding);
 
@@ -526,7 +528,7 @@ void fault_refuse(struct space *space, char *addr)
 	rwlock_read_acquire(&space->cache->map_lock);
 	area = space_find(space, addr);
 	if (area && find_absent(area, addr, &word, &seen, &hold) && (!word || page_swap(word, &seen, hold))) {
-		(void) pmap_refuse(&space->pmap, addr, area->shared);
+		(void)pmap_refuse(&space->pmap, addr, area->shared);
 		if (word)
 			page_settle(word, page_state(seen), ~0u, seen & ~PAGE_STATE);
 	}

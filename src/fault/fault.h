@@ -10,19 +10,19 @@
 #include "space/space.h"
 
 enum fault_result {
-	FAULT_DONE,   /* the access can be tried again: who sleeps on the page is to be woken, if that has not been done */
-	FAULT_BUS,    /* there is no page: SIGBUS */
-	FAULT_NONE,   /* no area holds the address */
+	FAULT_DONE, /* the access can be tried again: who sleeps on the page is to be woken, if that has not been done */
+	FAULT_BUS,  /* there is no page: SIGBUS */
+	FAULT_NONE, /* no area holds the address */
 };
 
 struct fault {
 	struct space *space;
-	char *addr;                        /* anywhere in the page */
+	char *addr; /* anywhere in the page */
 	bool write;
 	/* Called once, with no lock held, before the first time that this has to wait. May be NULL. */
 	void (*blocking)(void *arg);
 	void *blocking_arg;
-	int ret_error;                     /* FAULT_BUS: the errno behind it; ENODATA: past the end of the object */
+	int ret_error; /* FAULT_BUS: the errno behind it; ENODATA: past the end of the object */
 };
 
 /* Async-signal-safe. No lock held. */

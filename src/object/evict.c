@@ -22,12 +22,12 @@
 struct unmapping {
 	struct object *object;
 	struct chunk *chunk;
-	struct chunk_set mapped;  /* held by us, and mapped before */
-	struct chunk_set idle;    /* held by us, not mapped */
-	struct chunk_set barred;  /* no frame, kept so by us */
-	struct chunk_set span;    /* all three */
-	struct chunk_set dirty;   /* found to have been stored to */
-	struct chunk_set stay;    /* could not be unmapped */
+	struct chunk_set mapped; /* held by us, and mapped before */
+	struct chunk_set idle;   /* held by us, not mapped */
+	struct chunk_set barred; /* no frame, kept so by us */
+	struct chunk_set span;   /* all three */
+	struct chunk_set dirty;  /* found to have been stored to */
+	struct chunk_set stay;   /* could not be unmapped */
 };
 
 /* Intersects a view with a chunk: pages of the chunk, end exclusive. False: they do not meet. */
@@ -39,8 +39,8 @@ static bool view_in_chunk(const struct view *view, const struct chunk *chunk, un
 
 	if (from >= end)
 		return false;
-	*ret_from = (unsigned) (from - chunk->first);
-	*ret_end = (unsigned) (end - chunk->first);
+	*ret_from = (unsigned)(from - chunk->first);
+	*ret_end = (unsigned)(end - chunk->first);
 	return true;
 }
 
@@ -73,8 +73,8 @@ static void hold_span(struct unmapping *u, const struct chunk_set *locked, unsig
 	for (unsigned i = low; i < high; i++) {
 		uint32_t word = page_load(&u->chunk->page[i]);
 
-		while (!chunk_set_has(&u->mapped, i) && (page_state(word) == PAGE_ABSENT || (page_state(word) == PAGE_RESIDENT &&
-												!(word & PAGE_MAPPED)))) {
+		while (!chunk_set_has(&u->mapped, i) &&
+		       (page_state(word) == PAGE_ABSENT || (page_state(word) == PAGE_RESIDENT && !(word & PAGE_MAPPED)))) {
 			bool absent = page_state(word) == PAGE_ABSENT;
 
 			if (page_swap(&u->chunk->page[i], &word, (word & ~PAGE_STATE) | (absent ? PAGE_BARRED : PAGE_HELD))) {
@@ -214,7 +214,8 @@ unsigned object_evict(struct chunk *chunk, const struct chunk_set *set)
 			/* I3: a page that is dropped is neither dirty nor on its way. */
 			ASSERT(!(page_load(&chunk->page[j]) & (PAGE_DIRTY | PAGE_WRITING | PAGE_MAPPED)));
 			if (gone)
-				page_settle(&chunk->page[j], PAGE_ABSENT, PAGE_REF | PAGE_AHEAD | PAGE_MARK, policy_stamp(object->cache));
+				page_settle(&chunk->page[j], PAGE_ABSENT, PAGE_REF | PAGE_AHEAD | PAGE_MARK,
+					    policy_stamp(object->cache));
 			else
 				page_settle(&chunk->page[j], PAGE_RESIDENT, 0, 0);
 		}
@@ -236,8 +237,8 @@ void object_drop(struct object *object, uint64_t first, uint64_t end, bool write
 		object_flush(object, first, end);
 	for (struct chunk *chunk = table_next(&object->table, first); chunk && chunk->first < end;
 	     chunk = table_next(&object->table, chunk->first + CHUNK_PAGES)) {
-		unsigned from = first > chunk->first ? (unsigned) (first - chunk->first) : 0;
-		unsigned to = end < chunk->first + CHUNK_PAGES ? (unsigned) (end - chunk->first) : CHUNK_PAGES;
+		unsigned from = first > chunk->first ? (unsigned)(first - chunk->first) : 0;
+		unsigned to = end < chunk->first + CHUNK_PAGES ? (unsigned)(end - chunk->first) : CHUNK_PAGES;
 		struct chunk_set set = {{0}};
 
 		rwlock_read_acquire(&object->cache->map_lock);

@@ -25,7 +25,7 @@ static bool is_zero(const struct object *object, uint32_t word)
 /* Gives up claimed words from i on. */
 static void unclaim(struct buffer *buffer, struct chunk *chunk, unsigned from)
 {
-	unsigned base = (unsigned) (buffer->first % CHUNK_PAGES);
+	unsigned base = (unsigned)(buffer->first % CHUNK_PAGES);
 
 	for (unsigned i = from; i < buffer->count; i++)
 		page_settle(&chunk->page[base + i], PAGE_ABSENT, PAGE_REF | PAGE_AHEAD | PAGE_MARK, 0);
@@ -50,7 +50,7 @@ static int finish(struct buffer *buffer, struct placement *placement)
 	struct object *object = buffer->object;
 	struct cache *cache = object->cache;
 	struct chunk *chunk = table_find(&object->table, buffer->first);
-	unsigned whole = (unsigned) pages_of(request->ret_bytes);
+	unsigned whole = (unsigned)pages_of(request->ret_bytes);
 	uint32_t flags = buffer->flags;
 	int error = request->ret_error;
 
@@ -59,11 +59,11 @@ static int finish(struct buffer *buffer, struct placement *placement)
 		uint64_t bytes = atomic_load(&object->bytes), left = bytes > request->offset ? bytes - request->offset : 0;
 
 		if (request->ret_bytes > left)
-			request->ret_bytes = (size_t) left;
-		whole = (unsigned) pages_of(request->ret_bytes);
+			request->ret_bytes = (size_t)left;
+		whole = (unsigned)pages_of(request->ret_bytes);
 	}
 	if (error == 0) {
-		memset(buffer->data + request->ret_bytes, 0, ((size_t) buffer->count << page_shift) - request->ret_bytes);
+		memset(buffer->data + request->ret_bytes, 0, ((size_t)buffer->count << page_shift) - request->ret_bytes);
 		if (buffer->zeros)
 			count(&cache->counters.zero_faults, whole);
 		else
@@ -82,10 +82,10 @@ static int finish(struct buffer *buffer, struct placement *placement)
 	if (error)
 		whole = 0;
 	if (!buffer->zeros)
-		count(&cache->counters.copied_bytes, (uint64_t) whole << page_shift);
+		count(&cache->counters.copied_bytes, (uint64_t)whole << page_shift);
 	if (placement)
 		placement->ret_placed = flags & PAGE_MAPPED;
-	publish(object, chunk, (unsigned) (buffer->first % CHUNK_PAGES), whole, flags);
+	publish(object, chunk, (unsigned)(buffer->first % CHUNK_PAGES), whole, flags);
 	unclaim(buffer, chunk, whole);
 	buffer_put(&cache->buffers, buffer);
 	object_unref(object);
@@ -101,7 +101,7 @@ static void load_done(struct pager_request *request)
 /* The transfer ran on this thread, which goes on by itself. */
 static void load_ran(struct pager_request *request)
 {
-	(void) request;
+	(void)request;
 }
 
 /*
@@ -110,7 +110,7 @@ static void load_ran(struct pager_request *request)
  */
 static unsigned claim(struct object *object, struct chunk *chunk, uint64_t first, unsigned n, bool *ret_zero)
 {
-	unsigned base = (unsigned) (first % CHUNK_PAGES), i;
+	unsigned base = (unsigned)(first % CHUNK_PAGES), i;
 
 	for (i = 0; i < n; i++) {
 		page_word *page = &chunk->page[base + i];
@@ -137,7 +137,7 @@ static int promise(struct cache *cache, unsigned *n, bool wait)
 	uint64_t most = atomic_load(&cache->limit) / RUN_SHARE;
 
 	if (*n > most)
-		*n = most ? (unsigned) most : 1;
+		*n = most ? (unsigned)most : 1;
 	if (budget_try(cache, *n))
 		return 0;
 	if (!wait)
@@ -186,7 +186,7 @@ static int load_run(struct object *object, uint64_t first, unsigned n, uint32_t 
 	buffer->request = (struct pager_request){
 	    .op = PAGER_READ,
 	    .offset = first << page_shift,
-	    .len = (size_t) claimed << page_shift,
+	    .len = (size_t)claimed << page_shift,
 	    .buf = buffer->data,
 	    .done = wait ? load_ran : load_done,
 	    .owner = buffer,
@@ -214,17 +214,17 @@ int object_load(struct object *object, uint64_t first, unsigned pages, uint32_t 
 	if (pages < end - first)
 		end = first + pages;
 	for (uint64_t at = first; at < end;) {
-		unsigned n = CHUNK_PAGES - (unsigned) (at % CHUNK_PAGES), done;
+		unsigned n = CHUNK_PAGES - (unsigned)(at % CHUNK_PAGES), done;
 		bool now = wait && at == first;
 		int r;
 
 		if (n > end - at)
-			n = (unsigned) (end - at);
+			n = (unsigned)(end - at);
 		if (n > object->cache->buffers.run_pages)
 			n = object->cache->buffers.run_pages;
 		/* The mark, as an own run, so that it gets its flag before anybody can touch it. */
 		if (mark > at && mark < at + n)
-			n = (unsigned) (mark - at);
+			n = (unsigned)(mark - at);
 		r = load_run(object, at, n, flags, now, now ? placement : NULL, &done);
 		if (now) {
 			result = r;

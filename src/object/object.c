@@ -122,7 +122,8 @@ bool object_try_ref(struct object *object)
 	do {
 		if (refs == 0)
 			return false;
-	} while (!atomic_compare_exchange_weak_explicit(&object->refs, &refs, refs + 1, memory_order_acquire, memory_order_relaxed));
+	} while (
+	    !atomic_compare_exchange_weak_explicit(&object->refs, &refs, refs + 1, memory_order_acquire, memory_order_relaxed));
 	return true;
 }
 
@@ -220,7 +221,7 @@ static page_word *find_busy(struct object *object, uint64_t first, uint32_t *ret
 {
 	for (struct chunk *chunk = table_next(&object->table, first); chunk;
 	     chunk = table_next(&object->table, chunk->first + CHUNK_PAGES))
-		for (unsigned i = first > chunk->first ? (unsigned) (first - chunk->first) : 0; i < CHUNK_PAGES; i++) {
+		for (unsigned i = first > chunk->first ? (unsigned)(first - chunk->first) : 0; i < CHUNK_PAGES; i++) {
 			uint32_t word = page_load(&chunk->page[i]);
 
 			if (page_is_busy(word) || (word & PAGE_WRITING)) {
@@ -260,7 +261,7 @@ static void forget_frames(struct object *object, uint64_t first)
 	     chunk = table_next(&object->table, chunk->first + CHUNK_PAGES)) {
 		unsigned freed = 0;
 
-		for (unsigned i = first > chunk->first ? (unsigned) (first - chunk->first) : 0; i < CHUNK_PAGES; i++) {
+		for (unsigned i = first > chunk->first ? (unsigned)(first - chunk->first) : 0; i < CHUNK_PAGES; i++) {
 			uint32_t word = page_load(&chunk->page[i]);
 
 			/* One who was late with a claim takes it back by himself, at once (load.c, claim). */
@@ -315,11 +316,11 @@ static int shrink(struct object *object, uint64_t bytes, int (*storage)(void *),
 	atomic_thread_fence(memory_order_seq_cst);
 	rwlock_write_release(&object->cache->map_lock);
 	if (storage) {
-		(void) lock_when_quiet(object, quiet, 0);
+		(void)lock_when_quiet(object, quiet, 0);
 		rwlock_write_release(&object->cache->map_lock);
 		r = storage(arg);
 	}
-	(void) lock_when_quiet(object, quiet, 0);
+	(void)lock_when_quiet(object, quiet, 0);
 	if (r < 0) {
 		set_size(object, atomic_load(&object->bytes));
 	} else {
@@ -337,7 +338,7 @@ static int shrink(struct object *object, uint64_t bytes, int (*storage)(void *),
 
 static void tail_read(struct pager_request *request)
 {
-	(void) request;
+	(void)request;
 }
 
 /*
@@ -513,7 +514,8 @@ static void discard_page(struct object *object, struct chunk *chunk, unsigned i)
 		if (word & PAGE_MAPPED)
 			object_unmap(object, chunk, i, i + 1, true);
 		word = page_load(page);
-		gone = page_state(word) == PAGE_RESIDENT && !(word & (PAGE_MAPPED | PAGE_WRITING)) && give_up(object, chunk, i, word);
+		gone =
+		    page_state(word) == PAGE_RESIDENT && !(word & (PAGE_MAPPED | PAGE_WRITING)) && give_up(object, chunk, i, word);
 		rwlock_write_release(&object->cache->map_lock);
 		if (gone)
 			return;
@@ -524,8 +526,8 @@ static void discard_frames(struct object *object, uint64_t first, uint64_t end)
 {
 	for (struct chunk *chunk = table_next(&object->table, first); chunk && chunk->first < end;
 	     chunk = table_next(&object->table, chunk->first + CHUNK_PAGES)) {
-		unsigned from = first > chunk->first ? (unsigned) (first - chunk->first) : 0;
-		unsigned to = end < chunk->first + CHUNK_PAGES ? (unsigned) (end - chunk->first) : CHUNK_PAGES;
+		unsigned from = first > chunk->first ? (unsigned)(first - chunk->first) : 0;
+		unsigned to = end < chunk->first + CHUNK_PAGES ? (unsigned)(end - chunk->first) : CHUNK_PAGES;
 
 		/* All at once first, which is cheaper than page by page. */
 		rwlock_read_acquire(&object->cache->map_lock);

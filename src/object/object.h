@@ -30,46 +30,46 @@ enum object_kind { OBJECT_FILE, OBJECT_ANON, OBJECT_SWAP, OBJECT_PRIVATE };
  * for writing.
  */
 struct view {
-	struct view *next;                    /* in the object's list */
+	struct view *next; /* in the object's list */
 	struct object *object;
 	struct pmap *pmap;
-	struct private_pages *private_pages;  /* a private mapping: pages that were copied are not the object's. NULL: shared */
+	struct private_pages *private_pages; /* a private mapping: pages that were copied are not the object's. NULL: shared */
 	char *addr;
-	uint64_t first;                       /* page of the object at addr */
+	uint64_t first; /* page of the object at addr */
 	uint64_t pages;
-	bool locked;                          /* pages are not taken out */
-	bool tracked;                         /* stores are possible now or were before: it has to be asked what was written */
-	bool nosync;                          /* what is stored through it is not written by its age */
+	bool locked;  /* pages are not taken out */
+	bool tracked; /* stores are possible now or were before: it has to be asked what was written */
+	bool nosync;  /* what is stored through it is not written by its age */
 };
 
 /*
  * Locks: (m) the cache's map_lock. (l) lock. (r) the registry's lock. (a) atomic. (p) constant once published.
  */
 struct object {
-	enum object_kind kind;          /* (p) */
-	struct cache *cache;            /* (p) */
-	struct pager *pager;            /* (p) NULL: PRIVATE */
-	int frames;                     /* (p) the memfd; -1: PRIVATE */
-	dev_t dev;                      /* (p) FILE: identity */
+	enum object_kind kind; /* (p) */
+	struct cache *cache;   /* (p) */
+	struct pager *pager;   /* (p) NULL: PRIVATE */
+	int frames;            /* (p) the memfd; -1: PRIVATE */
+	dev_t dev;             /* (p) FILE: identity */
 	ino_t ino;
-	bool writable;                  /* (r) the pager can write */
-	_Atomic uint32_t refs;          /* (a) uses, transfers and sweepers under way; 0: being destroyed */
-	uint32_t uses;                  /* (r) views, and calls that are about to make or have just removed one */
-	_Atomic uint64_t bytes;         /* (a) changed with map_lock for writing: the size */
-	_Atomic uint64_t pages;         /* (a) likewise: nobody begins to load a page from here on. The size in whole pages, rounded
+	bool writable;                 /* (r) the pager can write */
+	_Atomic uint32_t refs;         /* (a) uses, transfers and sweepers under way; 0: being destroyed */
+	uint32_t uses;                 /* (r) views, and calls that are about to make or have just removed one */
+	_Atomic uint64_t bytes;        /* (a) changed with map_lock for writing: the size */
+	_Atomic uint64_t pages;        /* (a) likewise: nobody begins to load a page from here on. The size in whole pages, rounded
 					 *     up; while the file is being cut, the size that it will have */
-	_Atomic uint64_t writable_end;  /* (a) likewise: nobody begins to write a page from here on. While the file is being cut, the
+	_Atomic uint64_t writable_end; /* (a) likewise: nobody begins to write a page from here on. While the file is being cut, the
 					 *     page that will hold the end is not written either */
 	struct table table;
-	struct lock size_lock;          /* one at a time asks for the size or sets it */
-	_Atomic bool truncating;        /* (a) it is held, or about to be, across a system call that sets the size */
-	_Atomic uint32_t cuts;          /* (a) how often a cut has begun */
-	struct lock lock;               /* taking what was written, against unmapping: a page's DIRTY is right whenever it is free */
-	struct view *views;             /* (m) */
-	_Atomic int write_error;        /* (a) the last errno of a write-back that no msync has reported; 0 */
-	_Atomic bool adopted;           /* (a) the flusher has a reference, until all is written */
-	struct object *next;            /* (r) all objects of the engine */
-	struct registry *registry;      /* (p) */
+	struct lock size_lock;     /* one at a time asks for the size or sets it */
+	_Atomic bool truncating;   /* (a) it is held, or about to be, across a system call that sets the size */
+	_Atomic uint32_t cuts;     /* (a) how often a cut has begun */
+	struct lock lock;          /* taking what was written, against unmapping: a page's DIRTY is right whenever it is free */
+	struct view *views;        /* (m) */
+	_Atomic int write_error;   /* (a) the last errno of a write-back that no msync has reported; 0 */
+	_Atomic bool adopted;      /* (a) the flusher has a reference, until all is written */
+	struct object *next;       /* (r) all objects of the engine */
+	struct registry *registry; /* (p) */
 	struct private_pages *private_pages; /* (p) PRIVATE: the rest of it */
 };
 

@@ -31,7 +31,8 @@ struct extent {
 	uint32_t number;
 };
 
-int private_create(struct registry *registry, struct cache *cache, struct pmap *pmap, struct object *swap, struct private_pages **ret)
+int private_create(struct registry *registry, struct cache *cache, struct pmap *pmap, struct object *swap,
+		   struct private_pages **ret)
 {
 	struct private_pages *pages = calloc(1, sizeof(*pages));
 	int r = pages ? 0 : -ENOMEM;
@@ -61,12 +62,12 @@ void private_destroy(struct private_pages *pages)
 
 page_word *private_word(struct private_pages *pages, const void *addr, struct chunk **ret_chunk)
 {
-	return object_page(pages->object, (uintptr_t) addr >> page_shift, ret_chunk);
+	return object_page(pages->object, (uintptr_t)addr >> page_shift, ret_chunk);
 }
 
 bool private_is_absent(struct private_pages *pages, const void *addr)
 {
-	uint64_t page = (uintptr_t) addr >> page_shift;
+	uint64_t page = (uintptr_t)addr >> page_shift;
 	struct chunk *chunk = table_find(&pages->object->table, page);
 
 	return !chunk || page_state(page_load(&chunk->page[page % CHUNK_PAGES])) == PAGE_ABSENT;
@@ -93,7 +94,7 @@ static void extent_free(struct private_pages *pages, struct chunk *swap_chunk)
 	if (!extent)
 		return;
 	lock_acquire(&pages->lock);
-	extent->number = (uint32_t) (swap_chunk->first >> CHUNK_SHIFT);
+	extent->number = (uint32_t)(swap_chunk->first >> CHUNK_SHIFT);
 	extent->next = pages->free_extents;
 	pages->free_extents = extent;
 	lock_release(&pages->lock);
@@ -111,7 +112,7 @@ static void extent_give(struct private_pages *pages, struct chunk *chunk, uint32
 	uint32_t old = atomic_exchange(&chunk->extent, extent);
 
 	if (old)
-		extent_leave(pages, table_find(&pages->swap->table, (uint64_t) (old - 1) << CHUNK_SHIFT), EXTENT_OWNED);
+		extent_leave(pages, table_find(&pages->swap->table, (uint64_t)(old - 1) << CHUNK_SHIFT), EXTENT_OWNED);
 }
 
 /* The chunk of the swap object that a chunk pages out to; fresh: not the one it has. NULL: no memory, or swap is exhausted. */
@@ -123,7 +124,7 @@ static struct chunk *extent_get(struct private_pages *pages, struct chunk *chunk
 	struct extent *extent;
 
 	if (number && !fresh)
-		return table_find(&pages->swap->table, (uint64_t) (number - 1) << CHUNK_SHIFT);
+		return table_find(&pages->swap->table, (uint64_t)(number - 1) << CHUNK_SHIFT);
 	lock_acquire(&pages->lock);
 	extent = pages->free_extents;
 	if (extent) {
@@ -134,7 +135,7 @@ static struct chunk *extent_get(struct private_pages *pages, struct chunk *chunk
 		number = pages->next_extent < EXTENTS_MAX ? pages->next_extent++ : UINT32_MAX;
 	}
 	lock_release(&pages->lock);
-	if (number == UINT32_MAX || !object_page(pages->swap, (uint64_t) number << CHUNK_SHIFT, &swap_chunk))
+	if (number == UINT32_MAX || !object_page(pages->swap, (uint64_t)number << CHUNK_SHIFT, &swap_chunk))
 		return NULL;
 	atomic_fetch_add(&swap_chunk->extent, EXTENT_OWNED);
 	extent_give(pages, chunk, number + 1);
@@ -150,7 +151,8 @@ static void slot_free(struct private_pages *pages, uint64_t slot)
 	uint32_t word = page_flags(page, PAGE_SLOT | PAGE_STORED, 0) & ~(PAGE_SLOT | PAGE_STORED);
 
 	ASSERT(chunk);
-	if (page_state(word) == PAGE_RESIDENT && !(word & PAGE_WRITING) && page_swap(page, &word, (word & ~PAGE_STATE) | PAGE_HELD)) {
+	if (page_state(word) == PAGE_RESIDENT && !(word & PAGE_WRITING) &&
+	    page_swap(page, &word, (word & ~PAGE_STATE) | PAGE_HELD)) {
 		if (frames_free(swap->frames, slot, 1) == 0) {
 			writeback_note_clean(chunk, page);
 			atomic_fetch_sub(&chunk->resident, 1);
@@ -297,7 +299,8 @@ static unsigned claim_slots(struct chunk *swap_chunk, unsigned i, unsigned n)
 }
 
 /* Moves a held run of private pages out. The words are held and the slots claimed. */
-static int move_out(struct private_pages *pages, struct chunk *swap_chunk, char *addr, unsigned i, unsigned n, struct buffer *buffer)
+static int move_out(struct private_pages *pages, struct chunk *swap_chunk, char *addr, unsigned i, unsigned n,
+		    struct buffer *buffer)
 {
 	struct object *swap = pages->swap;
 	int r;
@@ -348,13 +351,13 @@ static bool may_leave(struct private_pages *pages, struct chunk *chunk, unsigned
 		return false;
 	if ((word & PAGE_REF) && page_swap(&chunk->page[i], &word, word - PAGE_REF_ONE))
 		return false;
-	return !pages->is_locked(pages->space, (void *) (uintptr_t) ((chunk->first + i) << page_shift));
+	return !pages->is_locked(pages->space, (void *)(uintptr_t)((chunk->first + i) << page_shift));
 }
 
 /* Pages out one run that begins at i. Map lock held for reading. The page after what was looked at. */
 static unsigned page_out_run(struct private_pages *pages, struct chunk *chunk, unsigned i, unsigned end, struct buffer *buffer)
 {
-	char *addr = (char *) (uintptr_t) ((chunk->first + i) << page_shift);
+	char *addr = (char *)(uintptr_t)((chunk->first + i) << page_shift);
 	struct chunk *swap_chunk;
 	unsigned n = 0, claimed = 0;
 	int r;
@@ -382,7 +385,7 @@ static unsigned page_out_run(struct private_pages *pages, struct chunk *chunk, u
 		}
 		atomic_fetch_sub(&chunk->resident, 1);
 		atomic_fetch_add(&pages->out, 1);
-		page_settle(&chunk->page[i + k], PAGE_OUT, ~0u, (uint32_t) (swap_chunk->first + i + k) << PAGE_OUT_BIT);
+		page_settle(&chunk->page[i + k], PAGE_OUT, ~0u, (uint32_t)(swap_chunk->first + i + k) << PAGE_OUT_BIT);
 	}
 	if (r == 0)
 		count(&pages->object->cache->counters.swap_out_pages, claimed);
@@ -408,7 +411,7 @@ void private_page_out(struct private_pages *pages, struct chunk *chunk, unsigned
 static void discard_page(struct private_pages *pages, struct chunk *chunk, unsigned i, bool remove)
 {
 	page_word *page = &chunk->page[i];
-	char *addr = (char *) (uintptr_t) ((chunk->first + i) << page_shift);
+	char *addr = (char *)(uintptr_t)((chunk->first + i) << page_shift);
 
 	for (;;) {
 		uint32_t word = page_load(page);
@@ -453,12 +456,12 @@ static void disown_if_empty(struct private_pages *pages, struct chunk *chunk)
 
 void private_discard(struct private_pages *pages, char *addr, size_t n, bool remove)
 {
-	uint64_t first = (uintptr_t) addr >> page_shift, end = first + n;
+	uint64_t first = (uintptr_t)addr >> page_shift, end = first + n;
 
 	for (struct chunk *chunk = table_next(&pages->object->table, first); chunk && chunk->first < end;
 	     chunk = table_next(&pages->object->table, chunk->first + CHUNK_PAGES)) {
-		unsigned from = first > chunk->first ? (unsigned) (first - chunk->first) : 0;
-		unsigned to = end < chunk->first + CHUNK_PAGES ? (unsigned) (end - chunk->first) : CHUNK_PAGES;
+		unsigned from = first > chunk->first ? (unsigned)(first - chunk->first) : 0;
+		unsigned to = end < chunk->first + CHUNK_PAGES ? (unsigned)(end - chunk->first) : CHUNK_PAGES;
 
 		for (unsigned i = from; i < to; i++)
 			discard_page(pages, chunk, i, remove);
@@ -469,15 +472,16 @@ void private_discard(struct private_pages *pages, char *addr, size_t n, bool rem
 
 int private_prepare(struct private_pages *pages, char *from, char *to, size_t n)
 {
-	uint64_t first = (uintptr_t) from >> page_shift, end = first + n;
-	uint64_t target = (uintptr_t) to >> page_shift;
+	uint64_t first = (uintptr_t)from >> page_shift, end = first + n;
+	uint64_t target = (uintptr_t)to >> page_shift;
 
 	for (struct chunk *chunk = table_next(&pages->object->table, first); chunk && chunk->first < end;
 	     chunk = table_next(&pages->object->table, chunk->first + CHUNK_PAGES)) {
 		uint64_t begins = first > chunk->first ? first : chunk->first;
 		uint64_t ends = end < chunk->first + CHUNK_PAGES ? end : chunk->first + CHUNK_PAGES;
 
-		if (!object_page(pages->object, target + (begins - first), NULL) || !object_page(pages->object, target + (ends - 1 - first), NULL))
+		if (!object_page(pages->object, target + (begins - first), NULL) ||
+		    !object_page(pages->object, target + (ends - 1 - first), NULL))
 			return -ENOMEM;
 	}
 	return 0;
@@ -485,8 +489,8 @@ int private_prepare(struct private_pages *pages, char *from, char *to, size_t n)
 
 void private_move(struct private_pages *pages, char *from, char *to, size_t n)
 {
-	uint64_t first = (uintptr_t) from >> page_shift, end = first + n;
-	uint64_t target = (uintptr_t) to >> page_shift;
+	uint64_t first = (uintptr_t)from >> page_shift, end = first + n;
+	uint64_t target = (uintptr_t)to >> page_shift;
 
 	ASSERT(rwlock_is_written(&pages->object->cache->map_lock));
 	for (struct chunk *chunk = table_next(&pages->object->table, first); chunk && chunk->first < end;
@@ -513,7 +517,7 @@ void private_move(struct private_pages *pages, char *from, char *to, size_t n)
 
 uint64_t private_resident(struct private_pages *pages, const char *addr, size_t n)
 {
-	uint64_t first = (uintptr_t) addr >> page_shift, end = first + n, found = 0;
+	uint64_t first = (uintptr_t)addr >> page_shift, end = first + n, found = 0;
 
 	for (struct chunk *chunk = table_next(&pages->object->table, first); chunk && chunk->first < end;
 	     chunk = table_next(&pages->object->table, chunk->first + CHUNK_PAGES))

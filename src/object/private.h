@@ -20,8 +20,8 @@
 struct extent;
 
 struct private_pages {
-	struct object *object;       /* kind PRIVATE: the words */
-	struct object *swap;         /* kind ANON: where they go */
+	struct object *object; /* kind PRIVATE: the words */
+	struct object *swap;   /* kind ANON: where they go */
 	struct pmap *pmap;
 	/* Whether the page may not be paged out. Handed down by the space. */
 	bool (*is_locked)(void *space, const void *addr);
@@ -35,7 +35,8 @@ struct private_pages {
 };
 
 /* 0 or -errno. swap: the caller's reference goes over. */
-int private_create(struct registry *registry, struct cache *cache, struct pmap *pmap, struct object *swap, struct private_pages **ret);
+int private_create(struct registry *registry, struct cache *cache, struct pmap *pmap, struct object *swap,
+		   struct private_pages **ret);
 void private_destroy(struct private_pages *pages);
 
 /* The word of the page at addr; NULL: no memory. */

@@ -14,16 +14,16 @@ struct node {
 	_Atomic uintptr_t child[TABLE_FAN]; /* of the same form as the root; 0: none */
 };
 
-#define HEIGHT_MASK ((uintptr_t) 15) /* blocks of the arena are aligned to 64 */
+#define HEIGHT_MASK ((uintptr_t)15) /* blocks of the arena are aligned to 64 */
 
 static unsigned height_of(uintptr_t tagged)
 {
-	return (unsigned) (tagged & HEIGHT_MASK);
+	return (unsigned)(tagged & HEIGHT_MASK);
 }
 
 static void *pointer_of(uintptr_t tagged)
 {
-	return (void *) (tagged & ~HEIGHT_MASK);
+	return (void *)(tagged & ~HEIGHT_MASK);
 }
 
 /* Whether a tree of this height has room for the chunk. */
@@ -34,7 +34,7 @@ static bool covers(unsigned height, uint64_t chunk)
 
 static unsigned child_index(unsigned height, uint64_t chunk)
 {
-	return (unsigned) (chunk >> ((height - 1) * TABLE_SHIFT)) & (TABLE_FAN - 1);
+	return (unsigned)(chunk >> ((height - 1) * TABLE_SHIFT)) & (TABLE_FAN - 1);
 }
 
 struct chunk *table_find(const struct table *table, uint64_t page)
@@ -66,8 +66,8 @@ static struct chunk *chunk_new(struct arena *arena, struct object *object, uint6
 /* Makes what belongs into an empty slot: a chunk at height 0, a node above. The slot's value after, whoever won; 0: no memory. */
 static uintptr_t fill(_Atomic uintptr_t *slot, unsigned height, struct arena *arena, struct object *object, uint64_t chunk)
 {
-	void *block = height == 0 ? (void *) chunk_new(arena, object, chunk) : arena_alloc(arena, sizeof(struct node));
-	uintptr_t seen = 0, tagged = (uintptr_t) block | height;
+	void *block = height == 0 ? (void *)chunk_new(arena, object, chunk) : arena_alloc(arena, sizeof(struct node));
+	uintptr_t seen = 0, tagged = (uintptr_t)block | height;
 
 	if (!block)
 		return 0;
@@ -94,9 +94,9 @@ static uintptr_t grow(struct table *table, struct arena *arena, uint64_t chunk)
 		if (!node)
 			return 0;
 		atomic_init(&node->child[0], root);
-		if (atomic_compare_exchange_strong_explicit(&table->root, &root, (uintptr_t) node | height, memory_order_acq_rel,
+		if (atomic_compare_exchange_strong_explicit(&table->root, &root, (uintptr_t)node | height, memory_order_acq_rel,
 							    memory_order_acquire))
-			root = (uintptr_t) node | height;
+			root = (uintptr_t)node | height;
 		else
 			arena_free(arena, node, sizeof(*node));
 	}
@@ -116,7 +116,7 @@ struct chunk *table_get(struct table *table, struct arena *arena, struct object 
 	else
 		at = grow(table, arena, chunk);
 	while (at && height_of(at) > 0) {
-		_Atomic uintptr_t *slot = &((struct node *) pointer_of(at))->child[child_index(height_of(at), chunk)];
+		_Atomic uintptr_t *slot = &((struct node *)pointer_of(at))->child[child_index(height_of(at), chunk)];
 		unsigned below = height_of(at) - 1;
 
 		at = atomic_load_explicit(slot, memory_order_acquire);
@@ -143,7 +143,7 @@ static struct chunk *next_below(uintptr_t at, uint64_t base, uint64_t chunk)
 		i = covers(height, chunk - base) ? child_index(height, chunk - base) : TABLE_FAN;
 	for (; i < TABLE_FAN; i++) {
 		uintptr_t below = atomic_load_explicit(&node->child[i], memory_order_acquire);
-		struct chunk *found = below ? next_below(below, base + ((uint64_t) i << ((height - 1) * TABLE_SHIFT)), chunk) : NULL;
+		struct chunk *found = below ? next_below(below, base + ((uint64_t)i << ((height - 1) * TABLE_SHIFT)), chunk) : NULL;
 
 		if (found)
 			return found;

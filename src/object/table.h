@@ -14,7 +14,7 @@
 #include "cache/chunk.h"
 #include "util/arena.h"
 
-#define TABLE_SHIFT 6  /* 64 children a node: half a kilobyte for a first touch far from all others */
+#define TABLE_SHIFT 6 /* 64 children a node: half a kilobyte for a first touch far from all others */
 #define TABLE_FAN   (1u << TABLE_SHIFT)
 
 struct table {

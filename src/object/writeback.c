@@ -23,7 +23,7 @@
 #include "sys/thread.h"
 
 #define TICK_MS       500
-#define DIRTY_DIVISOR 4    /* more than this part of the budget dirty: write all */
+#define DIRTY_DIVISOR 4 /* more than this part of the budget dirty: write all */
 
 /* chunk->dirty is never below the number of dirty pages: it is raised before the flag is set, and lowered after it was cleared. */
 void writeback_note_dirty(struct chunk *chunk, page_word *page)
@@ -56,7 +56,7 @@ void writeback_note_clean(struct chunk *chunk, page_word *page)
 static void found_written(void *arg, void *addr, size_t pages)
 {
 	struct view *view = arg;
-	uint64_t page = view->first + (((uint64_t) ((char *) addr - view->addr)) >> page_shift);
+	uint64_t page = view->first + (((uint64_t)((char *)addr - view->addr)) >> page_shift);
 
 	for (size_t i = 0; i < pages; i++) {
 		struct chunk *chunk = table_find(&view->object->table, page + i);
@@ -82,8 +82,8 @@ int object_harvest(struct object *object, uint64_t first, uint64_t end)
 		uint64_t to = view->first + view->pages < end ? view->first + view->pages : end;
 
 		if (view->tracked && view->pmap->tracks && !view->private_pages && from < to) {
-			int r = pagemap_take_written(view->pmap->pagemap, view->addr + ((from - view->first) << page_shift), to - from,
-						     found_written, view);
+			int r = pagemap_take_written(view->pmap->pagemap, view->addr + ((from - view->first) << page_shift),
+						     to - from, found_written, view);
 
 			if (r < 0 && result == 0)
 				result = r;
@@ -144,7 +144,8 @@ static void write_done(struct pager_request *request)
 static void protect_page(struct object *object, uint64_t page)
 {
 	for (struct view *view = object->views; view; view = view->next)
-		if (view->tracked && !view->private_pages && !view->pmap->tracks && page >= view->first && page - view->first < view->pages)
+		if (view->tracked && !view->private_pages && !view->pmap->tracks && page >= view->first &&
+		    page - view->first < view->pages)
 			pmap_protect(view->pmap, view->addr + ((page - view->first) << page_shift), 1, true);
 }
 
@@ -214,11 +215,11 @@ static unsigned claim_run(struct object *object, struct chunk *chunk, unsigned i
 static void send_run(struct object *object, struct buffer *buffer, struct batch *batch, bool here)
 {
 	uint64_t offset = buffer->first << page_shift, bytes = atomic_load(&object->bytes);
-	size_t len = (size_t) buffer->count << page_shift;
+	size_t len = (size_t)buffer->count << page_shift;
 	int r = frames_read(object->frames, buffer->first, buffer->count, buffer->data);
 
 	if (object->kind == OBJECT_FILE && offset + len > bytes)
-		len = offset < bytes ? (size_t) (bytes - offset) : 0;
+		len = offset < bytes ? (size_t)(bytes - offset) : 0;
 	object_ref(object);
 	buffer->object = object;
 	buffer->batch = batch;
@@ -310,8 +311,8 @@ unsigned object_write(struct object *object, uint64_t first, uint64_t end, bool 
 		if (!asked)
 			object_refresh_size(object);
 		asked = true;
-		begun += write_chunk(&writer, chunk, first > chunk->first ? (unsigned) (first - chunk->first) : 0,
-				     end < chunk->first + CHUNK_PAGES ? (unsigned) (end - chunk->first) : CHUNK_PAGES);
+		begun += write_chunk(&writer, chunk, first > chunk->first ? (unsigned)(first - chunk->first) : 0,
+				     end < chunk->first + CHUNK_PAGES ? (unsigned)(end - chunk->first) : CHUNK_PAGES);
 	}
 	/* Here, unless nobody waits: then this thread must not either. */
 	send_kept(&writer, batch != NULL);
@@ -370,7 +371,8 @@ static bool redirty(struct object *object)
 
 	/* Pages are held under it, by us and by those we wait for; nobody of them waits for its writer. */
 	rwlock_read_acquire(&object->cache->map_lock);
-	for (struct chunk *chunk = table_next(&object->table, 0); chunk; chunk = table_next(&object->table, chunk->first + CHUNK_PAGES))
+	for (struct chunk *chunk = table_next(&object->table, 0); chunk;
+	     chunk = table_next(&object->table, chunk->first + CHUNK_PAGES))
 		for (unsigned i = 0; i < CHUNK_PAGES; i++) {
 			uint32_t word = page_load(&chunk->page[i]);
 
@@ -409,7 +411,7 @@ static int sync_storage(struct object *object)
 	if (r == 0)
 		r = object->pager->ops->sync(object->pager);
 	if (r < 0)
-		(void) redirty(object);
+		(void)redirty(object);
 	return r;
 }
 
@@ -493,13 +495,13 @@ static void flush_aged(struct flusher *flusher, struct object *object)
 	bool many = atomic_load(&flusher->cache->dirty_pages) > atomic_load(&flusher->cache->limit) / DIRTY_DIVISOR;
 
 	rwlock_read_acquire(&flusher->cache->map_lock);
-	(void) object_harvest(object, 0, UINT64_MAX); /* what cannot be learnt now is at the next time */
+	(void)object_harvest(object, 0, UINT64_MAX); /* what cannot be learnt now is at the next time */
 	rwlock_read_release(&flusher->cache->map_lock);
 	now = cache_clock_ms();
 	for (struct chunk *chunk = table_next(&object->table, 0); chunk;
 	     chunk = table_next(&object->table, chunk->first + CHUNK_PAGES)) {
 		uint32_t since = atomic_load(&chunk->dirty_since);
-		bool aged = since && (int32_t) (now - since) >= (int32_t) flusher->expire_ms;
+		bool aged = since && (int32_t)(now - since) >= (int32_t)flusher->expire_ms;
 
 		if (!since && atomic_load(&chunk->dirty) > 0)
 			atomic_compare_exchange_strong(&chunk->dirty_since, &since, now);
@@ -513,7 +515,7 @@ static void *flusher_main(void *arg)
 {
 	struct flusher *flusher = arg;
 	unsigned tick = flusher->expire_ms / 2 < TICK_MS ? flusher->expire_ms / 2 + 1 : TICK_MS;
-	struct timespec timeout = {.tv_sec = tick / 1000, .tv_nsec = (long) (tick % 1000) * 1000000};
+	struct timespec timeout = {.tv_sec = tick / 1000, .tv_nsec = (long)(tick % 1000) * 1000000};
 
 	while (!atomic_load(&flusher->stopping)) {
 		futex_wait(&flusher->word, 0, &timeout);

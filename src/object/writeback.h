@@ -21,7 +21,7 @@ struct flusher {
 	struct cache *cache;
 	unsigned expire_ms;
 	pthread_t thread;
-	_Atomic uint32_t word;      /* futex */
+	_Atomic uint32_t word; /* futex */
 	_Atomic bool stopping;
 	bool started;
 };

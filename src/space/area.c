@@ -21,7 +21,7 @@ char *area_end(const struct area *area)
 
 uint64_t area_page(const struct area *area, const char *addr)
 {
-	return area->view.first + ((uint64_t) (addr - area->view.addr) >> page_shift);
+	return area->view.first + ((uint64_t)(addr - area->view.addr) >> page_shift);
 }
 
 size_t area_set_search(const struct area_set *set, const char *addr)

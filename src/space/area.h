@@ -14,14 +14,14 @@
 
 /* Guarded by the map lock, as the view in it is, except the counters and the stream. */
 struct area {
-	struct view view;             /* addr and pages always; object NULL for private memory without a file */
+	struct view view; /* addr and pages always; object NULL for private memory without a file */
 	int prot;
-	int max_prot;                 /* what the descriptor allows */
+	int max_prot; /* what the descriptor allows */
 	bool shared;
 	bool anonymous;
-	bool lock_on_fault;           /* with view.locked: nothing was brought in beforehand */
+	bool lock_on_fault; /* with view.locked: nothing was brought in beforehand */
 	bool noreserve;
-	bool nodump;                  /* left out of core files */
+	bool nodump; /* left out of core files */
 	enum readahead_advice advice;
 	struct readahead stream;
 	_Atomic uint64_t major_faults, minor_faults;

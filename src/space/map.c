@@ -36,7 +36,7 @@ static void restore_protection(struct space *space, char *addr, char *end)
 		char *from = area_addr(area) > addr ? area_addr(area) : addr;
 		char *to = area_end(area) < end ? area_end(area) : end;
 
-		mprotect(from, (size_t) (to - from), area->prot);
+		mprotect(from, (size_t)(to - from), area->prot);
 	}
 }
 
@@ -55,16 +55,16 @@ static int quiesce(struct space *space, char *addr, char *end)
 
 		if (!area->view.tracked || !object_was_touched(area->view.object))
 			continue;
-		r = kernel_protect(from, (size_t) (to - from), PROT_NONE);
+		r = kernel_protect(from, (size_t)(to - from), PROT_NONE);
 		if (r < 0) {
 			restore_protection(space, addr, end);
 			return r;
 		}
 		first = area_page(area, from);
-		r = object_harvest(area->view.object, first, first + ((uint64_t) (to - from) >> page_shift));
+		r = object_harvest(area->view.object, first, first + ((uint64_t)(to - from) >> page_shift));
 		if (r < 0) {
 			restore_protection(space, addr, end);
-			return message_set(-r, "the kernel does not tell what was stored to in %p…%p", (void *) from, (void *) to);
+			return message_set(-r, "the kernel does not tell what was stored to in %p…%p", (void *)from, (void *)to);
 		}
 	}
 	return 0;
@@ -99,7 +99,7 @@ static int kernel_map(const struct mapping *m, char **ret_addr)
 	if (fail_now(FAIL_MAP))
 		return -ENOMEM;
 	addr = mmap(m->addr, m->len, PROT_NONE, flags, m->object ? m->object->frames : -1,
-		    m->object ? (off_t) (m->first << page_shift) : 0);
+		    m->object ? (off_t)(m->first << page_shift) : 0);
 	if (addr == MAP_FAILED)
 		return -errno;
 	if (m->noreplace && addr != m->addr) {
@@ -218,8 +218,9 @@ static int flush_if_last(void *arg, const struct part *part)
 		return 0;
 	r = object_flush(part->object, 0, UINT64_MAX);
 	if (r < 0)
-		message_set(-r, "the dirty pages of the mapping at %p could not be written to the file: %s. The mapping is still there",
-			    (void *) part->addr, strerrordesc_np(-r));
+		message_set(-r,
+			    "the dirty pages of the mapping at %p could not be written to the file: %s. The mapping is still there",
+			    (void *)part->addr, strerrordesc_np(-r));
 	return r;
 }
 
@@ -346,11 +347,11 @@ static int may_protect(struct space *space, char *addr, size_t len, int prot)
 		struct area *area = space_find(space, at);
 
 		if (!area)
-			return space_check_locked(space, at, (size_t) (addr + len - at));
+			return space_check_locked(space, at, (size_t)(addr + len - at));
 		if (prot & ~area->max_prot)
-			return message_set(EACCES,
-					   "protection %#x of the mapping at %p is more than its descriptor's open mode allows (%#x)", prot,
-					   (void *) area_addr(area), area->max_prot);
+			return message_set(
+			    EACCES, "protection %#x of the mapping at %p is more than its descriptor's open mode allows (%#x)",
+			    prot, (void *)area_addr(area), area->max_prot);
 		at = area_end(area);
 	}
 	return 0;
@@ -393,10 +394,10 @@ static int remap_source(struct space *space, char *addr, size_t len, struct area
 	struct area *area = space_find(space, addr);
 
 	if (!area)
-		return message_set(EFAULT, "nothing is mapped at %p", (void *) addr);
-	if (len > (size_t) (area_end(area) - addr))
-		return message_set(EFAULT, "the old range %p…%p is not inside one mapping, which ends at %p", (void *) addr,
-				   (void *) (addr + len), (void *) area_end(area));
+		return message_set(EFAULT, "nothing is mapped at %p", (void *)addr);
+	if (len > (size_t)(area_end(area) - addr))
+		return message_set(EFAULT, "the old range %p…%p is not inside one mapping, which ends at %p", (void *)addr,
+				   (void *)(addr + len), (void *)area_end(area));
 	*ret = area;
 	return 0;
 }
@@ -481,8 +482,8 @@ static void move_lock(struct edit *edit, const struct mapping *m, char *addr, si
  * Shared memory: mapped anew at the new place, where its pages are found by minor faults; then the old place goes. No page is
  * copied, and what was stored is harvested with the old mapping.
  */
-static int move_shared(struct space *space, struct area *area, char *addr, size_t old_len, size_t new_len, int flags, char *new_addr,
-		       char **ret_addr)
+static int move_shared(struct space *space, struct area *area, char *addr, size_t old_len, size_t new_len, int flags,
+		       char *new_addr, char **ret_addr)
 {
 	struct mapping m = mapping_like(area, new_addr, new_len, area_page(area, addr));
 	struct edit edit;
@@ -517,10 +518,11 @@ out:
 #endif
 
 /* Moves the kernel's side of private memory. The new place is inaccessible and unregistered when this returns 0. */
-static int kernel_move(struct space *space, struct edit *edit, int prot, char *addr, size_t old_len, size_t new_len,
-		       int flags, char *new_addr, char **ret_addr)
+static int kernel_move(struct space *space, struct edit *edit, int prot, char *addr, size_t old_len, size_t new_len, int flags,
+		       char *new_addr, char **ret_addr)
 {
-	int kernel_flags = MREMAP_MAYMOVE | (flags & SPACE_FIXED ? MREMAP_FIXED : 0) | (flags & SPACE_DONTUNMAP ? MREMAP_DONTUNMAP : 0);
+	int kernel_flags =
+	    MREMAP_MAYMOVE | (flags & SPACE_FIXED ? MREMAP_FIXED : 0) | (flags & SPACE_DONTUNMAP ? MREMAP_DONTUNMAP : 0);
 	char *moved = NULL;
 	int r = 0;
 
@@ -580,8 +582,8 @@ static void register_moved(struct space *space, const struct mapping *m, char *a
 }
 
 /* Private memory: the kernel moves the pages; their words, registration and protection follow. */
-static int move_private(struct space *space, struct area *area, char *addr, size_t old_len, size_t new_len, int flags, char *new_addr,
-			char **ret_addr)
+static int move_private(struct space *space, struct area *area, char *addr, size_t old_len, size_t new_len, int flags,
+			char *new_addr, char **ret_addr)
 {
 	struct private_pages *pages = space->private_pages;
 	struct mapping m = mapping_like(area, NULL, new_len, area_page(area, addr));
@@ -649,9 +651,11 @@ static int remap_locked(struct space *space, char *addr, size_t old_len, size_t 
 	if (r < 0)
 		return r;
 	if (old_len == 0 && !area->shared)
-		return message_set(EINVAL, "old length 0 duplicates shared mappings only, and the one at %p is private", (void *) addr);
+		return message_set(EINVAL, "old length 0 duplicates shared mappings only, and the one at %p is private",
+				   (void *)addr);
 	if (old_len == 0 && !(flags & SPACE_MAYMOVE))
-		return message_set(ENOMEM, "the mapping at %p cannot be duplicated in its own place, and MREMAP_MAYMOVE is not set", (void *) addr);
+		return message_set(ENOMEM, "the mapping at %p cannot be duplicated in its own place, and MREMAP_MAYMOVE is not set",
+				   (void *)addr);
 	*ret_locked = area->view.locked && !area->lock_on_fault;
 	if (new_len > old_len && !(flags & (SPACE_FIXED | SPACE_DONTUNMAP)) && old_len > 0) {
 		r = addr + old_len == area_end(area) ? grow_in_place(space, area, addr, old_len, new_len) : -EEXIST;
@@ -660,7 +664,7 @@ static int remap_locked(struct space *space, char *addr, size_t old_len, size_t 
 			return r;
 		if (!(flags & SPACE_MAYMOVE))
 			return message_set(ENOMEM, "the addresses behind %p are in use, and MREMAP_MAYMOVE is not set",
-					   (void *) (addr + old_len));
+					   (void *)(addr + old_len));
 	}
 	/* The area goes with its last page: the object must outlive the move. */
 	object = area->view.object;

@@ -97,8 +97,8 @@ int space_check_locked(struct space *space, const char *addr, size_t len)
 		struct area *area = space_find(space, addr);
 
 		if (!area)
-			return message_set(ENOMEM, "nothing is mapped at %p, in the range %p…%p", (const void *) addr,
-					   (const void *) (end - len), (const void *) end);
+			return message_set(ENOMEM, "nothing is mapped at %p, in the range %p…%p", (const void *)addr,
+					   (const void *)(end - len), (const void *)end);
 		addr = area_end(area);
 	}
 	return 0;
@@ -129,7 +129,7 @@ int edit_begin(struct edit *edit, struct space *space, unsigned areas)
 			edit_end(edit);
 			return message_set(ENOMEM, "no memory for an area");
 		}
-		spare->view.next = (struct view *) edit->spares;
+		spare->view.next = (struct view *)edit->spares;
 		edit->spares = spare;
 	}
 	return 0;
@@ -140,7 +140,7 @@ struct area *edit_spare(struct edit *edit)
 	struct area *area = edit->spares;
 
 	ASSERT(area);
-	edit->spares = (struct area *) area->view.next;
+	edit->spares = (struct area *)area->view.next;
 	area->view.next = NULL;
 	return area;
 }
@@ -202,7 +202,7 @@ void edit_split(struct edit *edit, char *addr)
 	if (!area || area_addr(area) == addr)
 		return;
 	right = edit_spare(edit);
-	left_pages = (uint64_t) (addr - area_addr(area)) >> page_shift;
+	left_pages = (uint64_t)(addr - area_addr(area)) >> page_shift;
 	copy_properties(right, area);
 	right->view.addr = addr;
 	right->view.first = area->view.first + left_pages;
@@ -263,7 +263,7 @@ static bool next_part(struct space *space, char **addr, char *end, struct part *
 	}
 	ret->addr = area_addr(area) > *addr ? area_addr(area) : *addr;
 	*addr = area_end(area) < end ? area_end(area) : end;
-	ret->pages = (size_t) (*addr - ret->addr) >> page_shift;
+	ret->pages = (size_t)(*addr - ret->addr) >> page_shift;
 	ret->object = area->view.object;
 	ret->first = area->view.object ? area_page(area, ret->addr) : 0;
 	ret->shared = area->shared;
@@ -323,7 +323,7 @@ static int change_areas(struct space *space, char *addr, size_t len,
 
 static void change_advice(struct area *area, const void *arg)
 {
-	area->advice = *(const enum readahead_advice *) arg;
+	area->advice = *(const enum readahead_advice *)arg;
 }
 
 int space_set_advice(struct space *space, char *addr, size_t len, enum readahead_advice advice)
@@ -333,26 +333,27 @@ int space_set_advice(struct space *space, char *addr, size_t len, enum readahead
 
 static int ask_nodump(struct space *space, char *addr, size_t len, const void *arg)
 {
-	int r = fail_now(FAIL_MAP) ? (errno = ENOMEM, -1) : madvise(addr, len, *(const bool *) arg ? MADV_DONTDUMP : MADV_DODUMP);
+	int r = fail_now(FAIL_MAP) ? (errno = ENOMEM, -1) : madvise(addr, len, *(const bool *)arg ? MADV_DONTDUMP : MADV_DODUMP);
 
 	if (r == 0)
 		return 0;
 	r = -errno;
 	/* What was done of it is undone. */
-	for (size_t i = area_set_search(&space->areas, addr); i < space->areas.count && area_addr(space->areas.all[i]) < addr + len; i++) {
+	for (size_t i = area_set_search(&space->areas, addr); i < space->areas.count && area_addr(space->areas.all[i]) < addr + len;
+	     i++) {
 		struct area *area = space->areas.all[i];
 		char *from = area_addr(area) > addr ? area_addr(area) : addr;
 		char *to = area_end(area) < addr + len ? area_end(area) : addr + len;
 
-		madvise(from, (size_t) (to - from), area->nodump ? MADV_DONTDUMP : MADV_DODUMP);
+		madvise(from, (size_t)(to - from), area->nodump ? MADV_DONTDUMP : MADV_DODUMP);
 	}
-	return message_set(-r, "the kernel refuses to change what goes into core files of the range at %p: %s", (void *) addr,
+	return message_set(-r, "the kernel refuses to change what goes into core files of the range at %p: %s", (void *)addr,
 			   strerrordesc_np(-r));
 }
 
 static void change_nodump(struct area *area, const void *arg)
 {
-	area->nodump = *(const bool *) arg;
+	area->nodump = *(const bool *)arg;
 }
 
 int space_set_nodump(struct space *space, char *addr, size_t len, bool nodump)
@@ -388,20 +389,21 @@ static int promise_locked(struct space *space, char *addr, size_t len, const voi
 		char *to = area_end(area) < addr + len ? area_end(area) : addr + len;
 
 		if (!area->view.locked)
-			fresh += (uint64_t) (to - from) >> page_shift;
+			fresh += (uint64_t)(to - from) >> page_shift;
 	}
 	if (budget_lock(space->cache, fresh) == 0)
 		return 0;
-	return message_set(ENOMEM,
-			   "%zu bytes cannot be locked: the memory budget of %llu bytes must keep a part that can be paged out; raise it "
-			   "with QUIRE_MEMORY or quire_set_memory",
-			   len, (unsigned long long) (atomic_load(&space->cache->limit) << page_shift));
+	return message_set(
+	    ENOMEM,
+	    "%zu bytes cannot be locked: the memory budget of %llu bytes must keep a part that can be paged out; raise it "
+	    "with QUIRE_MEMORY or quire_set_memory",
+	    len, (unsigned long long)(atomic_load(&space->cache->limit) << page_shift));
 }
 
 static int count_unlocked(void *arg, const struct part *part)
 {
 	if (!part->locked)
-		*(uint64_t *) arg += part->pages;
+		*(uint64_t *)arg += part->pages;
 	return 0;
 }
 

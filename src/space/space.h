@@ -19,10 +19,10 @@ struct space {
 	struct registry *registry;
 	struct pmap pmap;
 	struct private_pages *private_pages;
-	struct area_set areas;               /* [map_lock] */
-	_Atomic uint64_t edits;              /* changed under map_lock: how often areas were changed, or nearly */
-	const char *_Atomic own_process;     /* 0 there: this is the child of a fork, which has none of it. NULL: not known yet */
-	int lock_future;                     /* [map_lock] MCL_FUTURE, MCL_ONFAULT */
+	struct area_set areas;           /* [map_lock] */
+	_Atomic uint64_t edits;          /* changed under map_lock: how often areas were changed, or nearly */
+	const char *_Atomic own_process; /* 0 there: this is the child of a fork, which has none of it. NULL: not known yet */
+	int lock_future;                 /* [map_lock] MCL_FUTURE, MCL_ONFAULT */
 };
 
 int space_create(struct registry *registry, struct cache *cache, enum uffd_source source, bool sigbus, bool allow_tracking,
@@ -44,10 +44,10 @@ struct mapping {
 	size_t len;
 	int prot, max_prot;
 	bool shared, fixed, noreplace, noreserve, locked, lock_on_fault, nodump, nosync;
-	bool tracked;                /* as the area that it continues; a shared one that may be stored to is tracked anyhow */
-	struct object *object;       /* the caller's reference stays his; NULL: private memory without a file */
+	bool tracked;          /* as the area that it continues; a shared one that may be stored to is tracked anyhow */
+	struct object *object; /* the caller's reference stays his; NULL: private memory without a file */
 	bool anonymous;
-	uint64_t first;              /* page of the object */
+	uint64_t first; /* page of the object */
 	enum readahead_advice advice;
 };
 
@@ -68,7 +68,7 @@ struct part {
 	char *addr;
 	size_t pages;
 	struct object *object;
-	uint64_t first;              /* page of the object at addr */
+	uint64_t first; /* page of the object at addr */
 	bool shared, locked, anonymous;
 	int prot, max_prot;
 };

@@ -42,9 +42,9 @@ int frames_create(uint64_t pages, int *ret_fd)
 
 int frames_resize(int fd, uint64_t pages)
 {
-	if (pages > (uint64_t) INT64_MAX / page_size())
+	if (pages > (uint64_t)INT64_MAX / page_size())
 		return -EFBIG;
-	return ftruncate(fd, (off_t) (pages * page_size())) < 0 ? -errno : 0;
+	return ftruncate(fd, (off_t)(pages * page_size())) < 0 ? -errno : 0;
 }
 
 int frames_write(int fd, uint64_t first, size_t pages, const void *source)
@@ -54,10 +54,10 @@ int frames_write(int fd, uint64_t first, size_t pages, const void *source)
 	if (fail_now(FAIL_FRAME))
 		return -ENOMEM;
 	while (done < len) {
-		ssize_t n = pwrite(fd, (const char *) source + done, len - done, (off_t) (first * page_size() + done));
+		ssize_t n = pwrite(fd, (const char *)source + done, len - done, (off_t)(first * page_size() + done));
 
 		if (n > 0)
-			done += (size_t) n;
+			done += (size_t)n;
 		else if (n == 0)
 			return -ENOMEM;
 		else if (errno != EINTR)
@@ -71,10 +71,10 @@ int frames_read(int fd, uint64_t first, size_t pages, void *ret)
 	size_t len = pages * page_size(), done = 0;
 
 	while (done < len) {
-		ssize_t n = pread(fd, (char *) ret + done, len - done, (off_t) (first * page_size() + done));
+		ssize_t n = pread(fd, (char *)ret + done, len - done, (off_t)(first * page_size() + done));
 
 		if (n > 0)
-			done += (size_t) n;
+			done += (size_t)n;
 		else if (n == 0)
 			return -EIO;
 		else if (errno != EINTR)
@@ -86,14 +86,14 @@ int frames_read(int fd, uint64_t first, size_t pages, void *ret)
 int frames_zero_tail(int fd, uint64_t offset_bytes)
 {
 	static const char zeros[1024];
-	uint64_t end = (offset_bytes + page_size() - 1) & ~(uint64_t) (page_size() - 1);
+	uint64_t end = (offset_bytes + page_size() - 1) & ~(uint64_t)(page_size() - 1);
 
 	while (offset_bytes < end) {
-		size_t n = end - offset_bytes < sizeof(zeros) ? (size_t) (end - offset_bytes) : sizeof(zeros);
-		ssize_t done = pwrite(fd, zeros, n, (off_t) offset_bytes);
+		size_t n = end - offset_bytes < sizeof(zeros) ? (size_t)(end - offset_bytes) : sizeof(zeros);
+		ssize_t done = pwrite(fd, zeros, n, (off_t)offset_bytes);
 
 		if (done > 0)
-			offset_bytes += (uint64_t) done;
+			offset_bytes += (uint64_t)done;
 		else if (done == 0 || errno != EINTR)
 			return done == 0 ? -EIO : -errno;
 	}
@@ -105,10 +105,10 @@ int frames_patch(int fd, uint64_t offset_bytes, size_t len, const void *source)
 	size_t done = 0;
 
 	while (done < len) {
-		ssize_t n = pwrite(fd, (const char *) source + done, len - done, (off_t) (offset_bytes + done));
+		ssize_t n = pwrite(fd, (const char *)source + done, len - done, (off_t)(offset_bytes + done));
 
 		if (n > 0)
-			done += (size_t) n;
+			done += (size_t)n;
 		else if (n == 0 || errno != EINTR)
 			return n == 0 ? -EIO : -errno;
 	}
@@ -117,8 +117,8 @@ int frames_patch(int fd, uint64_t offset_bytes, size_t len, const void *source)
 
 int frames_free(int fd, uint64_t first, uint64_t pages)
 {
-	while (fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t) (first * page_size()), (off_t) (pages * page_size())) <
-	       0)
+	while (fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)(first * page_size()),
+			 (off_t)(pages * page_size())) < 0)
 		if (errno != EINTR)
 			return -errno;
 	return 0;

@@ -12,6 +12,6 @@ unsigned page_shift = 12;
 /* Before anything else of the library, and of programs that link it statically. */
 __attribute__((constructor(101))) static void page_size_ask(void)
 {
-	page_bytes = (size_t) sysconf(_SC_PAGESIZE);
-	page_shift = (unsigned) __builtin_ctzl(page_bytes);
+	page_bytes = (size_t)sysconf(_SC_PAGESIZE);
+	page_shift = (unsigned)__builtin_ctzl(page_bytes);
 }

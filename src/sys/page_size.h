@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-extern size_t page_bytes;  /* read-only after start */
+extern size_t page_bytes; /* read-only after start */
 extern unsigned page_shift;
 
 static inline size_t page_size(void)

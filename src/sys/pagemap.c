@@ -19,13 +19,13 @@ struct scan_arg {
 struct scan_region {
 	uint64_t start, end, categories;
 };
-#define SCAN               _IOWR('f', 16, struct scan_arg)
-#define SCAN_WP_MATCHING   (1u << 0)
-#define IS_WRITTEN         (1u << 1)
-#define IS_FILE            (1u << 2)
-#define IS_PRESENT         (1u << 3)
-#define IS_SWAPPED         (1u << 4)
-#define REGIONS            32
+#define SCAN             _IOWR('f', 16, struct scan_arg)
+#define SCAN_WP_MATCHING (1u << 0)
+#define IS_WRITTEN       (1u << 1)
+#define IS_FILE          (1u << 2)
+#define IS_PRESENT       (1u << 3)
+#define IS_SWAPPED       (1u << 4)
+#define REGIONS          32
 
 int pagemap_open(int *ret_fd)
 {
@@ -49,13 +49,13 @@ static int scan(int fd, struct scan_arg *arg, char *addr, char *end, void (*foun
 	struct scan_region regions[REGIONS];
 
 	arg->size = sizeof(*arg);
-	arg->vec = (uintptr_t) regions;
+	arg->vec = (uintptr_t)regions;
 	arg->vec_len = REGIONS;
-	arg->end = (uintptr_t) end;
+	arg->end = (uintptr_t)end;
 	while (addr < end) {
 		int n;
 
-		arg->start = (uintptr_t) addr;
+		arg->start = (uintptr_t)addr;
 		n = ioctl(fd, SCAN, arg);
 		if (n < 0) {
 			if (errno == EINTR || errno == EAGAIN)
@@ -63,10 +63,10 @@ static int scan(int fd, struct scan_arg *arg, char *addr, char *end, void (*foun
 			return -errno;
 		}
 		for (int i = 0; i < n; i++)
-			found(context, (void *) (uintptr_t) regions[i].start, (regions[i].end - regions[i].start) >> page_shift);
-		if ((char *) (uintptr_t) arg->walk_end <= addr)
+			found(context, (void *)(uintptr_t)regions[i].start, (regions[i].end - regions[i].start) >> page_shift);
+		if ((char *)(uintptr_t)arg->walk_end <= addr)
 			return -EIO;
-		addr = (char *) (uintptr_t) arg->walk_end;
+		addr = (char *)(uintptr_t)arg->walk_end;
 	}
 	return 0;
 }
@@ -80,7 +80,7 @@ int pagemap_take_written(int fd, void *addr, size_t pages, void (*found)(void *a
 	    .return_mask = IS_WRITTEN,
 	};
 
-	return scan(fd, &arg, addr, (char *) addr + pages * page_size(), found, context);
+	return scan(fd, &arg, addr, (char *)addr + pages * page_size(), found, context);
 }
 
 struct bitmap_fill {
@@ -91,7 +91,7 @@ struct bitmap_fill {
 static void bitmap_add(void *context, void *addr, size_t pages)
 {
 	struct bitmap_fill *fill = context;
-	size_t first = (size_t) ((char *) addr - fill->base) >> page_shift;
+	size_t first = (size_t)((char *)addr - fill->base) >> page_shift;
 
 	for (size_t i = first; i < first + pages; i++)
 		fill->bitmap[i / 64] |= 1ull << (i % 64);
@@ -102,7 +102,7 @@ static int scan_bitmap(int fd, struct scan_arg *arg, void *addr, size_t pages, u
 	struct bitmap_fill fill = {addr, ret_bitmap};
 
 	memset(ret_bitmap, 0, PAGEMAP_WORDS * sizeof(*ret_bitmap));
-	return scan(fd, arg, addr, (char *) addr + pages * page_size(), bitmap_add, &fill);
+	return scan(fd, arg, addr, (char *)addr + pages * page_size(), bitmap_add, &fill);
 }
 
 int pagemap_there(int fd, void *addr, size_t pages, uint64_t *ret_bitmap)

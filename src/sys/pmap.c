@@ -114,10 +114,10 @@ static int copy_out_by_file(const void *addr, size_t len, char *ret)
 	if (fd < 0)
 		return -errno;
 	while (done < len && r == 0) {
-		ssize_t n = pread(fd, ret + done, len - done, (off_t) ((uintptr_t) addr + done));
+		ssize_t n = pread(fd, ret + done, len - done, (off_t)((uintptr_t)addr + done));
 
 		if (n > 0)
-			done += (size_t) n;
+			done += (size_t)n;
 		else if (n == 0 || errno != EINTR)
 			r = n == 0 ? -EIO : -errno;
 	}
@@ -128,10 +128,10 @@ static int copy_out_by_file(const void *addr, size_t len, char *ret)
 int pmap_copy_out(const void *addr, size_t pages, void *ret)
 {
 	size_t len = pages << page_shift;
-	struct iovec local = {ret, len}, remote = {(void *) (uintptr_t) addr, len};
+	struct iovec local = {ret, len}, remote = {(void *)(uintptr_t)addr, len};
 
 	/* By this thread's number: the process's is its first thread's, which has no memory any more when it has left. */
-	if (process_vm_readv((pid_t) syscall(SYS_gettid), &local, 1, &remote, 1, 0) == (ssize_t) len)
+	if (process_vm_readv((pid_t)syscall(SYS_gettid), &local, 1, &remote, 1, 0) == (ssize_t)len)
 		return 0;
 	return copy_out_by_file(addr, len, ret);
 }

@@ -23,11 +23,11 @@
  */
 struct pmap {
 	enum uffd_source source;
-	bool sigbus;          /* faults raise SIGBUS on the faulting thread */
-	bool tracks;          /* stores to shared pages are tracked by the kernel: pagemap tells them */
+	bool sigbus; /* faults raise SIGBUS on the faulting thread */
+	bool tracks; /* stores to shared pages are tracked by the kernel: pagemap tells them */
 	int shared_uffd;
 	int private_uffd;
-	int pagemap;          /* -1 when !tracks */
+	int pagemap; /* -1 when !tracks */
 };
 
 int pmap_create(enum uffd_source source, bool sigbus, bool allow_tracking, struct pmap *ret);

@@ -14,7 +14,7 @@
 #ifndef USERFAULTFD_IOC_NEW
 #define USERFAULTFD_IOC_NEW _IO(0xAA, 0x00) /* 6.1 */
 #endif
-#define CONTINUE_MODE_WP (1ull << 1)        /* 6.4 */
+#define CONTINUE_MODE_WP (1ull << 1) /* 6.4 */
 
 struct poison {
 	struct uffdio_range range;
@@ -32,10 +32,10 @@ static int open_source(enum uffd_source source)
 
 	switch (source) {
 	case UFFD_SYSCALL:
-		fd = (int) syscall(SYS_userfaultfd, flags);
+		fd = (int)syscall(SYS_userfaultfd, flags);
 		return fd < 0 ? -errno : fd;
 	case UFFD_USER_ONLY:
-		fd = (int) syscall(SYS_userfaultfd, flags | UFFD_USER_MODE_ONLY);
+		fd = (int)syscall(SYS_userfaultfd, flags | UFFD_USER_MODE_ONLY);
 		return fd < 0 ? -errno : fd;
 	case UFFD_DEVICE:
 		device = open("/dev/userfaultfd", O_RDWR | O_CLOEXEC);
@@ -105,7 +105,7 @@ int uffd_open(enum uffd_source source, bool sigbus, bool wp_async, int *ret_fd)
 int uffd_register(int fd, void *addr, size_t len, bool minor, bool track)
 {
 	struct uffdio_register reg = {
-	    .range = {(uintptr_t) addr, len},
+	    .range = {(uintptr_t)addr, len},
 	    .mode = UFFDIO_REGISTER_MODE_MISSING | (minor ? UFFDIO_REGISTER_MODE_MINOR : 0) | (track ? UFFDIO_REGISTER_MODE_WP : 0),
 	};
 
@@ -118,14 +118,14 @@ int uffd_continue(int fd, void *addr, size_t len, bool protect)
 
 	while (done < len) {
 		struct uffdio_continue arg = {
-		    .range = {(uintptr_t) addr + done, len - done},
+		    .range = {(uintptr_t)addr + done, len - done},
 		    .mode = UFFDIO_CONTINUE_MODE_DONTWAKE | (protect ? CONTINUE_MODE_WP : 0),
 		};
 
 		if (ioctl(fd, UFFDIO_CONTINUE, &arg) == 0)
 			return 0;
 		if (arg.mapped > 0)
-			done += (size_t) arg.mapped;
+			done += (size_t)arg.mapped;
 		else if (errno == EEXIST)
 			done += page_size();
 		else if (errno != EAGAIN && errno != EINTR)
@@ -140,8 +140,8 @@ int uffd_copy(int fd, void *addr, const void *source, size_t len, bool protect)
 
 	while (done < len) {
 		struct uffdio_copy arg = {
-		    .dst = (uintptr_t) addr + done,
-		    .src = (uintptr_t) source + done,
+		    .dst = (uintptr_t)addr + done,
+		    .src = (uintptr_t)source + done,
 		    .len = len - done,
 		    .mode = UFFDIO_COPY_MODE_DONTWAKE | (protect ? UFFDIO_COPY_MODE_WP : 0),
 		};
@@ -149,7 +149,7 @@ int uffd_copy(int fd, void *addr, const void *source, size_t len, bool protect)
 		if (ioctl(fd, UFFDIO_COPY, &arg) == 0)
 			return 0;
 		if (arg.copy > 0)
-			done += (size_t) arg.copy;
+			done += (size_t)arg.copy;
 		else if (errno != EAGAIN && errno != EINTR)
 			return -errno;
 	}
@@ -158,7 +158,7 @@ int uffd_copy(int fd, void *addr, const void *source, size_t len, bool protect)
 
 static int set_protection(int fd, void *addr, size_t len, uint64_t mode)
 {
-	struct uffdio_writeprotect arg = {.range = {(uintptr_t) addr, len}, .mode = mode};
+	struct uffdio_writeprotect arg = {.range = {(uintptr_t)addr, len}, .mode = mode};
 
 	while (ioctl(fd, UFFDIO_WRITEPROTECT, &arg) < 0)
 		if (errno != EAGAIN && errno != EINTR)
@@ -178,14 +178,14 @@ int uffd_unprotect(int fd, void *addr, size_t len)
 
 int uffd_wake(int fd, void *addr, size_t len)
 {
-	struct uffdio_range range = {(uintptr_t) addr, len};
+	struct uffdio_range range = {(uintptr_t)addr, len};
 
 	return ioctl(fd, UFFDIO_WAKE, &range) < 0 ? -errno : 0;
 }
 
 int uffd_poison(int fd, void *addr, size_t len)
 {
-	struct poison arg = {.range = {(uintptr_t) addr, len}};
+	struct poison arg = {.range = {(uintptr_t)addr, len}};
 
 	if (ioctl(fd, UFFDIO_POISON, &arg) < 0 && errno != EEXIST)
 		return -errno;
@@ -200,13 +200,13 @@ int uffd_read(int fd, struct uffd_event *ret, int max)
 
 	if (max > 16)
 		max = 16;
-	got = read(fd, messages, (size_t) max * sizeof(messages[0]));
+	got = read(fd, messages, (size_t)max * sizeof(messages[0]));
 	if (got < 0)
 		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
-	for (size_t i = 0; i < (size_t) got / sizeof(messages[0]); i++) {
+	for (size_t i = 0; i < (size_t)got / sizeof(messages[0]); i++) {
 		if (messages[i].event != UFFD_EVENT_PAGEFAULT)
 			continue;
-		ret[n].addr = (uintptr_t) messages[i].arg.pagefault.address & ~(page_size() - 1);
+		ret[n].addr = (uintptr_t)messages[i].arg.pagefault.address & ~(page_size() - 1);
 		ret[n].write = messages[i].arg.pagefault.flags & (UFFD_PAGEFAULT_FLAG_WRITE | UFFD_PAGEFAULT_FLAG_WP);
 		n++;
 	}

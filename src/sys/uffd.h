@@ -17,21 +17,22 @@
 #ifndef UFFD_USER_MODE_ONLY
 #define UFFD_USER_MODE_ONLY 1
 #endif
-#define QUIRE_UFFD_WP_SHMEM  (1ull << 12) /* 5.19: write protection of shmem */
-#define QUIRE_UFFD_WP_UNPOPULATED (1ull << 13) /* 6.4, as UFFDIO_CONTINUE with write protection, which cannot be asked for by itself */
-#define QUIRE_UFFD_POISON    (1ull << 14) /* 6.6: UFFDIO_POISON */
-#define QUIRE_UFFD_WP_ASYNC  (1ull << 15) /* 6.7: the kernel lifts write protection itself and remembers */
+#define QUIRE_UFFD_WP_SHMEM (1ull << 12) /* 5.19: write protection of shmem */
+#define QUIRE_UFFD_WP_UNPOPULATED                                                                                                  \
+	(1ull << 13)                     /* 6.4, as UFFDIO_CONTINUE with write protection, which cannot be asked for by itself */
+#define QUIRE_UFFD_POISON   (1ull << 14) /* 6.6: UFFDIO_POISON */
+#define QUIRE_UFFD_WP_ASYNC (1ull << 15) /* 6.7: the kernel lifts write protection itself and remembers */
 
 /* How the descriptor was come by decides whether faults inside system calls can be served. */
 enum uffd_source {
 	UFFD_NONE,
-	UFFD_SYSCALL,    /* userfaultfd(2), all faults */
-	UFFD_DEVICE,     /* /dev/userfaultfd, all faults */
-	UFFD_USER_ONLY,  /* userfaultfd(2) with UFFD_USER_MODE_ONLY: faults inside system calls fail with EFAULT */
+	UFFD_SYSCALL,   /* userfaultfd(2), all faults */
+	UFFD_DEVICE,    /* /dev/userfaultfd, all faults */
+	UFFD_USER_ONLY, /* userfaultfd(2) with UFFD_USER_MODE_ONLY: faults inside system calls fail with EFAULT */
 };
 
 struct uffd_event {
-	uintptr_t addr;   /* start of the page */
+	uintptr_t addr; /* start of the page */
 	bool write;
 };
 

@@ -13,7 +13,7 @@
 
 static unsigned class_of(size_t size)
 {
-	unsigned class = (unsigned) ((size + ARENA_GRAIN - 1) / ARENA_GRAIN) - 1;
+	unsigned class = (unsigned)((size + ARENA_GRAIN - 1) / ARENA_GRAIN) - 1;
 
 	ASSERT(size > 0 && class < ARENA_CLASSES);
 	return class;
@@ -23,12 +23,12 @@ static void *carve_locked(struct arena *arena, size_t bytes)
 {
 	void *block;
 
-	if ((size_t) (arena->bump_end - arena->bump) < bytes) {
+	if ((size_t)(arena->bump_end - arena->bump) < bytes) {
 		char *map = mmap(NULL, MAP_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 		if (map == MAP_FAILED)
 			return NULL;
-		*(void **) map = arena->maps;
+		*(void **)map = arena->maps;
 		arena->maps = map;
 		arena->bump = map + ARENA_GRAIN;
 		arena->bump_end = map + MAP_BYTES;
@@ -48,9 +48,9 @@ void *arena_alloc(struct arena *arena, size_t size)
 	lock_acquire(&arena->lock);
 	block = arena->free[class];
 	if (block)
-		arena->free[class] = *(void **) block;
+		arena->free[class] = *(void **)block;
 	else
-		block = carve_locked(arena, (class + 1) * (size_t) ARENA_GRAIN);
+		block = carve_locked(arena, (class + 1) * (size_t)ARENA_GRAIN);
 	lock_release(&arena->lock);
 	if (!block)
 		return NULL;
@@ -65,7 +65,7 @@ void arena_free(struct arena *arena, void *block, size_t size)
 	if (!block)
 		return;
 	lock_acquire(&arena->lock);
-	*(void **) block = arena->free[class];
+	*(void **)block = arena->free[class];
 	arena->free[class] = block;
 	lock_release(&arena->lock);
 	atomic_fetch_sub_explicit(&arena->used_bytes, (class + 1) * ARENA_GRAIN, memory_order_relaxed);
@@ -76,7 +76,7 @@ void arena_done(struct arena *arena)
 	while (arena->maps) {
 		void *map = arena->maps;
 
-		arena->maps = *(void **) map;
+		arena->maps = *(void **)map;
 		munmap(map, MAP_BYTES);
 	}
 	memset(arena, 0, sizeof(*arena));

@@ -19,9 +19,9 @@
 
 struct arena {
 	struct lock lock;
-	void *free[ARENA_CLASSES];   /* lists of freed blocks [lock] */
-	char *bump, *bump_end;       /* what is left of the newest map [lock] */
-	void *maps;                  /* all maps, chained through their first word [lock] */
+	void *free[ARENA_CLASSES]; /* lists of freed blocks [lock] */
+	char *bump, *bump_end;     /* what is left of the newest map [lock] */
+	void *maps;                /* all maps, chained through their first word [lock] */
 	_Atomic uint64_t used_bytes;
 };
 

@@ -12,7 +12,7 @@ static void put(const char *text)
 {
 	ssize_t n = write(STDERR_FILENO, text, strlen(text));
 
-	(void) n;
+	(void)n;
 }
 
 void assert_failed(const char *what, const char *file, int line)
@@ -22,7 +22,7 @@ void assert_failed(const char *what, const char *file, int line)
 
 	*--p = '\0';
 	do
-		*--p = (char) ('0' + line % 10);
+		*--p = (char)('0' + line % 10);
 	while ((line /= 10) > 0);
 	put("quire: assertion failed: ");
 	put(what);

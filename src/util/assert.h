@@ -15,18 +15,18 @@
 /* Says where and aborts. Async-signal-safe. */
 __attribute__((noreturn, cold)) void assert_failed(const char *what, const char *file, int line);
 
-#define ASSERT(cond) (__builtin_expect(!!(cond), 1) ? (void) 0 : assert_failed(#cond, __FILE__, __LINE__))
+#define ASSERT(cond) (__builtin_expect(!!(cond), 1) ? (void)0 : assert_failed(#cond, __FILE__, __LINE__))
 
 #if QUIRE_DEBUG_LEVEL >= 1
 #define INVARIANT(cond) ASSERT(cond)
 #else
-#define INVARIANT(cond) ((void) sizeof(!!(cond)))
+#define INVARIANT(cond) ((void)sizeof(!!(cond)))
 #endif
 
 #if QUIRE_DEBUG_LEVEL >= 2
 #define EXPENSIVE(cond) ASSERT(cond)
 #else
-#define EXPENSIVE(cond) ((void) sizeof(!!(cond)))
+#define EXPENSIVE(cond) ((void)sizeof(!!(cond)))
 #endif
 
 #endif

@@ -12,12 +12,12 @@
 #include <stdint.h>
 
 enum fail_kind {
-	FAIL_ALLOC,   /* malloc and the arena: ENOMEM */
-	FAIL_MAP,     /* the kernel's mmap, mprotect, register: ENOMEM */
-	FAIL_READ,    /* a transfer from storage: EIO */
-	FAIL_WRITE,   /* a transfer to storage: EIO */
-	FAIL_SYNC,    /* fdatasync: EIO */
-	FAIL_FRAME,   /* a write into a memfd: ENOMEM */
+	FAIL_ALLOC, /* malloc and the arena: ENOMEM */
+	FAIL_MAP,   /* the kernel's mmap, mprotect, register: ENOMEM */
+	FAIL_READ,  /* a transfer from storage: EIO */
+	FAIL_WRITE, /* a transfer to storage: EIO */
+	FAIL_SYNC,  /* fdatasync: EIO */
+	FAIL_FRAME, /* a write into a memfd: ENOMEM */
 	FAIL_KINDS,
 };
 

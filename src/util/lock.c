@@ -9,9 +9,8 @@ __thread unsigned rwlock_held;
 /* Marks the word as slept on and sleeps, if it still is what the caller saw. */
 static void rwlock_sleep(struct rwlock *lock, uint32_t seen, const struct timespec *timeout)
 {
-	if (!(seen & RWLOCK_WAITING) &&
-	    !atomic_compare_exchange_strong_explicit(&lock->word, &seen, seen | RWLOCK_WAITING, memory_order_relaxed,
-						     memory_order_relaxed))
+	if (!(seen & RWLOCK_WAITING) && !atomic_compare_exchange_strong_explicit(&lock->word, &seen, seen | RWLOCK_WAITING,
+										 memory_order_relaxed, memory_order_relaxed))
 		return;
 	futex_wait(&lock->word, seen | RWLOCK_WAITING, timeout);
 }

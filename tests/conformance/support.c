@@ -477,7 +477,8 @@ static uint64_t objects_at_start = UINT64_MAX; /* until then the engine was not 
 void settle(void)
 {
 #ifndef KERNEL_ORACLE
-	for (int waited_ms = 0; waited_ms < 2000 && objects_at_start != UINT64_MAX && stats().objects > objects_at_start; waited_ms++)
+	for (int waited_ms = 0; waited_ms < 2000 && objects_at_start != UINT64_MAX && stats().objects > objects_at_start;
+	     waited_ms++)
 		usleep(1000);
 #endif
 }

@@ -317,10 +317,9 @@ static void make_msync(struct generator *g, struct op *op)
 
 static void make_madvise(struct generator *g, struct op *op)
 {
-	static const int advice[] = {MADV_NORMAL,        MADV_RANDOM,         MADV_SEQUENTIAL, MADV_WILLNEED,
-				     MADV_DONTNEED,      MADV_DONTNEED,       MADV_COLD,       MADV_PAGEOUT,
-				     MADV_POPULATE_READ, MADV_POPULATE_WRITE, MADV_REMOVE,     MADV_PAGEOUT,
-				     MADV_DONTDUMP,      MADV_DODUMP};
+	static const int advice[] = {MADV_NORMAL,   MADV_RANDOM,  MADV_SEQUENTIAL, MADV_WILLNEED,      MADV_DONTNEED,
+				     MADV_DONTNEED, MADV_COLD,    MADV_PAGEOUT,    MADV_POPULATE_READ, MADV_POPULATE_WRITE,
+				     MADV_REMOVE,   MADV_PAGEOUT, MADV_DONTDUMP,   MADV_DODUMP};
 
 	pick_range(g, op);
 	op->advice = advice[rng_below(&g->rng, sizeof(advice) / sizeof(advice[0]))];

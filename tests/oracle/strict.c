@@ -80,7 +80,8 @@ static int locking(int (*call)(const void *, size_t), const void *addr, size_t l
 	rc = call(addr, len);
 	error = errno;
 	for (size_t i = 0; rc != 0 && i < s.count; i++)
-		(s.maps[i].locked ? calls_kernel.mlock : calls_kernel.munlock)((void *)s.maps[i].start, s.maps[i].end - s.maps[i].start);
+		(s.maps[i].locked ? calls_kernel.mlock : calls_kernel.munlock)((void *)s.maps[i].start,
+									       s.maps[i].end - s.maps[i].start);
 	errno = error;
 	return rc;
 }

@@ -340,7 +340,8 @@ static void check_left_over(const struct quire_stats *start, unsigned fds)
 	expect(now.areas == start->areas && now.objects == start->objects, "%llu areas and %llu objects are left over\n",
 	       (unsigned long long)(now.areas - start->areas), (unsigned long long)(now.objects - start->objects));
 	expect(open_fds() == fds, "there were %u descriptors and are %u\n", fds, open_fds());
-	expect(now.dirty_bytes == start->dirty_bytes, "%lld bytes more are dirty\n", (long long)(now.dirty_bytes - start->dirty_bytes));
+	expect(now.dirty_bytes == start->dirty_bytes, "%lld bytes more are dirty\n",
+	       (long long)(now.dirty_bytes - start->dirty_bytes));
 	expect(now.swapped_bytes == start->swapped_bytes, "%lld bytes more are out\n",
 	       (long long)(now.swapped_bytes - start->swapped_bytes));
 }

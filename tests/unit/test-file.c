@@ -147,7 +147,7 @@ static unsigned open_fds(void)
 
 static void no_matter(struct pager_request *request)
 {
-	(void) request;
+	(void)request;
 }
 
 /* The first transfer opens them: one of nothing at all. */

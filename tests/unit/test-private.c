@@ -528,10 +528,10 @@ static void words_for_a_move_that_cannot_be_made_are_reported(void **state)
 	start();
 	enter(0, 10);
 	fail_arm(FAIL_ALLOC, 1, false);
-	assert_int_equal(private_prepare(pages, base, base + ((size_t) CHUNK_PAGES << page_shift), PAGES), -ENOMEM);
-	assert_int_equal(private_prepare(pages, base, base + ((size_t) CHUNK_PAGES << page_shift), PAGES), 0);
+	assert_int_equal(private_prepare(pages, base, base + ((size_t)CHUNK_PAGES << page_shift), PAGES), -ENOMEM);
+	assert_int_equal(private_prepare(pages, base, base + ((size_t)CHUNK_PAGES << page_shift), PAGES), 0);
 	fail_arm(FAIL_ALLOC, 1, false);
-	assert_int_equal(private_prepare(pages, base, base + ((size_t) CHUNK_PAGES << page_shift), PAGES), 0);
+	assert_int_equal(private_prepare(pages, base, base + ((size_t)CHUNK_PAGES << page_shift), PAGES), 0);
 }
 
 /* A move costs memory for what was touched, not for what is mapped. */
@@ -543,7 +543,7 @@ static void no_words_are_made_for_what_was_never_touched(void **state)
 	start();
 	enter(0, 1);
 	before = atomic_load(&rig.cache->arena.used_bytes);
-	assert_int_equal(private_prepare(pages, base, base + ((size_t) 1 << 40), (size_t) 1 << 24), 0);
+	assert_int_equal(private_prepare(pages, base, base + ((size_t)1 << 40), (size_t)1 << 24), 0);
 	assert_true(atomic_load(&rig.cache->arena.used_bytes) - before <= 16 * sizeof(struct chunk));
 }
 

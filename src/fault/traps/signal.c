@@ -33,22 +33,22 @@ enum access { ACCESS_READ, ACCESS_WRITE, ACCESS_FETCH };
 static enum access access_of(const void *context)
 {
 #if defined(__x86_64__)
-	greg_t error = ((const ucontext_t *) context)->uc_mcontext.gregs[REG_ERR];
+	greg_t error = ((const ucontext_t *)context)->uc_mcontext.gregs[REG_ERR];
 
 	return error & 16 ? ACCESS_FETCH : error & 2 ? ACCESS_WRITE : ACCESS_READ;
 #elif defined(__aarch64__)
 	/* Records follow one another in the reserved space; the syndrome's class tells a fetch, and its WnR bit a store. */
-	const struct _aarch64_ctx *record = (const void *) ((const ucontext_t *) context)->uc_mcontext.__reserved;
+	const struct _aarch64_ctx *record = (const void *)((const ucontext_t *)context)->uc_mcontext.__reserved;
 
-	for (; record->magic; record = (const void *) ((const char *) record + record->size))
+	for (; record->magic; record = (const void *)((const char *)record + record->size))
 		if (record->magic == ESR_MAGIC) {
-			uint64_t esr = ((const struct esr_context *) record)->esr;
+			uint64_t esr = ((const struct esr_context *)record)->esr;
 
 			return esr >> 26 == 0x20 ? ACCESS_FETCH : esr & (1u << 6) ? ACCESS_WRITE : ACCESS_READ;
 		}
 	return ACCESS_WRITE;
 #else
-	(void) context;
+	(void)context;
 	return ACCESS_WRITE;
 #endif
 }
@@ -100,7 +100,7 @@ static bool is_own(struct space *space)
 static bool is_unmapped(const void *addr)
 {
 	unsigned char resident;
-	uintptr_t page = (uintptr_t) addr & ~(uintptr_t) (page_size() - 1);
+	uintptr_t page = (uintptr_t)addr & ~(uintptr_t)(page_size() - 1);
 
 	return syscall(SYS_mincore, page, page_size(), &resident) < 0 && errno == ENOMEM;
 }

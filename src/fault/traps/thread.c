@@ -22,7 +22,7 @@
 struct thread_trap {
 	struct space *space;
 	struct lock lead;
-	int stop;                     /* eventfd: readable when the threads are to end */
+	int stop; /* eventfd: readable when the threads are to end */
 	_Atomic bool stopping;
 	pthread_t threads[THREADS];
 	unsigned started;
@@ -46,7 +46,7 @@ static void handle(struct follower *follower, int uffd, const struct uffd_event 
 	struct thread_trap *trap = follower->trap;
 	struct fault fault = {
 	    .space = trap->space,
-	    .addr = (char *) event->addr,
+	    .addr = (char *)event->addr,
 	    .write = event->write,
 	    .blocking = hand_on,
 	    .blocking_arg = follower,
@@ -56,12 +56,12 @@ static void handle(struct follower *follower, int uffd, const struct uffd_event 
 	case FAULT_DONE:
 	case FAULT_NONE:
 		/* None: unmapped meanwhile. The thread finds out by itself. */
-		uffd_wake(uffd, (void *) event->addr, page_size());
+		uffd_wake(uffd, (void *)event->addr, page_size());
 		break;
 	case FAULT_BUS:
-		fault_refuse(trap->space, (char *) event->addr);
+		fault_refuse(trap->space, (char *)event->addr);
 		/* The mapping may be gone, and with it the way to wake by its area. */
-		uffd_wake(uffd, (void *) event->addr, page_size());
+		uffd_wake(uffd, (void *)event->addr, page_size());
 		break;
 	}
 }
@@ -141,7 +141,7 @@ void thread_trap_stop(struct thread_trap *trap)
 	if (trap->stop >= 0) {
 		ssize_t n = write(trap->stop, &one, sizeof(one));
 
-		(void) n;
+		(void)n;
 	}
 	for (unsigned i = 0; i < trap->started; i++)
 		pthread_join(trap->threads[i], NULL);
