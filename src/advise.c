@@ -313,7 +313,8 @@ static int advise(struct range *range, int advice)
 	}
 }
 
-static int advise_any(const char *call, void *addr, size_t len, int advice)
+/* only_check: the range has to be right, and nothing is done. */
+static int advise_any(const char *call, void *addr, size_t len, int advice, bool only_check)
 {
 	struct entry entry;
 	struct range range;
@@ -321,7 +322,9 @@ static int advise_any(const char *call, void *addr, size_t len, int advice)
 
 	entry_begin(&entry, call);
 	r = range_begin(addr, len, EINVAL, &range);
-	if (r > 0 && !range.engine) {
+	if (r > 0 && only_check) {
+		r = range.engine ? space_check(range.engine->space, range.addr, range.len) : 0;
+	} else if (r > 0 && !range.engine) {
 		r = madvise(addr, len, advice) < 0
 			? message_set(errno, "the kernel, whose memory the range at %p is, refuses the advice %d: %s", addr, advice,
 				      strerrordesc_np(errno))
@@ -336,7 +339,7 @@ static int advise_any(const char *call, void *addr, size_t len, int advice)
 
 int quire_madvise(void *addr, size_t len, int advice)
 {
-	return advise_any("quire_madvise", addr, len, advice);
+	return advise_any("quire_madvise", addr, len, advice, false);
 }
 
 int quire_posix_madvise(void *addr, size_t len, int advice)
@@ -350,7 +353,7 @@ int quire_posix_madvise(void *addr, size_t len, int advice)
 		return EINVAL;
 	}
 	/* POSIX wants no contents lost: DONTNEED may do nothing but forget, so it asks for nothing but the range to be right. */
-	r = advise_any("quire_posix_madvise", addr, len, advice == POSIX_MADV_DONTNEED ? MADV_MERGEABLE : advice) < 0 ? errno : 0;
+	r = advise_any("quire_posix_madvise", addr, len, advice, advice == POSIX_MADV_DONTNEED) < 0 ? errno : 0;
 	errno = saved_errno;
 	return r;
 }
@@ -583,6 +586,18 @@ static int lock_all(struct engine *engine, bool lock, bool on_fault)
 	return r;
 }
 
+/* What is locked from now on when it is mapped; what was before. */
+static int exchange_lock_future(struct engine *engine, int flags)
+{
+	int before;
+
+	rwlock_write_acquire(&engine->cache->map_lock);
+	before = engine->space->lock_future;
+	engine->space->lock_future = flags;
+	rwlock_write_release(&engine->cache->map_lock);
+	return before;
+}
+
 int quire_mlockall(int flags)
 {
 	struct engine *engine;
@@ -596,11 +611,12 @@ int quire_mlockall(int flags)
 	else
 		r = entry_engine(&engine);
 	if (r == 0) {
-		rwlock_write_acquire(&engine->cache->map_lock);
-		engine->space->lock_future = flags & (MCL_FUTURE | MCL_ONFAULT);
-		rwlock_write_release(&engine->cache->map_lock);
+		int before = exchange_lock_future(engine, flags & (MCL_FUTURE | MCL_ONFAULT));
+
 		if (flags & MCL_CURRENT)
 			r = lock_all(engine, true, flags & MCL_ONFAULT);
+		if (r < 0)
+			(void)exchange_lock_future(engine, before);
 	}
 	return entry_end(&entry, r);
 }
@@ -613,9 +629,7 @@ int quire_munlockall(void)
 
 	entry_begin(&entry, "quire_munlockall");
 	if (engine) {
-		rwlock_write_acquire(&engine->cache->map_lock);
-		engine->space->lock_future = 0;
-		rwlock_write_release(&engine->cache->map_lock);
+		(void)exchange_lock_future(engine, 0);
 		r = lock_all(engine, false, false);
 	}
 	return entry_end(&entry, r);

@@ -21,7 +21,7 @@
 static struct engine *_Atomic the_engine;
 static struct lock start_lock;
 /* On a page that the kernel wipes in the child of a fork: 1 in the process that started the engine. No system call tells it. */
-static const char *own_process;
+static char *own_process;
 static struct config given_config;
 static bool config_given;
 
@@ -86,9 +86,11 @@ static int mark_process(void)
 	char *page;
 	int r = 0;
 
-	/* It may be there from a start that failed. */
-	if (own_process)
+	/* It may be there from a start that failed, and is wiped if that was in the parent of this process. */
+	if (own_process) {
+		*own_process = 1;
 		return 0;
+	}
 	page = mmap(NULL, page_size(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (page == MAP_FAILED)
 		return -errno;

@@ -302,8 +302,9 @@ static void discard_copies(struct object *object, uint64_t first)
  * Shrinks: the ends are lowered first, so that nobody begins to load past the new size, nor to write what reaches past it; when all
  * who had begun are done, the file is cut, by storage, and the frames are given up. Where storage fails, the ends are as before.
  * Meanwhile the size itself is the old one: who loads a page that the cut has not reached shows all of it.
+ * => storage NULL: it has been cut already. patience_ms: as for lock_when_quiet; then the old size stands, and 0 is the answer.
  */
-static int shrink(struct object *object, uint64_t bytes, int (*storage)(void *), void *arg)
+static int shrink(struct object *object, uint64_t bytes, unsigned patience_ms, int (*storage)(void *), void *arg)
 {
 	uint64_t pages = pages_of(bytes), quiet = bytes >> page_shift;
 	struct chunk *chunk;
@@ -320,8 +321,11 @@ static int shrink(struct object *object, uint64_t bytes, int (*storage)(void *),
 		rwlock_write_release(&object->cache->map_lock);
 		r = storage(arg);
 	}
-	(void)lock_when_quiet(object, quiet, 0);
-	if (r < 0) {
+	if (!lock_when_quiet(object, quiet, patience_ms)) {
+		/* Not yet: the size is followed the next time. */
+		rwlock_write_acquire(&object->cache->map_lock);
+		set_size(object, atomic_load(&object->bytes));
+	} else if (r < 0) {
 		set_size(object, atomic_load(&object->bytes));
 	} else {
 		chunk = table_find(&object->table, quiet);
@@ -332,6 +336,7 @@ static int shrink(struct object *object, uint64_t bytes, int (*storage)(void *),
 		if (r == 0 && pages > quiet && chunk && page_has_frame(page_load(&chunk->page[quiet % CHUNK_PAGES])))
 			r = frames_zero_tail(object->frames, bytes);
 	}
+	atomic_fetch_add(&object->cuts, 1);
 	rwlock_write_release(&object->cache->map_lock);
 	return r;
 }
@@ -409,7 +414,7 @@ static int follow_size_locked(struct object *object, uint64_t bytes, unsigned pa
 
 	if (bytes == old)
 		return 0;
-	return bytes < old ? shrink(object, bytes, NULL, NULL) : grow(object, bytes, patience_ms);
+	return bytes < old ? shrink(object, bytes, patience_ms, NULL, NULL) : grow(object, bytes, patience_ms);
 }
 
 int object_refresh_size(struct object *object)
@@ -450,7 +455,7 @@ static int set_file_size(struct object *object, uint64_t bytes, bool may_cut, in
 	if (r == 0)
 		r = follow_size_locked(object, now, 0);
 	if (r == 0 && bytes < now) {
-		r = may_cut ? shrink(object, bytes, storage, arg) : 0;
+		r = may_cut ? shrink(object, bytes, 0, storage, arg) : 0;
 	} else if (r == 0) {
 		r = storage(arg);
 		if (r == 0)
@@ -514,8 +519,10 @@ static void discard_page(struct object *object, struct chunk *chunk, unsigned i)
 		if (word & PAGE_MAPPED)
 			object_unmap(object, chunk, i, i + 1, true);
 		word = page_load(page);
-		gone =
-		    page_state(word) == PAGE_RESIDENT && !(word & (PAGE_MAPPED | PAGE_WRITING)) && give_up(object, chunk, i, word);
+		/* One that the kernel does not unmap stays as it is. */
+		gone = word & PAGE_MAPPED;
+		if (!gone && page_state(word) == PAGE_RESIDENT && !(word & PAGE_WRITING))
+			gone = give_up(object, chunk, i, word);
 		rwlock_write_release(&object->cache->map_lock);
 		if (gone)
 			return;

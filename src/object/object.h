@@ -63,7 +63,7 @@ struct object {
 	struct table table;
 	struct lock size_lock;     /* one at a time asks for the size or sets it */
 	_Atomic bool truncating;   /* (a) it is held, or about to be, across a system call that sets the size */
-	_Atomic uint32_t cuts;     /* (a) how often a cut has begun */
+	_Atomic uint32_t cuts;     /* (a) how often a cut has begun, and how often one has ended: odd while there is one */
 	struct lock lock;          /* taking what was written, against unmapping: a page's DIRTY is right whenever it is free */
 	struct view *views;        /* (m) */
 	_Atomic int write_error;   /* (a) the last errno of a write-back that no msync has reported; 0 */

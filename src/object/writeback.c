@@ -164,9 +164,11 @@ static enum claim claim_dirty(struct object *object, struct chunk *chunk, unsign
 	if (object->kind == OBJECT_FILE && chunk->first + i >= atomic_load(&object->writable_end))
 		return CLAIM_CLEAN;
 	while ((word & PAGE_DIRTY) && !(idle_only && (word & PAGE_MAPPED))) {
-		/* Without a frame: a mark that was made to raise SIGBUS was taken for a store. */
+		/* Without a frame: a mark that was made to raise SIGBUS was taken for a store. Cleared only if the word still is so. */
 		if (page_state(word) == PAGE_ABSENT || is_stale(chunk, word)) {
-			writeback_note_clean(chunk, page);
+			if (!page_swap(page, &word, word & ~PAGE_DIRTY))
+				continue;
+			writeback_count_clean(chunk);
 			return CLAIM_CLEAN;
 		}
 		if ((word & PAGE_WRITING) || page_state(word) != PAGE_RESIDENT)
@@ -356,7 +358,7 @@ int object_flush(struct object *object, uint64_t first, uint64_t end)
 		/* While the file is being cut, pages at the end are left out; whether they are to be written is known afterwards. */
 		lock_acquire(&object->size_lock);
 		lock_release(&object->size_lock);
-		pass += cuts == atomic_load(&object->cuts);
+		pass += cuts % 2 == 0 && cuts == atomic_load(&object->cuts);
 	}
 	return r;
 }

@@ -103,7 +103,7 @@ static size_t io_len(const struct io_transfer *transfer)
  * What the kernel shows of a mapping of the file, asked for by a call that fails where a load would raise SIGBUS. Bytes, fewer at the
  * end of the file, or -errno.
  */
-static ssize_t read_mapped(const struct io_transfer *transfer)
+static ssize_t read_mapped(const struct io_transfer *transfer) /* -EOPNOTSUPP: it cannot be done in this way */
 {
 	uint64_t inside = transfer->offset & (page_size() - 1);
 	size_t len = io_len(transfer);
@@ -120,11 +120,13 @@ static ssize_t read_mapped(const struct io_transfer *transfer)
 		local.iov_len = remote.iov_len = len = (size_t)((uint64_t)st.st_size - transfer->offset);
 	map = mmap(NULL, inside + len, PROT_READ, MAP_SHARED, transfer->fd, (off_t)(transfer->offset - inside));
 	if (map == MAP_FAILED)
-		return -errno;
+		return -EOPNOTSUPP;
 	remote.iov_base = (char *)map + inside;
 	n = process_vm_readv((pid_t)syscall(SYS_gettid), &local, 1, &remote, 1, 0);
-	if (n < 0)
-		n = errno == EFAULT ? -EIO : -errno;
+	if (n < 0 && errno != EFAULT)
+		n = -EOPNOTSUPP;
+	else if (n < 0) /* the storage failed, or the file was cut just now */
+		n = fstat(transfer->fd, &st) == 0 && (uint64_t)st.st_size <= transfer->offset ? 0 : -EIO;
 	munmap(map, inside + len);
 	return n;
 }
@@ -136,8 +138,13 @@ ssize_t io_perform(const struct io_transfer *transfer)
 	long ret;
 
 	_Static_assert(sizeof(long) == sizeof(uint64_t), "offsets are passed in one register");
-	if (transfer->mapped)
-		return read_mapped(transfer);
+	if (transfer->mapped) {
+		ssize_t n = read_mapped(transfer);
+
+		/* Where that is not allowed, a read that may wait for the lock is better than none. */
+		if (n != -EOPNOTSUPP)
+			return n;
+	}
 	if (transfer->op == IO_WRITE)
 		ret = syscall(SYS_pwrite64, transfer->fd, iov.iov_base, iov.iov_len, transfer->offset);
 	else if (!transfer->nowait)

@@ -16,6 +16,7 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
 
 #ifdef KERNEL_ORACLE
 #define assert_message(call, word)         (void)(word)
@@ -640,6 +641,36 @@ static void no_swap_space_left(void **state)
 }
 #endif
 
+#ifndef KERNEL_ORACLE
+/* Too few descriptors for the engine in the parent, enough in the child. */
+static void child_of_a_start_that_failed_has_an_engine_of_its_own(void **state)
+{
+	struct rlimit few, enough;
+	int status;
+	pid_t child;
+
+	(void)state;
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &enough), 0);
+	few = enough;
+	few.rlim_cur = 6;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+	assert_fails(quire_mmap(NULL, page_size, RW, MAP_PRIVATE | MAP_ANONYMOUS, ANON, 0), EMFILE);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &enough), 0);
+	child = fork();
+	if (child == 0) {
+		char *p = quire_mmap(NULL, page_size, RW, MAP_PRIVATE | MAP_ANONYMOUS, ANON, 0);
+
+		if (p == MAP_FAILED)
+			_exit(1);
+		*p = 'c';
+		_exit(*p == 'c' && quire_munmap(p, page_size) == 0 ? 0 : 2);
+	}
+	assert_true(child > 0);
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+}
+#endif
+
 static const struct conformance_test tests[] = {
     TEST(bad_descriptor_a_pipe),
     TEST(bad_descriptor_a_directory),
@@ -665,6 +696,7 @@ static const struct conformance_test tests[] = {
     TEST(locked_over_the_limit),
     TEST(locked_over_the_budget),
     TEST_BEFORE_START(userfaultfd_is_refused, ""),
+    TEST_BEFORE_START(child_of_a_start_that_failed_has_an_engine_of_its_own, ""),
     TEST_BEFORE_START(settings_out_of_range_are_EINVAL, ""),
     TEST_BEFORE_START(settings_are_taken, ""),
     TEST_BEFORE_START(settings_that_are_refused_leave_earlier_ones_in_force, ""),

@@ -432,6 +432,18 @@ static void Q01_threads_that_lock_the_same_at_once_leave_the_count_right(void **
 	assert_int_equal(stats().locked_bytes, before);
 }
 
+static void Q01_mlockall_that_fails_locks_nothing_that_comes(void **state)
+{
+	char *large = map_anonymous(stats().budget_bytes / page_size + 1), *p;
+
+	(void)state;
+	assert_non_null(large);
+	assert_fails(quire_mlockall(MCL_CURRENT | MCL_FUTURE), ENOMEM);
+	p = map_anonymous(1);
+	assert_false(area_stats(p).flags & MAP_LOCKED);
+	unmap(p, 1);
+}
+
 static void Q01_munmap_unlocks(void **state)
 {
 	size_t before = stats().locked_bytes;
@@ -475,6 +487,7 @@ static const struct conformance_test tests[] = {
     TEST(Q01_mlock_keeps_resident_until_munlock),
     TEST(Q01_locking_more_than_the_budget_is_ENOMEM),
     TEST(Q01_threads_that_lock_the_same_at_once_leave_the_count_right),
+    TEST_IN_OWN_PROCESS(Q01_mlockall_that_fails_locks_nothing_that_comes, ""),
     TEST(Q01_munmap_unlocks),
 #endif
 };

@@ -132,33 +132,35 @@ static enum fault_result resolve(struct space *space, const siginfo_t *info, con
 /*
  * A page that the thread trap has refused raises SIGBUS at its next touch, by UFFDIO_POISON: with BUS_ADRERR, or, where the kernel
  * can handle memory failures, BUS_MCEERR_AR, which memory that has really failed raises as well. That is told apart by the second
- * SIGBUS at a page that was in place after the first.
+ * SIGBUS at a page that was in place after the first, with nothing changed in between.
  */
-static bool is_refused(const struct space *space, const siginfo_t *info)
-{
-	static __thread const void *resolved;
+struct placed {
+	const void *addr;
+	uint64_t edits, evicted_pages;
+};
 
-	if (info->si_code != BUS_MCEERR_AR || space->pmap.sigbus)
-		return false;
-	if (resolved == info->si_addr) {
-		resolved = NULL;
-		return false;
-	}
-	resolved = info->si_addr;
-	return true;
+static struct placed placed_at(struct space *space, const void *addr)
+{
+	return (struct placed){addr, atomic_load_explicit(&space->edits, memory_order_relaxed),
+			       atomic_load_explicit(&space->cache->counters.evicted_pages, memory_order_relaxed)};
 }
 
 static void on_sigbus(int number, siginfo_t *info, void *context)
 {
+	static __thread struct placed last;
 	struct space *space = atomic_load_explicit(&trapped_space, memory_order_acquire);
+	bool failure = info->si_code == BUS_MCEERR_AR;
 	int saved_errno = errno;
 
-	if (space && is_own(space) && (info->si_code == BUS_ADRERR || is_refused(space, info))) {
-		uint64_t edits = atomic_load_explicit(&space->edits, memory_order_relaxed);
-		enum fault_result result = resolve(space, info, context);
+	if (space && is_own(space) && (info->si_code == BUS_ADRERR || (failure && !space->pmap.sigbus))) {
+		struct placed now = placed_at(space, info->si_addr);
+		bool failed =
+		    failure && last.addr == now.addr && last.edits == now.edits && last.evicted_pages == now.evicted_pages;
+		enum fault_result result = failed ? FAULT_NONE : resolve(space, info, context);
 		/* Unmapped since the fault, and perhaps mapped again since the look. */
-		bool again = result == FAULT_NONE && (is_unmapped(info->si_addr) || is_changed(space, edits));
+		bool again = result == FAULT_NONE && !failed && (is_unmapped(info->si_addr) || is_changed(space, now.edits));
 
+		last = failure && result == FAULT_DONE ? placed_at(space, info->si_addr) : (struct placed){0};
 		errno = saved_errno;
 		if (result == FAULT_DONE || again)
 			return;
