@@ -21,6 +21,7 @@ static struct bench_entry entries[] = {
     {.name = "hot", .run = bench_hot, .summary = "loads from resident pages"},
     {.name = "cold", .run = bench_cold, .summary = "faults on random pages that are on storage"},
     {.name = "pressure", .run = bench_pressure, .summary = "random loads when every fault must put a page out"},
+    {.name = "prefetch", .run = bench_prefetch, .summary = "lists of random pages, asked for together"},
     {.name = "scan", .run = bench_scan, .summary = "a cold file from its first page to its last"},
     {.name = "store", .run = bench_store, .summary = "first stores to clean resident pages"},
     {.name = "resident", .run = bench_resident, .summary = "is the memory budget kept"},

@@ -116,6 +116,7 @@ void engine_destroy(struct engine *engine)
 {
 	if (!engine)
 		return;
+	prefetch_stop(&engine->prefetcher);
 	if (engine->flusher.started)
 		flusher_stop(&engine->flusher);
 	/* Faults stay caught until nothing is mapped: closing a userfaultfd lets sleepers go on with pages of zeros. */

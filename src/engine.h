@@ -6,6 +6,7 @@
 #define QUIRE_ENGINE_H
 
 #include "config.h"
+#include "fault/prefetch.h"
 #include "fault/traps/trap.h"
 #include "object/writeback.h"
 #include "space/space.h"
@@ -18,6 +19,7 @@ struct engine {
 	struct io *io;
 	struct space *space;
 	struct flusher flusher;
+	struct prefetcher prefetcher;
 	enum quire_trap trap;
 	struct thread_trap *thread_trap;
 	bool signal_started;

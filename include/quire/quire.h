@@ -28,6 +28,7 @@
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -123,6 +124,22 @@ size_t quire_pagesize(void);
 
 /* 1 when every page of the range is resident and mapped or can be without I/O, else 0. Makes no system call. */
 int quire_resident(const void *addr, size_t len);
+
+/*
+ * Begins to bring in every page of n ranges and returns, without waiting for storage. When all of it is resident or has failed, 1 is
+ * added to eventfd, an eventfd(2); -1: nobody is told. It may be closed at once.
+ * => Ranges may lie anywhere, begin and end inside of pages, overlap, and span mappings of several files. len 0: none.
+ * => A page that comes alone is mapped: its first touch is no fault. Pages that come together with neighbours are mapped by the first
+ *    fault on one of them, without I/O. Private pages that are in the swap are brought in; private memory that was never stored to
+ *    has nothing to fetch, and stays as it is.
+ * => A list brings in at most half of the budget, from its beginning; what is resident does not count. The rest is left to its
+ *    faults, as is what storage failed to give, and what lies past the end of a file. Pages that are brought in may push out others,
+ *    and be pushed out before they are touched, as all pages may.
+ * => EAGAIN 65536 ranges of earlier lists are waiting to be begun, or the thread that does so cannot be started; EBADF eventfd is not
+ *    open; EINVAL n is negative, a range leaves the address space, or eventfd is something else; EMFILE, ENFILE no descriptor is left
+ *    for a duplicate of it; ENOMEM nothing of Quire's is mapped in a part of a range, or no memory.
+ */
+int quire_prefetch(const struct iovec *ranges, int n, int eventfd);
 
 /* The last failed call of this thread, as a sentence: «quire_mmap: …». Valid until its next failed call. Never NULL. */
 const char *quire_errormsg(void);

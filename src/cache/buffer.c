@@ -14,17 +14,23 @@
  * All run buffers take at most an eighth of the budget. Small budgets have fewer of them, since what counts for the disk is
  * their length.
  */
-#define SINGLES      16
-#define RUNS         16
-#define RUN_BYTES    (512u << 10)
-#define BUDGET_SHARE 8
-#define SMALL        (32u << 20)
-#define SMALL_RUNS   4
-#define TINY         (1u << 20)
+#define SINGLES       16
+#define SINGLES_MOST  128 /* storage is busy with so many */
+#define SINGLES_SHARE 128
+#define RUNS          16
+#define RUN_BYTES     (512u << 10)
+#define BUDGET_SHARE  8
+#define SMALL         (32u << 20)
+#define SMALL_RUNS    4
+#define TINY          (1u << 20)
 
 uint64_t buffers_pages(uint64_t budget_pages, unsigned *ret_run_pages, unsigned *ret_runs, unsigned *ret_singles)
 {
-	unsigned singles = budget_pages < TINY >> page_shift ? SINGLES / 2 : SINGLES;
+	uint64_t share = budget_pages / SINGLES_SHARE;
+	unsigned singles = budget_pages < TINY >> page_shift ? SINGLES / 2
+			   : share < SINGLES                 ? SINGLES
+			   : share > SINGLES_MOST            ? SINGLES_MOST
+							     : (unsigned)share;
 	unsigned runs = budget_pages < SMALL >> page_shift ? SMALL_RUNS : RUNS;
 	uint64_t run = RUN_BYTES >> page_shift;
 
@@ -43,7 +49,8 @@ int buffers_create(struct buffers *buffers, uint64_t budget_pages)
 
 	buffers->total_pages = buffers_pages(budget_pages, &run_pages, &runs, &singles);
 	buffers->run_pages = run_pages;
-	buffers->runs = runs;
+	buffers->runs = buffers->free_runs = runs;
+	buffers->singles = buffers->free_singles = singles;
 	buffers->map_bytes = buffers->total_pages << page_shift;
 	buffers->all = calloc(runs + singles, sizeof(struct buffer));
 	if (!buffers->all)
@@ -78,21 +85,44 @@ void buffers_done(struct buffers *buffers)
 	buffers->map = NULL;
 }
 
-enum purpose { READ_ONE, READ_RUN, WRITE_RUN };
+enum purpose { READ_ONE, READ_RUN, WRITE_RUN, SPARE_ONE, SPARE_RUN };
+
+/* Of so many. */
+static unsigned left_to_faults(unsigned all)
+{
+	return all / 4 + (all < 4);
+}
+
+static struct buffer **list_for_locked(struct buffers *buffers, enum purpose purpose)
+{
+	switch (purpose) {
+	case READ_ONE:
+		if (buffers->single)
+			return &buffers->single;
+		break;
+	case SPARE_ONE:
+		return buffers->free_singles > left_to_faults(buffers->singles) ? &buffers->single : NULL;
+	case SPARE_RUN:
+		return buffers->free_runs > left_to_faults(buffers->runs) ? &buffers->run : NULL;
+	case WRITE_RUN:
+		return buffers->run && buffers->writing + 1 < buffers->runs ? &buffers->run : NULL;
+	case READ_RUN:
+		break;
+	}
+	return buffers->run ? &buffers->run : NULL;
+}
 
 static struct buffer *take(struct buffers *buffers, enum purpose purpose)
 {
-	struct buffer **list = NULL;
 	struct buffer *buffer = NULL;
+	struct buffer **list;
 
 	lock_acquire(&buffers->lock);
-	if (purpose == READ_ONE && buffers->single)
-		list = &buffers->single;
-	else if (buffers->run && (purpose != WRITE_RUN || buffers->writing + 1 < buffers->runs))
-		list = &buffers->run;
+	list = list_for_locked(buffers, purpose);
 	if (list) {
 		buffer = *list;
 		*list = buffer->next;
+		*(buffer->is_run ? &buffers->free_runs : &buffers->free_singles) -= 1;
 		buffer->writes = purpose == WRITE_RUN;
 		buffers->writing += buffer->writes;
 		atomic_fetch_add_explicit(&buffers->taken, 1, memory_order_relaxed);
@@ -100,6 +130,7 @@ static struct buffer *take(struct buffers *buffers, enum purpose purpose)
 	lock_release(&buffers->lock);
 	if (buffer) {
 		buffer->batch = NULL;
+		buffer->placement = NULL;
 		buffer->object = NULL;
 		buffer->flags = 0;
 	}
@@ -134,6 +165,24 @@ struct buffer *buffer_get(struct buffers *buffers, unsigned pages)
 	return wait_for(buffers, pages == 1 ? READ_ONE : READ_RUN);
 }
 
+struct buffer *buffer_get_spare(struct buffers *buffers, unsigned pages)
+{
+	enum purpose purpose = pages == 1 ? SPARE_ONE : SPARE_RUN;
+	struct buffer *buffer;
+
+	ASSERT(pages > 0 && pages <= buffers->run_pages);
+	for (;;) {
+		uint32_t seen = atomic_load(&buffers->spared);
+
+		buffer = take(buffers, purpose);
+		if (buffer)
+			return buffer;
+		atomic_fetch_add(&buffers->patient, 1);
+		futex_wait(&buffers->spared, seen, NULL);
+		atomic_fetch_sub(&buffers->patient, 1);
+	}
+}
+
 struct buffer *buffer_try_run(struct buffers *buffers)
 {
 	return take(buffers, WRITE_RUN);
@@ -147,17 +196,25 @@ struct buffer *buffer_get_run(struct buffers *buffers)
 void buffer_put(struct buffers *buffers, struct buffer *buffer)
 {
 	struct buffer **list = buffer->is_run ? &buffers->run : &buffers->single;
+	unsigned all = buffer->is_run ? buffers->runs : buffers->singles, left;
 
 	lock_acquire(&buffers->lock);
 	buffers->writing -= buffer->writes;
 	buffer->writes = false;
 	buffer->next = *list;
 	*list = buffer;
+	left = *(buffer->is_run ? &buffers->free_runs : &buffers->free_singles) += 1;
 	lock_release(&buffers->lock);
 	atomic_fetch_sub_explicit(&buffers->taken, 1, memory_order_relaxed);
 	atomic_fetch_add(&buffers->freed, 1);
 	if (atomic_load(&buffers->waiters))
 		futex_wake_all(&buffers->freed);
+	/* When all are free again, at the latest. */
+	if (left > left_to_faults(all) + all / 8) {
+		atomic_fetch_add(&buffers->spared, 1);
+		if (atomic_load(&buffers->patient))
+			futex_wake_all(&buffers->spared);
+	}
 }
 
 #define BATCH_SLEEPS 0x80000000u /* beside the number: the waiter sleeps */
@@ -169,13 +226,23 @@ void batch_add(struct batch *batch)
 
 void batch_done(struct batch *batch, int error)
 {
+	void (*finished)(struct batch *) = batch->finished;
 	int none = 0;
 
 	if (error)
 		atomic_compare_exchange_strong(&batch->error, &none, error);
 	/* The waiter may free the batch as soon as it sees zero: nothing of it is touched but the address. */
-	if (atomic_fetch_sub_explicit(&batch->pending, 1, memory_order_acq_rel) == (BATCH_SLEEPS | 1))
+	switch (atomic_fetch_sub_explicit(&batch->pending, 1, memory_order_acq_rel)) {
+	case BATCH_SLEEPS | 1:
 		futex_wake_all(&batch->pending);
+		break;
+	case 1:
+		if (finished)
+			finished(batch);
+		break;
+	default:
+		break;
+	}
 }
 
 int batch_wait(struct batch *batch)

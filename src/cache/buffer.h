@@ -17,6 +17,7 @@
 
 struct object;
 struct batch;
+struct placement;
 
 struct buffer {
 	char *data;     /* page-aligned */
@@ -25,23 +26,28 @@ struct buffer {
 	bool writes;    /* taken for writing */
 	struct pager_request request;
 	/* Of the transfer under way. */
-	struct object *object; /* referenced */
-	struct batch *batch;   /* told when done; may be NULL */
-	uint64_t first;        /* page */
-	unsigned count;        /* pages */
-	uint32_t flags;        /* for the words when it is done */
-	bool zeros;            /* nothing was read: the pages are born */
+	struct object *object;       /* referenced */
+	struct batch *batch;         /* told when done; may be NULL */
+	struct placement *placement; /* of a page that comes alone, on whatever thread; may be NULL */
+	uint64_t first;              /* page */
+	unsigned count;              /* pages */
+	uint32_t flags;              /* for the words when it is done */
+	bool zeros;                  /* nothing was read: the pages are born */
 	struct buffer *next;
 };
 
 /* Buffers of one page for single faults and copies, and longer ones for runs. */
 struct buffers {
 	struct lock lock;
-	struct buffer *single, *run; /* free ones [lock] */
-	unsigned runs, writing;      /* how many long ones there are, and are taken for writing [lock] */
-	_Atomic uint32_t freed;      /* futex: changes whenever one is freed */
+	struct buffer *single, *run;      /* free ones [lock] */
+	unsigned runs, singles;           /* how many there are */
+	unsigned writing;                 /* long ones that are taken for writing [lock] */
+	unsigned free_runs, free_singles; /* [lock] */
+	_Atomic uint32_t freed;           /* futex: changes whenever one is freed */
 	_Atomic uint32_t waiters;
-	_Atomic uint32_t taken; /* how many are in use, most of them by transfers under way */
+	_Atomic uint32_t spared;  /* futex: changes when enough are free for who takes his in bulk */
+	_Atomic uint32_t patient; /* waiters for it */
+	_Atomic uint32_t taken;   /* how many are in use, most of them by transfers under way */
 	unsigned run_pages;
 	uint64_t total_pages;
 	struct buffer *all;
@@ -61,6 +67,11 @@ struct buffer *buffer_get(struct buffers *buffers, unsigned pages);
 /* NULL when none is free. */
 struct buffer *buffer_try(struct buffers *buffers, unsigned pages);
 /*
+ * Likewise for who brings in what nobody waits for yet: a part of each kind is left to faults. Waits until a fair number are free, so
+ * that he is not woken for each.
+ */
+struct buffer *buffer_get_spare(struct buffers *buffers, unsigned pages);
+/*
  * One of the long ones, for writing: writes may be stuck behind a lock of the kernel's that a reader's thread holds, so they never
  * take one for single pages, nor the last of the long ones.
  */
@@ -68,10 +79,13 @@ struct buffer *buffer_try_run(struct buffers *buffers);
 struct buffer *buffer_get_run(struct buffers *buffers);
 void buffer_put(struct buffers *buffers, struct buffer *buffer);
 
-/* Transfers that are waited for together. Lives on the waiter's stack. */
+/*
+ * Transfers that are waited for together. Lives on the waiter's stack; or nobody waits, and finished is called by who ends the last.
+ */
 struct batch {
-	_Atomic uint32_t pending; /* futex */
-	_Atomic int error;        /* the first errno, 0 */
+	_Atomic uint32_t pending;              /* futex */
+	_Atomic int error;                     /* the first errno, 0 */
+	void (*finished)(struct batch *batch); /* may free it; not allowed to wait. NULL: batch_wait is called */
 };
 
 void batch_add(struct batch *batch);

@@ -327,10 +327,19 @@ static void read_on(struct step *step)
 		drop_behind(step->object, &step->plan);
 }
 
+bool fault_place_locked(struct space *space, char *addr, struct object *object, uint64_t page, const void *bytes)
+{
+	struct area *area = space_find(space, addr);
+
+	return area && area->shared && area->view.object == object && area_page(area, addr) == page &&
+	       pmap_enter_fresh(&space->pmap, addr, bytes) == 0;
+}
+
 /* A fault's own way to place the page that it waits for. */
 struct fault_placement {
 	struct placement placement;
 	struct fault *fault;
+	bool ret_placed;
 };
 
 /*
@@ -339,21 +348,18 @@ struct fault_placement {
  */
 static bool place_here(struct placement *placement, struct object *object, uint64_t page, const void *bytes)
 {
-	struct fault *fault = ((struct fault_placement *)placement)->fault;
+	struct fault_placement *here = (struct fault_placement *)placement;
+	struct fault *fault = here->fault;
 	struct space *space = fault->space;
-	struct area *area;
-	bool placed = false;
 
+	if (!space->pmap.tracks && fault->write)
+		return false;
 	rwlock_read_acquire(&space->cache->map_lock);
-	area = space_find(space, fault->addr);
-	if (area && area->shared && area->view.object == object && area_page(area, fault->addr) == page &&
-	    (space->pmap.tracks || !fault->write)) {
-		placed = pmap_enter_fresh(&space->pmap, fault->addr, bytes) == 0;
-		if (placed)
-			atomic_fetch_add_explicit(&area->major_faults, 1, memory_order_relaxed);
-	}
+	here->ret_placed = fault_place_locked(space, fault->addr, object, page, bytes);
+	if (here->ret_placed)
+		atomic_fetch_add_explicit(&space_find(space, fault->addr)->major_faults, 1, memory_order_relaxed);
 	rwlock_read_release(&space->cache->map_lock);
-	return placed;
+	return here->ret_placed;
 }
 
 static int load(struct fault *fault, struct step *step, struct holding *holding)
@@ -363,7 +369,7 @@ static int load(struct fault *fault, struct step *step, struct holding *holding)
 
 	holding->major = true;
 	r = object_load(step->object, step->plan.first, step->plan.pages, PAGE_AHEAD, step->plan.mark, true, &here.placement);
-	holding->placed = r == 0 && here.placement.ret_placed;
+	holding->placed = r == 0 && here.ret_placed;
 	if (r == -ENODATA && !holding->refreshed) {
 		holding->refreshed = true;
 		return object_refresh_size(step->object);

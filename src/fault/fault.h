@@ -34,6 +34,12 @@ enum fault_result fault_resolve(struct fault *fault);
  */
 void fault_refuse(struct space *space, char *addr);
 
+/*
+ * Makes the frame of an object's page, with these bytes, and maps it at addr, if the page shows there through a shared mapping still.
+ * => The page is LOADING through the caller. Map lock held for reading. Async-signal-safe.
+ */
+bool fault_place_locked(struct space *space, char *addr, struct object *object, uint64_t page, const void *bytes);
+
 /* As what the pages are touched. AS_LOCKED: as mlock does it, private pages that may be written get their copies. */
 enum fault_access { FAULT_READ, FAULT_WRITE, FAULT_AS_LOCKED };
 

@@ -51,6 +51,7 @@ static int finish(struct buffer *buffer, struct placement *placement)
 	struct cache *cache = object->cache;
 	struct chunk *chunk = table_find(&object->table, buffer->first);
 	unsigned whole = (unsigned)pages_of(request->ret_bytes);
+	struct batch *batch = buffer->batch;
 	uint32_t flags = buffer->flags;
 	int error = request->ret_error;
 
@@ -83,19 +84,21 @@ static int finish(struct buffer *buffer, struct placement *placement)
 		whole = 0;
 	if (!buffer->zeros)
 		count(&cache->counters.copied_bytes, (uint64_t)whole << page_shift);
-	if (placement)
-		placement->ret_placed = flags & PAGE_MAPPED;
 	publish(object, chunk, (unsigned)(buffer->first % CHUNK_PAGES), whole, flags);
 	unclaim(buffer, chunk, whole);
 	buffer_put(&cache->buffers, buffer);
 	object_unref(object);
+	if (batch)
+		batch_done(batch, error);
 	return error;
 }
 
-/* The transfer ran on another thread: nobody waits for it but those who wait for the words. */
+/* The transfer ran on another thread: nobody waits for it but those who wait for the words, and its batch. */
 static void load_done(struct pager_request *request)
 {
-	finish(request->owner, NULL);
+	struct buffer *buffer = request->owner;
+
+	finish(buffer, buffer->placement);
 }
 
 /* The transfer ran on this thread, which goes on by itself. */
@@ -132,6 +135,13 @@ static unsigned claim(struct object *object, struct chunk *chunk, uint64_t first
 	return i;
 }
 
+/* What a load may wait for. */
+enum patience {
+	PATIENCE_NONE, /* nothing: it is begun where there is room */
+	PATIENCE_ROOM, /* frames and a buffer, to begin it */
+	PATIENCE_ALL,  /* its end, too: it runs on this thread */
+};
+
 static int promise(struct cache *cache, unsigned *n, bool wait)
 {
 	uint64_t most = atomic_load(&cache->limit) / RUN_SHARE;
@@ -148,10 +158,23 @@ static int promise(struct cache *cache, unsigned *n, bool wait)
 	return budget_reserve(cache, 1);
 }
 
-/* Loads one run inside one chunk. ret_done: pages that were claimed. */
-static int load_run(struct object *object, uint64_t first, unsigned n, uint32_t flags, bool wait, struct placement *placement,
-		    unsigned *ret_done)
+static struct buffer *get_buffer(struct buffers *buffers, unsigned n, enum patience patience)
 {
+	switch (patience) {
+	case PATIENCE_ALL:
+		return buffer_get(buffers, n);
+	case PATIENCE_ROOM:
+		return buffer_get_spare(buffers, n);
+	default:
+		return buffer_try(buffers, n);
+	}
+}
+
+/* Loads one run inside one chunk. batch: told of the end, unless nothing was claimed. ret_done: pages that were claimed. */
+static int load_run(struct object *object, uint64_t first, unsigned n, uint32_t flags, enum patience patience,
+		    struct placement *placement, struct batch *batch, unsigned *ret_done)
+{
+	bool wait = patience == PATIENCE_ALL;
 	struct cache *cache = object->cache;
 	struct buffer *buffer;
 	struct chunk *chunk;
@@ -162,10 +185,10 @@ static int load_run(struct object *object, uint64_t first, unsigned n, uint32_t 
 	*ret_done = 0;
 	if (!object_page(object, first, &chunk))
 		return -ENOMEM;
-	r = promise(cache, &n, wait);
+	r = promise(cache, &n, patience != PATIENCE_NONE);
 	if (r < 0)
 		return r;
-	buffer = wait ? buffer_get(&cache->buffers, n) : buffer_try(&cache->buffers, n);
+	buffer = get_buffer(&cache->buffers, n, patience);
 	if (!buffer) {
 		budget_release(cache, n);
 		return -ENOMEM;
@@ -183,6 +206,10 @@ static int load_run(struct object *object, uint64_t first, unsigned n, uint32_t 
 	buffer->count = claimed;
 	buffer->flags = flags;
 	buffer->zeros = zero;
+	buffer->batch = batch;
+	buffer->placement = placement;
+	if (batch)
+		batch_add(batch);
 	buffer->request = (struct pager_request){
 	    .op = PAGER_READ,
 	    .offset = first << page_shift,
@@ -225,12 +252,12 @@ int object_load(struct object *object, uint64_t first, unsigned pages, uint32_t 
 		/* The mark, as an own run, so that it gets its flag before anybody can touch it. */
 		if (mark > at && mark < at + n)
 			n = (unsigned)(mark - at);
-		r = load_run(object, at, n, flags, now, now ? placement : NULL, &done);
+		r = load_run(object, at, n, flags, now ? PATIENCE_ALL : PATIENCE_NONE, now ? placement : NULL, NULL, &done);
 		if (now) {
 			result = r;
 			/* A neighbour must not fail the page that was asked for. */
 			if (r < 0 && r != -EAGAIN && r != -ENOMEM && done > 1)
-				result = load_run(object, at, 1, 0, true, placement, &done);
+				result = load_run(object, at, 1, 0, PATIENCE_ALL, placement, NULL, &done);
 			if (result < 0)
 				return result;
 		} else if (r == -ENOMEM) {
@@ -243,4 +270,22 @@ int object_load(struct object *object, uint64_t first, unsigned pages, uint32_t 
 		at += done ? done : 1;
 	}
 	return result;
+}
+
+int object_load_begin(struct object *object, uint64_t first, unsigned pages, uint32_t flags, struct placement *placement,
+		      struct batch *batch, unsigned *ret_done)
+{
+	uint64_t end = atomic_load(&object->pages);
+	unsigned n = CHUNK_PAGES - (unsigned)(first % CHUNK_PAGES);
+
+	*ret_done = 0;
+	if (first >= end)
+		return -ENODATA;
+	if (pages > end - first)
+		pages = (unsigned)(end - first);
+	if (n > pages)
+		n = pages;
+	if (n > object->cache->buffers.run_pages)
+		n = object->cache->buffers.run_pages;
+	return load_run(object, first, n, flags, PATIENCE_ROOM, placement, batch, ret_done);
 }

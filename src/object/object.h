@@ -138,7 +138,6 @@ page_word *object_page(struct object *object, uint64_t page, struct chunk **ret_
  */
 struct placement {
 	bool (*place)(struct placement *placement, struct object *object, uint64_t page, const void *bytes);
-	bool ret_placed;
 };
 
 /*
@@ -151,6 +150,16 @@ struct placement {
  */
 int object_load(struct object *object, uint64_t first, unsigned pages, uint32_t flags, uint64_t mark, bool wait,
 		struct placement *placement);
+
+/*
+ * Begins to load a run of absent pages from first on, of at most pages, and does not wait for its end.
+ * => Waits for frames and a buffer. placement: as above, and called on whatever thread the transfer ends on.
+ * => batch: told of the end of what was begun.
+ * => 0, or the -errno of zeros that could not be made; -EAGAIN: the first page is not absent, and nothing was begun; -ENODATA: it
+ *    lies past the end; -ENOMEM: no frame can be had. No lock held.
+ */
+int object_load_begin(struct object *object, uint64_t first, unsigned pages, uint32_t flags, struct placement *placement,
+		      struct batch *batch, unsigned *ret_done);
 
 /*
  * Takes pages out of every mapping and learns which were stored to.

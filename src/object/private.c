@@ -281,6 +281,16 @@ int private_bring_in(struct private_pages *pages, char *addr, bool *ret_waited)
 	return r == -EAGAIN ? 0 : r;
 }
 
+void private_begin_in(struct private_pages *pages, const char *addr)
+{
+	uint64_t page = (uintptr_t)addr >> page_shift;
+	struct chunk *chunk = table_find(&pages->object->table, page);
+	uint32_t word = chunk ? page_load(&chunk->page[page % CHUNK_PAGES]) : PAGE_ABSENT;
+
+	if (page_state(word) == PAGE_OUT)
+		(void)object_load(pages->swap, slot_of(word), SWAP_CLUSTER, PAGE_AHEAD, UINT64_MAX, false, NULL);
+}
+
 /* ---- out ---- */
 
 /* Claims slots for n pages from i on, while they are free. How many. */

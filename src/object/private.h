@@ -57,6 +57,9 @@ int private_enter(struct private_pages *pages, char *addr, const void *source);
  */
 int private_bring_in(struct private_pages *pages, char *addr, bool *ret_waited);
 
+/* Begins to read the page of the swap object that an OUT page is in, where there is room, and waits for nothing. No lock held. */
+void private_begin_in(struct private_pages *pages, const char *addr);
+
 /*
  * Forgets the private pages of a range: frames and swap are given back. remove: takes them out of the mapping too (a mapping
  * that is about to go need not). Map lock held for writing, or remove.

@@ -18,7 +18,7 @@
 
 #define BUDGET     8192
 #define DEADLOCK_S 30
-#define ENOUGH     64
+#define ENOUGH     128
 
 static int make(void **state)
 {
