@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +12,7 @@
 #include <unistd.h>
 
 #include "entry.h"
+#include "object/epoch.h"
 #include "sys/page_size.h"
 #include "util/fail.h"
 
@@ -99,4 +101,194 @@ int quire_prefetch(const struct iovec *ranges, int n, int eventfd)
 		close(kept);
 	free(copy);
 	return entry_end(&entry, r);
+}
+
+/* ---- what was stored ---- */
+
+/* Ranges in order of addresses, of which the first n are told. */
+struct answer {
+	struct space *space;
+	struct iovec *ranges;
+	int n, count;
+	char *end;   /* of the last */
+	bool dirty;  /* what is not written yet; else what was stored to after the epoch since */
+	uint64_t since;
+};
+
+static void add_range(struct answer *answer, char *addr, uint64_t pages)
+{
+	size_t len = (size_t)pages << page_shift;
+
+	if (pages == 0)
+		return;
+	if (answer->count > 0 && answer->end == addr) {
+		if (answer->count <= answer->n)
+			answer->ranges[answer->count - 1].iov_len += len;
+	} else {
+		if (answer->count < answer->n)
+			answer->ranges[answer->count] = (struct iovec){addr, len};
+		answer->count += answer->count < INT_MAX;
+	}
+	answer->end = addr + len;
+}
+
+static bool is_unwritten(const struct object *object, uint32_t word)
+{
+	/* Memory without a file is never done with: what is in the swap was stored to as well. */
+	uint32_t flags = PAGE_DIRTY | PAGE_WRITING | (object->kind == OBJECT_FILE ? 0 : PAGE_STORED);
+
+	return (word & flags) && (page_state(word) != PAGE_ABSENT || object->kind != OBJECT_FILE);
+}
+
+static void select_pages(const struct answer *answer, struct chunk *chunk, bool private, struct chunk_set *ret)
+{
+	memset(ret, 0, sizeof(*ret));
+	if (!private && !answer->dirty) {
+		epoch_written(chunk, answer->since, ret);
+		return;
+	}
+	for (unsigned i = 0; i < CHUNK_PAGES; i++) {
+		uint32_t word = page_load(&chunk->page[i]);
+
+		if (private ? page_state(word) != PAGE_ABSENT : is_unwritten(chunk->object, word))
+			chunk_set_add(ret, i);
+	}
+}
+
+/* Pages first … end of a table, the first of which is at addr. */
+static void answer_pages(struct answer *answer, const struct table *table, uint64_t first, uint64_t end, char *addr, bool private)
+{
+	for (struct chunk *chunk = table_next(table, first); chunk && chunk->first < end;
+	     chunk = table_next(table, chunk->first + CHUNK_PAGES)) {
+		unsigned from = first > chunk->first ? (unsigned)(first - chunk->first) : 0;
+		unsigned to = end < chunk->first + CHUNK_PAGES ? (unsigned)(end - chunk->first) : CHUNK_PAGES;
+		struct chunk_set set;
+
+		select_pages(answer, chunk, private, &set);
+		for (unsigned i = chunk_set_next(&set, from), run; i < to; i = chunk_set_next(&set, run)) {
+			run = chunk_set_run(&set, i);
+			if (run > to)
+				run = to;
+			add_range(answer, addr + ((chunk->first + i - first) << page_shift), run - i);
+			if (run == CHUNK_PAGES)
+				break;
+		}
+	}
+}
+
+/* No lock is held: the ranges may be told into managed memory. */
+static int answer_part(void *arg, const struct part *part)
+{
+	struct answer *answer = arg;
+	struct object *object = part->object;
+	uint64_t first = part->first, end = first + part->pages, most;
+
+	if (!part->shared) {
+		first = (uintptr_t)part->addr >> page_shift;
+		answer_pages(answer, &answer->space->private_pages->object->table, first, first + part->pages, part->addr, true);
+		return 0;
+	}
+	most = atomic_load(&object->pages);
+	if (end > most)
+		end = most;
+	if (first >= end)
+		return 0;
+	if (!answer->dirty && (answer->since == 0 || epoch_is_lost(object, answer->since)))
+		add_range(answer, part->addr, end - first);
+	else
+		answer_pages(answer, &object->table, first, end, part->addr, false);
+	return 0;
+}
+
+/* Learns of every store that has been made. */
+static int harvest_part(void *arg, const struct part *part)
+{
+	struct space *space = arg;
+	int r;
+
+	if (!part->shared)
+		return 0;
+	rwlock_read_acquire(&space->cache->map_lock);
+	r = object_harvest(part->object, part->first, part->first + part->pages);
+	rwlock_read_release(&space->cache->map_lock);
+	return r < 0 ? message_set(-r, "the kernel does not tell what was stored to in the mapping at %p: %s", (void *)part->addr,
+				   strerrordesc_np(-r))
+		     : 0;
+}
+
+static int watch_part(void *arg, const struct part *part)
+{
+	int r = part->shared ? object_watch(part->object, part->first, part->first + part->pages) : 0;
+
+	(void)arg;
+	return r < 0 ? message_set(-r, "stores to the mapping at %p cannot be caught anew: %s", (void *)part->addr,
+				   strerrordesc_np(-r))
+		     : 0;
+}
+
+/* A range that is all mapped, with what was stored in it known. 0 or -errno. */
+static int look_at_stores(const void *addr, size_t len, struct engine **ret_engine, struct iovec *ret_range)
+{
+	int r = whole_pages(addr, len, ENOMEM, ret_range);
+
+	if (r == 0)
+		r = entry_engine(ret_engine);
+	if (r == 0)
+		r = space_check((*ret_engine)->space, ret_range->iov_base, ret_range->iov_len);
+	if (r == 0)
+		r = space_visit((*ret_engine)->space, ret_range->iov_base, ret_range->iov_len, harvest_part, (*ret_engine)->space);
+	return r;
+}
+
+static int ask(const char *call, const void *addr, size_t len, bool dirty, uint64_t since, struct iovec *ret_ranges, int n)
+{
+	struct answer answer = {.ranges = ret_ranges, .n = n, .dirty = dirty, .since = since};
+	struct engine *engine;
+	struct iovec range;
+	struct entry entry;
+	int r;
+
+	entry_begin(&entry, call);
+	if (n < 0 || (n > 0 && !ret_ranges))
+		r = message_set(EINVAL, "room for %d ranges at %p", n, (void *)ret_ranges);
+	else
+		r = look_at_stores(addr, len, &engine, &range);
+	if (r == 0 && since > 0 && since >= atomic_load(&engine->cache->epoch))
+		r = message_set(EINVAL, "no call of quire_epoch has given the epoch %llu", (unsigned long long)since);
+	if (r == 0) {
+		answer.space = engine->space;
+		(void)space_visit(engine->space, range.iov_base, range.iov_len, answer_part, &answer);
+		r = answer.count;
+	}
+	return entry_end(&entry, r);
+}
+
+int quire_dirty(const void *addr, size_t len, struct iovec *ret_ranges, int n)
+{
+	return ask("quire_dirty", addr, len, true, 0, ret_ranges, n);
+}
+
+int quire_written(const void *addr, size_t len, uint64_t since, struct iovec *ret_ranges, int n)
+{
+	return ask("quire_written", addr, len, false, since, ret_ranges, n);
+}
+
+int quire_epoch(const void *addr, size_t len, uint64_t *ret_epoch)
+{
+	struct engine *engine;
+	struct entry entry;
+	struct iovec range;
+	uint64_t epoch = 0;
+	int r;
+
+	entry_begin(&entry, "quire_epoch");
+	r = look_at_stores(addr, len, &engine, &range);
+	if (r == 0) {
+		epoch = epoch_begin(engine->cache);
+		r = space_visit(engine->space, range.iov_base, range.iov_len, watch_part, NULL);
+	}
+	r = entry_end(&entry, r);
+	if (r == 0)
+		*ret_epoch = epoch;
+	return r;
 }

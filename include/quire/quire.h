@@ -141,6 +141,44 @@ int quire_resident(const void *addr, size_t len);
  */
 int quire_prefetch(const struct iovec *ranges, int n, int eventfd);
 
+/*
+ * The ranges of pages that were stored to and are not yet written to their file: how many there are, as snprintf counts, of which the
+ * first n are put into ret_ranges, in the order of their addresses. n 0: they are only counted.
+ * => addr and len may lie inside of pages. A range that is told consists of whole pages; it may hold bytes that were not stored to, and
+ *    a page is told for a moment longer than it is dirty. Nothing that was stored before the call is left out, unless it is written.
+ *    Written is not synced: quire_msync(MS_SYNC) is what makes stores durable.
+ * => Of private mappings: the pages that they have copies of, which never are written to a file. Of shared memory without a file:
+ *    all that was ever stored to.
+ * => Costs a look at the kernel's page tables, about half a millisecond for each GiB that is resident.
+ * => EINVAL n is negative; ENOMEM nothing of Quire's is mapped in a part of the range; what PAGEMAP_SCAN fails with.
+ */
+int quire_dirty(const void *addr, size_t len, struct iovec *ret_ranges, int n);
+
+/*
+ * Epochs: what was stored to since, for incremental copies. quire_epoch ends one and begins the next, and gives the number of the one
+ * that ended. quire_written tells the ranges of pages that were stored to after it, counted and put into ret_ranges as by quire_dirty,
+ * whether they have been written to the file, paged out and read again since, or not. A copy that is kept up to date:
+ *
+ *         quire_epoch(p, len, &next);
+ *         count = quire_written(p, len, last, ranges, n);   first time: last is 0, and everything is told
+ *         copy the ranges; last = next;
+ *
+ * => Any number of clients ask at once: each keeps his own numbers, and none takes anything from another. Numbers grow from 1.
+ * => Every store that is made after quire_epoch has returned is told. Some that were made before may be told as well; so are pages whose
+ *    epoch lies more than 127 epochs back, and the whole range where its file was not mapped when the epoch ended.
+ * => Through whichever shared mapping of this program the page was stored to. What MADV_REMOVE emptied and what a cut of the file took
+ *    counts as stored to. Not told: what others write to the file.
+ * => since must come from a call of quire_epoch whose range held this one; 0: all that is mapped.
+ * => Of private mappings: all pages that they have copies of, whatever the epoch.
+ * => Costs nothing before the first call of quire_epoch; from then on, a byte for each page of a run of 512 of which one is stored to.
+ *    A call costs what quire_dirty does; where the kernel does not track stores (before 6.7), quire_epoch protects dirty pages anew,
+ *    and the next store to each is a fault.
+ * => EINVAL n is negative, or no call has given since; ENOMEM nothing of Quire's is mapped in a part of the range; what PAGEMAP_SCAN
+ *    fails with.
+ */
+int quire_epoch(const void *addr, size_t len, uint64_t *ret_epoch);
+int quire_written(const void *addr, size_t len, uint64_t since, struct iovec *ret_ranges, int n);
+
 /* The last failed call of this thread, as a sentence: «quire_mmap: …». Valid until its next failed call. Never NULL. */
 const char *quire_errormsg(void);
 

@@ -92,6 +92,7 @@ struct cache {
 	struct arena arena;
 	struct counters counters;
 	_Atomic uint64_t dirty_pages; /* (a) about */
+	_Atomic uint64_t epoch;       /* (a) that is now; 0: nobody has asked what was stored to since one */
 };
 
 /* ---- budget ---- */

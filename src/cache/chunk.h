@@ -15,6 +15,13 @@
 
 struct object;
 
+/* In which epoch each page was stored to last; see object/epoch.c. */
+struct stamps {
+	struct lock lock;
+	uint64_t base;             /* [lock] */
+	uint8_t page[CHUNK_PAGES]; /* [lock] epochs above base; 0: none */
+};
+
 /* Where the policy has a chunk. */
 enum chunk_queue {
 	CHUNK_NOWHERE,
@@ -37,6 +44,7 @@ struct chunk {
 	_Atomic uint32_t dirty_since;  /* (a) the engine's clock in ms when the first of them became so; 0: none */
 	_Atomic uint32_t extent;       /* (a) private pages: their extent of the swap object, plus one; 0: none.
 					 *     Swap object: twice the OUT words that refer here, plus one while a chunk has it */
+	struct stamps *_Atomic stamps; /* (a) NULL: nobody has asked what was stored to, or nothing was. Published once */
 	page_word page[CHUNK_PAGES];
 };
 

@@ -24,6 +24,7 @@
 #include <sys/mman.h>
 
 #include "cache/policy.h"
+#include "object/epoch.h"
 #include "object/writeback.h"
 #include "sys/frames.h"
 #include "sys/page_size.h"
@@ -114,8 +115,10 @@ static struct step map_held(struct fault *fault, struct area *area, struct chunk
 	while (n < AROUND_PAGES && n < left && i + n < CHUNK_PAGES &&
 	       hold_ahead(area, chunk, i + n, addr + ((size_t)n << page_shift)))
 		n++;
-	if (caught)
+	if (caught) {
 		writeback_note_dirty(chunk, &chunk->page[i]);
+		epoch_stamp(chunk, i, 1);
+	}
 	r = pmap_enter(view->pmap, addr, n, area->shared);
 	/* A run may span what is one area to us and two mappings to the kernel: then the page alone, the others later. */
 	if (r < 0 && n > 1) {

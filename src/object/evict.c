@@ -12,6 +12,7 @@
 #include <time.h>
 
 #include "cache/policy.h"
+#include "object/epoch.h"
 #include "object/object.h"
 #include "object/private.h"
 #include "object/writeback.h"
@@ -139,8 +140,10 @@ static void settle_span(struct unmapping *u)
 			page_settle(page, PAGE_ABSENT, 0, 0);
 			continue;
 		}
-		if (chunk_set_has(&u->dirty, i))
+		if (chunk_set_has(&u->dirty, i)) {
 			writeback_note_dirty(u->chunk, page);
+			epoch_stamp(u->chunk, i, 1);
+		}
 		page_settle(page, PAGE_RESIDENT, chunk_set_has(&u->stay, i) ? 0 : PAGE_MAPPED, 0);
 	}
 }

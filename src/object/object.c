@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "cache/policy.h"
+#include "object/epoch.h"
 #include "object/object.h"
 #include "object/private.h"
 #include "object/writeback.h"
@@ -37,6 +38,7 @@ int object_create(struct registry *registry, struct cache *cache, enum object_ki
 		object->bytes = bytes;
 		object->pages = object->writable_end = pages_of(bytes);
 		object->registry = registry;
+		object->epoch_lost = atomic_load(&cache->epoch);
 		if (file) {
 			object->dev = file->dev;
 			object->ino = file->ino;
@@ -306,7 +308,7 @@ static void discard_copies(struct object *object, uint64_t first)
  */
 static int shrink(struct object *object, uint64_t bytes, unsigned patience_ms, int (*storage)(void *), void *arg)
 {
-	uint64_t pages = pages_of(bytes), quiet = bytes >> page_shift;
+	uint64_t pages = pages_of(bytes), quiet = bytes >> page_shift, old = atomic_load(&object->bytes);
 	struct chunk *chunk;
 	int r = 0;
 
@@ -330,6 +332,7 @@ static int shrink(struct object *object, uint64_t bytes, unsigned patience_ms, i
 	} else {
 		chunk = table_find(&object->table, quiet);
 		set_size(object, bytes);
+		epoch_stamp_range(object, quiet, pages_of(old));
 		discard_copies(object, pages);
 		forget_frames(object, pages);
 		r = frames_resize(object->frames, pages);
@@ -559,5 +562,6 @@ int object_discard(struct object *object, uint64_t first, uint64_t end)
 	discard_frames(object, first, end);
 	r = object->pager->ops->discard(object->pager, offset, len);
 	discard_frames(object, first, end);
+	epoch_stamp_range(object, first, end);
 	return r;
 }

@@ -67,6 +67,7 @@ struct object {
 	struct lock lock;          /* taking what was written, against unmapping: a page's DIRTY is right whenever it is free */
 	struct view *views;        /* (m) */
 	_Atomic int write_error;   /* (a) the last errno of a write-back that no msync has reported; 0 */
+	_Atomic uint64_t epoch_lost; /* (a) up to this epoch nothing is known of what was stored to: epoch.c */
 	_Atomic bool adopted;      /* (a) the flusher has a reference, until all is written */
 	struct object *next;       /* (r) all objects of the engine */
 	struct registry *registry; /* (p) */
@@ -181,6 +182,12 @@ void object_drop(struct object *object, uint64_t first, uint64_t end, bool write
  * => 0, or -errno: the kernel did not tell all of it; what it did not tell it still remembers.
  */
 int object_harvest(struct object *object, uint64_t first, uint64_t end);
+
+/*
+ * Where stores are caught by faults: sees to it that the next store to any page of a range is, also where one was caught before.
+ * => Waits for pages in other hands. No lock held. 0, or -errno: some are not.
+ */
+int object_watch(struct object *object, uint64_t first, uint64_t end);
 
 /*
  * Starts writing the dirty pages of a range, in order, adjacent ones together.

@@ -163,6 +163,7 @@ static void free_below(uintptr_t at, struct arena *arena)
 	if (!at)
 		return;
 	if (height_of(at) == 0) {
+		arena_free(arena, atomic_load(&((struct chunk *)pointer_of(at))->stamps), sizeof(struct stamps));
 		arena_free(arena, node, sizeof(struct chunk));
 		return;
 	}

@@ -17,6 +17,7 @@
 #include <errno.h>
 #include <time.h>
 
+#include "object/epoch.h"
 #include "object/writeback.h"
 #include "sys/frames.h"
 #include "sys/page_size.h"
@@ -69,6 +70,7 @@ static void found_written(void *arg, void *addr, size_t pages)
 		if (!page_has_frame(word) && page_state(word) != PAGE_LOADING)
 			continue;
 		writeback_note_dirty(chunk, &chunk->page[(page + i) % CHUNK_PAGES]);
+		epoch_stamp(chunk, (unsigned)((page + i) % CHUNK_PAGES), 1);
 	}
 }
 
@@ -141,12 +143,73 @@ static void write_done(struct pager_request *request)
  * Where stores are caught by faults, the page is protected again before it counts as clean; a fault meanwhile waits on HELD.
  * Map lock held for reading.
  */
-static void protect_page(struct object *object, uint64_t page)
+static int protect_page(struct object *object, uint64_t page)
 {
+	int result = 0;
+
 	for (struct view *view = object->views; view; view = view->next)
 		if (view->tracked && !view->private_pages && !view->pmap->tracks && page >= view->first &&
-		    page - view->first < view->pages)
-			pmap_protect(view->pmap, view->addr + ((page - view->first) << page_shift), 1, true);
+		    page - view->first < view->pages) {
+			int r = pmap_protect(view->pmap, view->addr + ((page - view->first) << page_shift), 1, true);
+
+			if (r < 0 && result == 0)
+				result = r;
+		}
+	return result;
+}
+
+/* One page that may have an entry which lets stores pass: only a dirty one has. */
+static int watch_page(struct object *object, struct chunk *chunk, unsigned i)
+{
+	page_word *page = &chunk->page[i];
+	bool done = false;
+	int r = 0;
+
+	while (!done) {
+		uint32_t word;
+
+		rwlock_read_acquire(&object->cache->map_lock);
+		word = page_load(page);
+		done = page_state(word) != PAGE_HELD && !(page_state(word) == PAGE_RESIDENT && (word & PAGE_DIRTY));
+		if (!done && page_state(word) == PAGE_RESIDENT &&
+		    page_swap(page, &word, (word & ~PAGE_STATE) | PAGE_HELD)) {
+			r = protect_page(object, chunk->first + i);
+			page_settle(page, PAGE_RESIDENT, 0, 0);
+			done = true;
+		}
+		rwlock_read_release(&object->cache->map_lock);
+		if (!done && page_state(word) == PAGE_HELD)
+			page_wait(page, word);
+	}
+	return r;
+}
+
+static bool catches_stores(struct object *object)
+{
+	bool catches = false;
+
+	rwlock_read_acquire(&object->cache->map_lock);
+	for (struct view *view = object->views; view; view = view->next)
+		catches |= view->tracked && !view->private_pages && !view->pmap->tracks;
+	rwlock_read_release(&object->cache->map_lock);
+	return catches;
+}
+
+int object_watch(struct object *object, uint64_t first, uint64_t end)
+{
+	int result = 0;
+
+	if (!catches_stores(object))
+		return 0;
+	for (struct chunk *chunk = table_next(&object->table, first); chunk && chunk->first < end;
+	     chunk = table_next(&object->table, chunk->first + CHUNK_PAGES))
+		for (unsigned i = 0; i < CHUNK_PAGES; i++) {
+			int r = chunk->first + i < first || chunk->first + i >= end ? 0 : watch_page(object, chunk, i);
+
+			if (r < 0 && result == 0)
+				result = r;
+		}
+	return result;
 }
 
 enum claim {
@@ -175,7 +238,7 @@ static enum claim claim_dirty(struct object *object, struct chunk *chunk, unsign
 			return CLAIM_BUSY;
 		if (!page_swap(page, &word, (word & ~PAGE_STATE) | PAGE_HELD))
 			continue;
-		protect_page(object, chunk->first + i);
+		(void)protect_page(object, chunk->first + i);
 		page_settle(page, PAGE_RESIDENT, PAGE_DIRTY, PAGE_WRITING);
 		/* After it, so that a chunk without dirty pages has none that is only about to be WRITING. */
 		writeback_count_clean(chunk);
