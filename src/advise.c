@@ -256,6 +256,8 @@ static int check_advice(int advice)
 	case MADV_DONTFORK:
 	case MADV_DONTDUMP:
 	case MADV_DODUMP:
+	case QUIRE_MADV_ONCE:
+	case QUIRE_MADV_REUSE:
 		return 0;
 	case MADV_DOFORK:
 	case MADV_WIPEONFORK:
@@ -305,6 +307,9 @@ static int advise(struct range *range, int advice)
 	case MADV_DONTDUMP:
 	case MADV_DODUMP:
 		return space_set_nodump(space, range->addr, range->len, advice == MADV_DONTDUMP);
+	case QUIRE_MADV_ONCE:
+	case QUIRE_MADV_REUSE:
+		return space_set_once(space, range->addr, range->len, advice == QUIRE_MADV_ONCE);
 	case MADV_POPULATE_READ:
 	case MADV_POPULATE_WRITE:
 		return populate(range, advice == MADV_POPULATE_WRITE);

@@ -95,6 +95,17 @@ int quire_mprotect(void *addr, size_t len, int prot);
 int quire_msync(void *addr, size_t len, int flags);
 
 /*
+ * Advice of ours for quire_madvise(), in numbers that Linux gives no meaning.
+ * => ONCE: a page that comes in through the range is used once. It is dropped soon after: when 128 reads of other pages have followed,
+ *    or a sixteenth of the budget of pages; in whichever order they are read. So a reader of far more than the budget displaces
+ *    nothing that is used through other mappings. What was resident before he came, or is used by others meanwhile, stays with them;
+ *    what is stored to is written first, and dropped when room is needed. Readahead goes on, with windows half as long.
+ * => REUSE takes that back. Both leave MADV_NORMAL, MADV_RANDOM and MADV_SEQUENTIAL as they are. They do nothing to anonymous memory.
+ */
+#define QUIRE_MADV_ONCE  0x515501
+#define QUIRE_MADV_REUSE 0x515502
+
+/*
  * As madvise(2). => EINVAL unknown advice, unaligned, locked pages; ENOMEM a hole; EFAULT MADV_POPULATE_* of a page that cannot
  * be had; EACCES MADV_REMOVE without the right to write; EOPNOTSUPP advice that this version does not serve.
  * quire_posix_madvise returns the error number, as posix_madvise(3) does, and leaves errno alone.

@@ -27,16 +27,17 @@
  *   STORED    the pager has been given this page. Where there is no file, a page without it is zeros.
  *   AHEAD     came by readahead and was not touched yet.
  *   MARK      touching it starts the next readahead.
+ *   ONCE      came in through a mapping whose pages are used once, and no other has mapped it since.
  *   SLOT      swap object only: an OUT word refers to this page.
  *   REF       0…3, how often it proved useful; the policy's.
  *   STAMP     the time of eviction, the policy's, in an ABSENT word; zero otherwise.
  *
- *     31            16 15  13  12  11 10  9    8     7      6       5      4      3    2…0
- *    ┌────────────────┬──────┬────┬─────┬────┬─────┬──────┬──────┬──────┬───────┬─────┬─────┐
- *    │     STAMP      │  –   │SLOT│ REF │MARK│AHEAD│STORED│WAITED│MAPPED│WRITING│DIRTY│state│
- *    └────────────────┴──────┴────┴─────┴────┴─────┴──────┴──────┴──────┴───────┴─────┴─────┘
- *    │                    page number in the swap object                            │ OUT │
- *    └──────────────────────────────────────────────────────────────────────────────┴─────┘
+ *     31            16 15 14 13   12  11 10  9    8     7      6       5      4      3    2…0
+ *    ┌────────────────┬─────┬────┬────┬─────┬────┬─────┬──────┬──────┬──────┬───────┬─────┬─────┐
+ *    │     STAMP      │  –  │ONCE│SLOT│ REF │MARK│AHEAD│STORED│WAITED│MAPPED│WRITING│DIRTY│state│
+ *    └────────────────┴─────┴────┴────┴─────┴────┴─────┴──────┴──────┴──────┴───────┴─────┴─────┘
+ *    │                        page number in the swap object                              │ OUT │
+ *    └────────────────────────────────────────────────────────────────────────────────────┴─────┘
  */
 #ifndef QUIRE_CACHE_PAGE_H
 #define QUIRE_CACHE_PAGE_H
@@ -70,6 +71,7 @@ enum page_state {
 #define PAGE_REF       0x0c00u
 #define PAGE_REF_ONE   0x0400u
 #define PAGE_SLOT      0x1000u
+#define PAGE_ONCE      0x2000u
 #define PAGE_STAMP     0xffff0000u
 #define PAGE_STAMP_BIT 16
 #define PAGE_OUT_BIT   3

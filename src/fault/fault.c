@@ -29,7 +29,9 @@
 #include "sys/frames.h"
 #include "sys/page_size.h"
 
-#define AROUND_PAGES 128 /* pages read ahead that one fault maps together */
+#define AROUND_PAGES    128 /* pages read ahead that one fault maps together */
+#define READAHEAD_SHARE 32  /* the part of the budget that a window may be of; half of it where pages are used once */
+#define ONCE_SHARE      16  /* … that the last pages that came in to be used once may be of: four such windows */
 
 enum step_kind { STEP_DONE, STEP_NONE, STEP_WAIT, STEP_LOAD, STEP_PROMISE, STEP_BRING_IN, STEP_REFRESH, STEP_ERROR };
 
@@ -40,7 +42,9 @@ struct step {
 	struct object *object; /* LOAD, REFRESH, and DONE with pages to read on: referenced */
 	struct readahead_plan plan;
 	enum readahead_advice advice;
-	int error; /* ERROR: errno */
+	uint32_t flags;       /* LOAD, DONE: for the words of pages that come in */
+	struct once_out used; /* likewise: what is to be dropped for them */
+	int error;            /* ERROR: errno */
 };
 
 /* What one fault holds from look to look. */
@@ -68,10 +72,11 @@ static struct step step_object(enum step_kind kind, struct object *object)
 }
 
 /* The largest window: a small part of the budget, so that several streams fit. */
-static unsigned most_readahead(struct cache *cache, enum readahead_advice advice)
+static unsigned most_readahead(const struct area *area)
 {
-	uint64_t most = atomic_load_explicit(&cache->limit, memory_order_relaxed) / 32;
-	uint64_t cap = (advice == READAHEAD_SEQUENTIAL ? 2u << 20 : 1u << 20) >> page_shift;
+	struct cache *cache = area->view.object->cache;
+	uint64_t most = atomic_load_explicit(&cache->limit, memory_order_relaxed) / (area->once ? 2 * READAHEAD_SHARE : READAHEAD_SHARE);
+	uint64_t cap = (area->advice == READAHEAD_SEQUENTIAL ? 2u << 20 : 1u << 20) >> page_shift;
 
 	return (unsigned)(most < cap ? most : cap);
 }
@@ -81,6 +86,34 @@ static uint64_t readahead_end(const struct area *area)
 	uint64_t end = area->view.first + area->view.pages, pages = atomic_load(&area->view.object->pages);
 
 	return end < pages ? end : pages;
+}
+
+/* Pages are going to be read through an area: how they are marked, and what of those before them goes. */
+static void note_reading(struct area *area, struct step *step)
+{
+	struct cache *cache = area->view.object->cache;
+	struct once *once = atomic_load_explicit(&area->recent, memory_order_acquire), *made;
+
+	step->flags = PAGE_AHEAD;
+	if (!area->once || step->plan.pages == 0)
+		return;
+	step->flags |= PAGE_ONCE;
+	if (!once) {
+		made = arena_alloc(&cache->arena, sizeof(*made));
+		if (!made)
+			return;
+		if (atomic_compare_exchange_strong(&area->recent, &once, made))
+			once = made;
+		else
+			arena_free(&cache->arena, made, sizeof(*made));
+	}
+	once_put(once, step->plan.first, step->plan.pages, atomic_load(&cache->limit) / ONCE_SHARE, &step->used);
+}
+
+static void drop_used(const struct step *step)
+{
+	for (unsigned i = 0; i < step->used.n; i++)
+		object_drop_once(step->object, step->used.run[i].first, step->used.run[i].first + step->used.run[i].pages);
 }
 
 /* ---- mapping what is resident ---- */
@@ -131,9 +164,11 @@ static struct step map_held(struct fault *fault, struct area *area, struct chunk
 		r = pmap_unprotect(view->pmap, addr, 1, true);
 	for (unsigned k = 0; k < n; k++) {
 		uint32_t old = page_load(&chunk->page[i + k]);
-		uint32_t useful = k == 0 && !(old & (PAGE_AHEAD | PAGE_MAPPED)) ? policy_touched(old) : old & PAGE_REF;
+		bool again = k == 0 && !area->once && !(old & (PAGE_AHEAD | PAGE_MAPPED));
+		uint32_t useful = again ? policy_touched(old) : old & PAGE_REF;
 
-		page_settle(&chunk->page[i + k], PAGE_RESIDENT, PAGE_AHEAD | PAGE_MARK | PAGE_REF, useful | PAGE_MAPPED);
+		page_settle(&chunk->page[i + k], PAGE_RESIDENT,
+			    PAGE_AHEAD | PAGE_MARK | PAGE_REF | (area->once ? 0 : PAGE_ONCE), useful | PAGE_MAPPED);
 	}
 	/* Only now, since the words tell of it only now; the page of this fault later still, when it has been counted. */
 	if (n > 1)
@@ -148,7 +183,8 @@ static struct step map_held(struct fault *fault, struct area *area, struct chunk
 
 		step.advice = area->advice;
 		step.plan = readahead_marked(&area->stream, area->advice, chunk->first + i, readahead_end(area),
-					     most_readahead(view->object->cache, area->advice));
+					     most_readahead(area));
+		note_reading(area, &step);
 		return step;
 	}
 	return (struct step){.kind = STEP_DONE};
@@ -162,8 +198,8 @@ static struct step plan_load(struct area *area, struct chunk *chunk, uint64_t pa
 	bool before = i > 0 && page_has_frame(page_load(&chunk->page[i - 1]));
 
 	step.advice = area->advice;
-	step.plan = readahead_miss(&area->stream, area->advice, page, readahead_end(area),
-				   most_readahead(area->view.object->cache, area->advice), before);
+	step.plan = readahead_miss(&area->stream, area->advice, page, readahead_end(area), most_readahead(area), before);
+	note_reading(area, &step);
 	return step;
 }
 
@@ -325,7 +361,8 @@ static void drop_behind(struct object *object, const struct readahead_plan *plan
 static void read_on(struct step *step)
 {
 	if (step->plan.pages > 0)
-		object_load(step->object, step->plan.first, step->plan.pages, PAGE_AHEAD, step->plan.mark, false, NULL);
+		object_load(step->object, step->plan.first, step->plan.pages, step->flags, step->plan.mark, false, NULL);
+	drop_used(step);
 	if (step->advice == READAHEAD_SEQUENTIAL && step->plan.pages > 0)
 		drop_behind(step->object, &step->plan);
 }
@@ -371,7 +408,8 @@ static int load(struct fault *fault, struct step *step, struct holding *holding)
 	int r;
 
 	holding->major = true;
-	r = object_load(step->object, step->plan.first, step->plan.pages, PAGE_AHEAD, step->plan.mark, true, &here.placement);
+	drop_used(step);
+	r = object_load(step->object, step->plan.first, step->plan.pages, step->flags, step->plan.mark, true, &here.placement);
 	holding->placed = r == 0 && here.ret_placed;
 	if (r == -ENODATA && !holding->refreshed) {
 		holding->refreshed = true;

@@ -198,6 +198,14 @@ static void hold_victims(struct chunk *chunk, const struct chunk_set *set, struc
 	}
 }
 
+/* What was used once leaves no ghost, and those of others do not age by it. */
+static void settle_evicted(struct cache *cache, page_word *page)
+{
+	uint32_t stamp = page_load(page) & PAGE_ONCE ? 0 : policy_stamp(cache);
+
+	page_settle(page, PAGE_ABSENT, PAGE_REF | PAGE_AHEAD | PAGE_MARK | PAGE_ONCE, stamp);
+}
+
 unsigned object_evict(struct chunk *chunk, const struct chunk_set *set)
 {
 	struct object *object = chunk->object;
@@ -217,8 +225,7 @@ unsigned object_evict(struct chunk *chunk, const struct chunk_set *set)
 			/* I3: a page that is dropped is neither dirty nor on its way. */
 			ASSERT(!(page_load(&chunk->page[j]) & (PAGE_DIRTY | PAGE_WRITING | PAGE_MAPPED)));
 			if (gone)
-				page_settle(&chunk->page[j], PAGE_ABSENT, PAGE_REF | PAGE_AHEAD | PAGE_MARK,
-					    policy_stamp(object->cache));
+				settle_evicted(object->cache, &chunk->page[j]);
 			else
 				page_settle(&chunk->page[j], PAGE_RESIDENT, 0, 0);
 		}
@@ -250,6 +257,46 @@ void object_drop(struct object *object, uint64_t first, uint64_t end, bool write
 		add_run(&set, from, to);
 		object_evict(chunk, &set);
 	}
+}
+
+/* Pages from … to of a chunk that came in to be used once, and that nobody else has used. */
+static struct chunk_set find_once(struct chunk *chunk, unsigned from, unsigned to)
+{
+	struct chunk_set set = {{0}};
+
+	for (unsigned i = from; i < to; i++) {
+		uint32_t word = page_load(&chunk->page[i]);
+
+		if (page_state(word) == PAGE_RESIDENT && (word & PAGE_ONCE))
+			chunk_set_add(&set, i);
+	}
+	return set;
+}
+
+void object_drop_once(struct object *object, uint64_t first, uint64_t end)
+{
+	bool dirty = false;
+
+	for (struct chunk *chunk = table_next(&object->table, first); chunk && chunk->first < end;
+	     chunk = table_next(&object->table, chunk->first + CHUNK_PAGES)) {
+		unsigned from = first > chunk->first ? (unsigned)(first - chunk->first) : 0;
+		unsigned to = end < chunk->first + CHUNK_PAGES ? (unsigned)(end - chunk->first) : CHUNK_PAGES;
+		struct chunk_set set = find_once(chunk, from, to);
+
+		for (unsigned i = chunk_set_next(&set, from), run; i < CHUNK_PAGES; i = chunk_set_next(&set, run)) {
+			run = chunk_set_run(&set, i);
+			rwlock_read_acquire(&object->cache->map_lock);
+			object_unmap(object, chunk, i, run, false);
+			rwlock_read_release(&object->cache->map_lock);
+			if (run == CHUNK_PAGES)
+				break;
+		}
+		object_evict(chunk, &set);
+		dirty |= atomic_load(&chunk->dirty) > 0;
+	}
+	/* What was stored to goes as soon as it is written, when the policy comes by. */
+	if (dirty && object->kind == OBJECT_FILE)
+		object_write(object, first, end, true, NULL);
 }
 
 /* ---- what the cache asks for ---- */

@@ -74,7 +74,7 @@ static int finish(struct buffer *buffer, struct placement *placement)
 		if (whole == 0)
 			error = ENODATA;
 		else if (placement && buffer->count == 1 && placement->place(placement, object, buffer->first, buffer->data))
-			flags = PAGE_MAPPED;
+			flags = PAGE_MAPPED | (flags & PAGE_ONCE);
 		else
 			error = -frames_write(object->frames, buffer->first, whole, buffer->data);
 	}
@@ -257,7 +257,7 @@ int object_load(struct object *object, uint64_t first, unsigned pages, uint32_t 
 			result = r;
 			/* A neighbour must not fail the page that was asked for. */
 			if (r < 0 && r != -EAGAIN && r != -ENOMEM && done > 1)
-				result = load_run(object, at, 1, 0, PATIENCE_ALL, placement, NULL, &done);
+				result = load_run(object, at, 1, flags & PAGE_ONCE, PATIENCE_ALL, placement, NULL, &done);
 			if (result < 0)
 				return result;
 		} else if (r == -ENOMEM) {

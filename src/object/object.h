@@ -175,6 +175,9 @@ unsigned object_evict(struct chunk *chunk, const struct chunk_set *set);
 /* Unmaps a range and gives back what is clean. write: writes what is dirty first and waits. Pages of locked views stay. */
 void object_drop(struct object *object, uint64_t first, uint64_t end, bool write);
 
+/* Likewise those pages of a range that are ONCE; of what is dirty, the writing is begun and not waited for. Async-signal-safe. */
+void object_drop_once(struct object *object, uint64_t first, uint64_t end);
+
 /* ---- write-back (writeback.c) ---- */
 
 /*

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "cache/once.h"
 #include "cache/readahead.h"
 #include "object/object.h"
 
@@ -23,7 +24,9 @@ struct area {
 	bool noreserve;
 	bool nodump; /* left out of core files */
 	enum readahead_advice advice;
+	bool once; /* pages that come in through it are used once */
 	struct readahead stream;
+	struct once *_Atomic recent; /* with once: what came in last; made at the first, in the arena */
 	_Atomic uint64_t major_faults, minor_faults;
 };
 

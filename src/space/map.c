@@ -149,6 +149,7 @@ static void fill_area(struct area *area, const struct mapping *m, struct space *
 	area->nodump = m->nodump;
 	area->lock_on_fault = m->lock_on_fault;
 	area->advice = m->advice;
+	area->once = m->once;
 }
 
 static int map_locked(struct space *space, const struct mapping *m, char **ret_addr)
@@ -420,6 +421,7 @@ static struct mapping mapping_like(const struct area *area, char *addr, size_t l
 	    .anonymous = area->anonymous,
 	    .first = area->view.object ? first : 0,
 	    .advice = area->advice,
+	    .once = area->once,
 	    .tracked = area->view.tracked,
 	};
 }

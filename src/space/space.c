@@ -176,6 +176,7 @@ void edit_remove(struct edit *edit, size_t index)
 	}
 	if (area->view.locked)
 		budget_unlock(space->cache, area->view.pages);
+	arena_free(&space->cache->arena, atomic_load(&area->recent), sizeof(struct once));
 	free(area);
 }
 
@@ -192,6 +193,7 @@ static void copy_properties(struct area *to, const struct area *from)
 	to->noreserve = from->noreserve;
 	to->nodump = from->nodump;
 	to->advice = from->advice;
+	to->once = from->once;
 }
 
 void edit_split(struct edit *edit, char *addr)
@@ -329,6 +331,16 @@ static void change_advice(struct area *area, const void *arg)
 int space_set_advice(struct space *space, char *addr, size_t len, enum readahead_advice advice)
 {
 	return change_areas(space, addr, len, NULL, change_advice, &advice);
+}
+
+static void change_once(struct area *area, const void *arg)
+{
+	area->once = *(const bool *)arg;
+}
+
+int space_set_once(struct space *space, char *addr, size_t len, bool once)
+{
+	return change_areas(space, addr, len, NULL, change_once, &once);
 }
 
 static int ask_nodump(struct space *space, char *addr, size_t len, const void *arg)

@@ -49,6 +49,7 @@ struct mapping {
 	bool anonymous;
 	uint64_t first; /* page of the object */
 	enum readahead_advice advice;
+	bool once;
 };
 
 int space_map(struct space *space, const struct mapping *mapping, char **ret_addr);
@@ -75,6 +76,8 @@ struct part {
 int space_visit(struct space *space, char *addr, size_t len, int (*visit)(void *arg, const struct part *part), void *arg);
 
 int space_set_advice(struct space *space, char *addr, size_t len, enum readahead_advice advice);
+/* Pages that come in through the range are used once, or not. */
+int space_set_once(struct space *space, char *addr, size_t len, bool once);
 /* Leaves a range out of core files, or takes it in again. */
 int space_set_nodump(struct space *space, char *addr, size_t len, bool nodump);
 /* Marks a range locked or not; the budget was asked. What was locked before is not counted again. */
