@@ -133,7 +133,10 @@ int quire_ftruncate(int fd, off_t size);
 /* The size of a page in bytes, as sysconf(_SC_PAGESIZE) says it. Any context. */
 size_t quire_pagesize(void);
 
-/* 1 when every page of the range is resident and mapped or can be without I/O, else 0. Makes no system call. */
+/*
+ * 1 when every page of the range is resident and mapped or can be without I/O, else 0. Makes no system call, but where another thread
+ * is changing mappings at that moment, for which it waits.
+ */
 int quire_resident(const void *addr, size_t len);
 
 /*

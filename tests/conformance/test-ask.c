@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * test-ask.c - prefetching of lists: row B02
+ * test-ask.c - asking ahead of a touch: row B02
  */
 #include "support.h"
 
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <pthread.h>
 #include <sys/eventfd.h>
+#include <sys/prctl.h>
 #include <sys/uio.h>
 
 static int eventfd_new(void)
@@ -203,6 +207,84 @@ static void B02_prefetch_refuses_what_is_wrong(void **state)
 	unmap(p, 4);
 }
 
+/* ---- without a system call ---- */
+
+static volatile sig_atomic_t system_calls;
+
+static void on_system_call(int signo)
+{
+	(void)signo;
+	system_calls++;
+}
+
+/* From here on each system call of this thread but the two is a SIGSYS instead. */
+static int catch_system_calls(void)
+{
+	struct sock_filter filter[] = {
+	    BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+	    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_exit, 1, 0),
+	    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_rt_sigreturn, 0, 1),
+	    BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	    BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRAP),
+	};
+	struct sock_fprog program = {sizeof(filter) / sizeof(filter[0]), filter};
+
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
+		return -1;
+	return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program);
+}
+
+struct asked {
+	const char *p;
+	bool refused;
+	int before, during; /* system calls that were caught */
+	int whole, hole, none;
+};
+
+static void *ask_without_system_calls(void *arg)
+{
+	struct asked *asked = arg;
+
+	asked->refused = catch_system_calls() != 0;
+	if (asked->refused)
+		return NULL;
+	syscall(SYS_getppid);
+	asked->before = system_calls;
+	for (int i = 0; i < 1000; i++) {
+		asked->whole += quire_resident(asked->p, PAGES(600));
+		asked->hole += quire_resident(asked->p, PAGES(700));
+		asked->none += quire_resident(asked->p + PAGES(700), PAGES(1));
+	}
+	asked->during = system_calls - asked->before;
+	/* What ends a thread otherwise makes others. */
+	syscall(SYS_exit, 0);
+	return NULL;
+}
+
+static void B02_resident_makes_no_system_call(void **state)
+{
+	struct sigaction action = {.sa_handler = on_system_call};
+	char *p = map_shared(file_new(PAGES(800)), 800);
+	struct asked asked = {.p = p};
+	pthread_t thread;
+
+	(void)state;
+	assert_ok(quire_madvise(p, PAGES(800), MADV_RANDOM));
+	for (size_t i = 0; i < 600; i++)
+		assert_loads(p + PAGES(i), pattern((off_t)PAGES(i)));
+	assert_int_equal(sigaction(SIGSYS, &action, NULL), 0);
+	assert_int_equal(pthread_create(&thread, NULL, ask_without_system_calls, &asked), 0);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	if (asked.refused)
+		skip_because("seccomp is refused here");
+	assert_int_equal(asked.before, 1);
+	assert_int_equal(asked.during, 0);
+	assert_int_equal(asked.whole, 1000);
+	assert_int_equal(asked.hole, 0);
+	assert_int_equal(asked.none, 0);
+	unmap(p, 800);
+}
+
 static const struct conformance_test tests[] = {
     TEST(B02_prefetch_brings_in_a_list_of_scattered_pages),
     TEST(B02_prefetch_spans_mappings_and_overlaps),
@@ -213,6 +295,7 @@ static const struct conformance_test tests[] = {
     TEST(B02_prefetch_tells_nobody_when_not_asked_to),
     TEST(B02_prefetch_of_what_goes_meanwhile_harms_nobody),
     TEST(B02_prefetch_refuses_what_is_wrong),
+    TEST_IN_OWN_PROCESS(B02_resident_makes_no_system_call, ""),
 };
 
 CONFORMANCE_MAIN(tests)
