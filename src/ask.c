@@ -60,7 +60,7 @@ static int keep_eventfd(int fd, int *ret)
 }
 
 /* The list in whole pages, in memory of ours: the caller's may be managed itself, and may change. To be freed. */
-static int copy_ranges(struct space *space, const struct iovec *ranges, int n, struct iovec **ret)
+static int copy_ranges(const struct iovec *ranges, int n, struct iovec **ret)
 {
 	struct iovec *copy = fail_now(FAIL_ALLOC) ? NULL : calloc((size_t)n + 1, sizeof(*copy));
 	int r = copy ? 0 : message_set(ENOMEM, "no memory for a list of %d ranges", n);
@@ -69,8 +69,6 @@ static int copy_ranges(struct space *space, const struct iovec *ranges, int n, s
 		struct iovec range = ranges[i];
 
 		r = whole_pages(range.iov_base, range.iov_len, EINVAL, &copy[i]);
-		if (r == 0 && copy[i].iov_len > 0)
-			r = space_check(space, copy[i].iov_base, copy[i].iov_len);
 	}
 	if (r < 0)
 		free(copy);
@@ -94,7 +92,7 @@ int quire_prefetch(const struct iovec *ranges, int n, int eventfd)
 	if (r == 0)
 		r = keep_eventfd(eventfd, &kept);
 	if (r == 0)
-		r = copy_ranges(engine->space, ranges, n, &copy);
+		r = copy_ranges(ranges, n, &copy);
 	if (r == 0)
 		r = prefetch_start(&engine->prefetcher, engine->space, copy, (size_t)n, kept);
 	if (r < 0 && kept >= 0)

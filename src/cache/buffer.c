@@ -15,7 +15,7 @@
  * their length.
  */
 #define SINGLES       16
-#define SINGLES_MOST  128 /* storage is busy with so many */
+#define SINGLES_MOST  352 /* of which a list of 256 pages may have three quarters: more than any storage makes use of */
 #define SINGLES_SHARE 128
 #define RUNS          16
 #define RUN_BYTES     (512u << 10)
@@ -165,16 +165,20 @@ struct buffer *buffer_get(struct buffers *buffers, unsigned pages)
 	return wait_for(buffers, pages == 1 ? READ_ONE : READ_RUN);
 }
 
+struct buffer *buffer_try_spare(struct buffers *buffers, unsigned pages)
+{
+	ASSERT(pages > 0 && pages <= buffers->run_pages);
+	return take(buffers, pages == 1 ? SPARE_ONE : SPARE_RUN);
+}
+
 struct buffer *buffer_get_spare(struct buffers *buffers, unsigned pages)
 {
-	enum purpose purpose = pages == 1 ? SPARE_ONE : SPARE_RUN;
 	struct buffer *buffer;
 
-	ASSERT(pages > 0 && pages <= buffers->run_pages);
 	for (;;) {
 		uint32_t seen = atomic_load(&buffers->spared);
 
-		buffer = take(buffers, purpose);
+		buffer = buffer_try_spare(buffers, pages);
 		if (buffer)
 			return buffer;
 		atomic_fetch_add(&buffers->patient, 1);

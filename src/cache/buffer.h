@@ -71,6 +71,8 @@ struct buffer *buffer_try(struct buffers *buffers, unsigned pages);
  * that he is not woken for each.
  */
 struct buffer *buffer_get_spare(struct buffers *buffers, unsigned pages);
+/* NULL when there is none to spare. */
+struct buffer *buffer_try_spare(struct buffers *buffers, unsigned pages);
 /*
  * One of the long ones, for writing: writes may be stuck behind a lock of the kernel's that a reader's thread holds, so they never
  * take one for single pages, nor the last of the long ones.

@@ -32,10 +32,10 @@ struct prefetcher {
 };
 
 /*
- * Hands a list over. The ranges are covered by areas of the space.
+ * Begins a list, or hands it over. The ranges are whole pages.
  * => eventfd: gets 1 added, and is closed, when all that is to be fetched is in or has failed; the prefetcher's from here on if this
  *    succeeds. -1: none.
- * => 0; -ENOMEM; -EAGAIN: too much is waiting, or there can be no thread. With a message. Waits for nothing.
+ * => 0; -ENOMEM, also where no area covers a part of a range; -EAGAIN: too much is waiting, or there can be no thread. With a message. Waits for nothing.
  */
 int prefetch_start(struct prefetcher *prefetcher, struct space *space, const struct iovec *ranges, size_t n, int eventfd);
 

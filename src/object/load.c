@@ -137,9 +137,10 @@ static unsigned claim(struct object *object, struct chunk *chunk, uint64_t first
 
 /* What a load may wait for. */
 enum patience {
-	PATIENCE_NONE, /* nothing: it is begun where there is room */
-	PATIENCE_ROOM, /* frames and a buffer, to begin it */
-	PATIENCE_ALL,  /* its end, too: it runs on this thread */
+	PATIENCE_NONE,  /* nothing: it is begun where there is room */
+	PATIENCE_SPARE, /* nothing: likewise, and some room is left to others */
+	PATIENCE_ROOM,  /* frames and a buffer, to begin it */
+	PATIENCE_ALL,   /* its end, too: it runs on this thread */
 };
 
 static int promise(struct cache *cache, unsigned *n, bool wait)
@@ -152,6 +153,7 @@ static int promise(struct cache *cache, unsigned *n, bool wait)
 		return 0;
 	if (!wait)
 		return -ENOMEM;
+	io_plug_flush();
 	if (budget_reserve(cache, *n) == 0)
 		return 0;
 	*n = 1;
@@ -160,10 +162,18 @@ static int promise(struct cache *cache, unsigned *n, bool wait)
 
 static struct buffer *get_buffer(struct buffers *buffers, unsigned n, enum patience patience)
 {
+	struct buffer *buffer;
+
 	switch (patience) {
 	case PATIENCE_ALL:
 		return buffer_get(buffers, n);
+	case PATIENCE_SPARE:
+		return buffer_try_spare(buffers, n);
 	case PATIENCE_ROOM:
+		buffer = buffer_try_spare(buffers, n);
+		if (buffer)
+			return buffer;
+		io_plug_flush();
 		return buffer_get_spare(buffers, n);
 	default:
 		return buffer_try(buffers, n);
@@ -185,7 +195,7 @@ static int load_run(struct object *object, uint64_t first, unsigned n, uint32_t 
 	*ret_done = 0;
 	if (!object_page(object, first, &chunk))
 		return -ENOMEM;
-	r = promise(cache, &n, patience != PATIENCE_NONE);
+	r = promise(cache, &n, patience >= PATIENCE_ROOM);
 	if (r < 0)
 		return r;
 	buffer = get_buffer(&cache->buffers, n, patience);
@@ -272,8 +282,8 @@ int object_load(struct object *object, uint64_t first, unsigned pages, uint32_t 
 	return result;
 }
 
-int object_load_begin(struct object *object, uint64_t first, unsigned pages, uint32_t flags, struct placement *placement,
-		      struct batch *batch, unsigned *ret_done)
+int object_load_begin(struct object *object, uint64_t first, unsigned pages, uint32_t flags, bool wait,
+		      struct placement *placement, struct batch *batch, unsigned *ret_done)
 {
 	uint64_t end = atomic_load(&object->pages);
 	unsigned n = CHUNK_PAGES - (unsigned)(first % CHUNK_PAGES);
@@ -287,5 +297,5 @@ int object_load_begin(struct object *object, uint64_t first, unsigned pages, uin
 		n = pages;
 	if (n > object->cache->buffers.run_pages)
 		n = object->cache->buffers.run_pages;
-	return load_run(object, first, n, flags, PATIENCE_ROOM, placement, batch, ret_done);
+	return load_run(object, first, n, flags, wait ? PATIENCE_ROOM : PATIENCE_SPARE, placement, batch, ret_done);
 }

@@ -154,13 +154,13 @@ int object_load(struct object *object, uint64_t first, unsigned pages, uint32_t 
 
 /*
  * Begins to load a run of absent pages from first on, of at most pages, and does not wait for its end.
- * => Waits for frames and a buffer. placement: as above, and called on whatever thread the transfer ends on.
+ * => wait: for frames and a buffer; otherwise -ENOMEM where some are not to be had at once. placement: as above, and called on whatever thread the transfer ends on.
  * => batch: told of the end of what was begun.
  * => 0, or the -errno of zeros that could not be made; -EAGAIN: the first page is not absent, and nothing was begun; -ENODATA: it
  *    lies past the end; -ENOMEM: no frame can be had. No lock held.
  */
-int object_load_begin(struct object *object, uint64_t first, unsigned pages, uint32_t flags, struct placement *placement,
-		      struct batch *batch, unsigned *ret_done);
+int object_load_begin(struct object *object, uint64_t first, unsigned pages, uint32_t flags, bool wait,
+		      struct placement *placement, struct batch *batch, unsigned *ret_done);
 
 /*
  * Takes pages out of every mapping and learns which were stored to.

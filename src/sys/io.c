@@ -54,6 +54,8 @@
 #define LANES        2  /* one for each enum io_op */
 #define LANE_THREADS 4  /* without a ring */
 #define BATCH        32 /* completions taken off the ring at once */
+#define PLUG_MOST    32
+#define SUBMIT_BYTES (64u << 10) /* of completions, between which what was queued meanwhile is started */
 #define DEPTH_MAX    4096u
 #define TRANSFER_MAX ((size_t)1 << 30) /* what a system call takes; the rest follows as after any short transfer */
 
@@ -91,6 +93,9 @@ struct io {
 	_Atomic bool closing;
 	struct lane lanes[LANES];
 };
+
+/* Of this thread; NULL: none. */
+static __thread struct io_plug *plug;
 
 /* ---- one transfer ---- */
 
@@ -197,23 +202,64 @@ static void lane_wake(struct lane *lane, int n)
 		(void)syscall(SYS_write, lane->wake_fd, &one, sizeof(one));
 }
 
-void io_start(struct io *io, struct io_transfer *transfer)
+/* Queues a chain of n transfers. */
+static void lane_start(struct lane *lane, struct io_transfer *transfer, unsigned n)
 {
-	struct lane *lane = &io->lanes[transfer->op];
 	bool wake;
 
-	atomic_fetch_add(&io->outstanding, 1);
 	lock_acquire(&lane->lock);
-	lane_push_locked(lane, transfer);
+	while (transfer) {
+		struct io_transfer *next = transfer->next;
+
+		lane_push_locked(lane, transfer);
+		transfer = next;
+	}
 	wake = lane->sleepers > 0;
 	if (wake) {
 		atomic_fetch_add_explicit(&lane->wake, 1, memory_order_relaxed);
-		if (io->uring)
+		if (lane->io->uring)
 			lane->sleepers = 0; /* one write of the eventfd is enough until it goes to sleep again */
 	}
 	lock_release(&lane->lock);
 	if (wake)
-		lane_wake(lane, 1);
+		lane_wake(lane, (int)n);
+}
+
+void io_start(struct io *io, struct io_transfer *transfer)
+{
+	atomic_fetch_add(&io->outstanding, 1);
+	transfer->next = NULL;
+	if (!plug || plug->io != io || transfer->op != IO_READ) {
+		lane_start(&io->lanes[transfer->op], transfer, 1);
+		return;
+	}
+	if (plug->tail)
+		plug->tail->next = transfer;
+	else
+		plug->head = transfer;
+	plug->tail = transfer;
+	if (++plug->count == PLUG_MOST)
+		io_plug_flush();
+}
+
+void io_plug_begin(struct io *io, struct io_plug *ret_plug)
+{
+	*ret_plug = (struct io_plug){.io = io};
+	plug = ret_plug;
+}
+
+void io_plug_flush(void)
+{
+	if (!plug || plug->count == 0)
+		return;
+	lane_start(&plug->io->lanes[IO_READ], plug->head, plug->count);
+	*plug = (struct io_plug){.io = plug->io};
+}
+
+void io_plug_end(void)
+{
+	io_plug_flush();
+	plug = NULL;
 }
 
 /* ---- with a ring ---- */
@@ -278,9 +324,14 @@ static void ring_wait(struct lane *lane)
 		nanosleep(&pause, NULL);
 }
 
-/* Takes completions off the ring and calls done, starting between any two what was queued meanwhile. */
+/*
+ * Takes completions off the ring and calls done; in between starts what was queued meanwhile, before any that takes long, and of short
+ * ones not before each, so that what they make room for is submitted together.
+ */
 static void ring_reap(struct lane *lane)
 {
+	size_t bytes = SUBMIT_BYTES;
+
 	struct io_uring_cqe *cqes[BATCH];
 	struct io_transfer *done[BATCH];
 	unsigned n = io_uring_peek_batch_cqe(&lane->ring, cqes, BATCH);
@@ -300,9 +351,13 @@ static void ring_reap(struct lane *lane)
 	lane->in_flight -= n_done;
 
 	for (unsigned i = 0; i < n_done; i++) {
-		ring_fill(lane, false);
-		if (io_uring_sq_ready(&lane->ring) != 0)
-			io_uring_submit(&lane->ring); /* after a failure ring_wait tries again */
+		bytes += done[i]->ret > 0 ? (size_t)done[i]->ret : 0;
+		if (bytes >= SUBMIT_BYTES) {
+			ring_fill(lane, false);
+			if (io_uring_sq_ready(&lane->ring) != 0)
+				io_uring_submit(&lane->ring); /* after a failure ring_wait tries again */
+			bytes = 0;
+		}
 		io_finish(lane->io, done[i]);
 	}
 }

@@ -51,6 +51,20 @@ bool io_is_uring(const struct io *io);
 void io_start(struct io *io, struct io_transfer *transfer);
 
 /*
+ * Between begin and end, reads that this thread starts are kept back and started together, as soon as there are a few dozens of them:
+ * the kernel takes many at once for the price of few, above all in a virtual machine.
+ * => Before it waits for anything that may depend on one of them, the thread calls io_plug_flush; which does nothing elsewhere.
+ */
+struct io_plug {
+	struct io *io;
+	struct io_transfer *head, *tail;
+	unsigned count;
+};
+void io_plug_begin(struct io *io, struct io_plug *plug);
+void io_plug_flush(void);
+void io_plug_end(void);
+
+/*
  * Does a transfer on this thread, with one plain system call: bytes, or -errno. done is not called.
  * => Async-signal-safe, and not a cancellation point: a thread may be cancelled while it resolves a fault. errno may change.
  */
