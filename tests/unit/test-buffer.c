@@ -234,6 +234,83 @@ static void waiting_for_a_batch_ends_with_its_last_transfer(void **state)
 	pthread_join(thread, NULL);
 }
 
+static void a_part_of_each_kind_is_left_to_faults(void **state)
+{
+	struct buffers *buffers = *state;
+	struct buffer *all[ENOUGH];
+	unsigned n = 0, singles, runs;
+
+	while ((all[n] = buffer_try_spare(buffers, 1)))
+		n++;
+	singles = n;
+	while ((all[n] = buffer_try_spare(buffers, buffers->run_pages)))
+		n++;
+	runs = n - singles;
+	assert_int_equal(singles, buffers->singles - buffers->singles / 4);
+	assert_int_equal(runs, buffers->runs - buffers->runs / 4);
+	/* Which a fault gets. */
+	assert_non_null(all[n] = buffer_try(buffers, 1));
+	assert_false(all[n]->is_run);
+	n++;
+	while (n > 0)
+		buffer_put(buffers, all[--n]);
+}
+
+struct put {
+	struct buffers *buffers;
+	struct buffer *all[ENOUGH];
+};
+
+static void *put_main(void *arg)
+{
+	struct put *put = arg;
+
+	for (unsigned i = 0; put->all[i]; i++)
+		buffer_put(put->buffers, put->all[i]);
+	return NULL;
+}
+
+static void whoever_waits_for_spare_ones_is_woken(void **state)
+{
+	struct buffers *buffers = *state;
+	struct buffer *buffer;
+	struct put put = {.buffers = buffers};
+	pthread_t thread;
+
+	for (int round = 0; round < 20; round++) {
+		unsigned n = 0;
+
+		while ((put.all[n] = buffer_try_spare(buffers, 1)))
+			n++;
+		assert_int_equal(pthread_create(&thread, NULL, put_main, &put), 0);
+		assert_non_null(buffer = buffer_get_spare(buffers, 1));
+		pthread_join(thread, NULL);
+		buffer_put(buffers, buffer);
+	}
+}
+
+static unsigned finished;
+
+static void finish_batch(struct batch *batch)
+{
+	(void)batch;
+	finished++;
+}
+
+static void a_batch_that_nobody_waits_for_tells_when_the_last_is_done(void **state)
+{
+	struct batch batch = {.finished = finish_batch};
+
+	(void)state;
+	finished = 0;
+	batch_add(&batch);
+	batch_add(&batch);
+	batch_done(&batch, 0);
+	assert_int_equal(finished, 0);
+	batch_done(&batch, EIO);
+	assert_int_equal(finished, 1);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, make, destroy)
 
 int main(void)
@@ -251,6 +328,9 @@ int main(void)
 	    TEST(a_batch_of_nothing_is_done),
 	    TEST(a_batch_tells_its_first_error),
 	    TEST(waiting_for_a_batch_ends_with_its_last_transfer),
+	    TEST(a_part_of_each_kind_is_left_to_faults),
+	    TEST(whoever_waits_for_spare_ones_is_woken),
+	    TEST(a_batch_that_nobody_waits_for_tells_when_the_last_is_done),
 	};
 
 	return cmocka_run_group_tests_name("buffer", tests, NULL, NULL);

@@ -565,6 +565,48 @@ static void a_failure_while_it_is_made_leaves_nothing_behind(void **state)
 	}
 }
 
+static void what_is_kept_back_is_started_together(void **state)
+{
+	struct io *io = *state;
+	char *bufs = aligned_alloc(BLOCK, 100 * BLOCK);
+	_Atomic uint32_t count = 0, written = 0;
+	static struct job jobs[100], write;
+	struct io_plug plug;
+	int fd = temp_file();
+
+	fill(bufs, 100 * BLOCK, 5);
+	assert_int_equal(pwrite(fd, bufs, 100 * BLOCK, 0), 100 * BLOCK);
+	memset(bufs, 0, 100 * BLOCK);
+	for (unsigned i = 0; i < 100; i++)
+		job_set(&jobs[i], IO_READ, fd, bufs + i * BLOCK, BLOCK, i * BLOCK, &count);
+	io_plug_begin(io, &plug);
+	for (unsigned i = 0; i < 3; i++)
+		io_start(io, &jobs[i].transfer);
+	/* Writes are not kept back, and when one is done, so would the reads be. */
+	job_set(&write, IO_WRITE, fd, bufs + 99 * BLOCK, 1, 100 * BLOCK, &written);
+	io_start(io, &write.transfer);
+	assert_true(wait_count(&written, 1));
+	assert_int_equal(atomic_load(&count), 0);
+	io_plug_flush();
+	assert_true(wait_count(&count, 3));
+	/* More than are kept back start by themselves. */
+	for (unsigned i = 3; i < 99; i++)
+		io_start(io, &jobs[i].transfer);
+	assert_true(wait_count(&count, 3 + 32));
+	io_plug_end();
+	assert_true(wait_count(&count, 99));
+	io_start(io, &jobs[99].transfer);
+	assert_true(wait_count(&count, 100));
+	for (unsigned i = 0; i < 100; i++) {
+		assert_int_equal(jobs[i].calls, 1);
+		assert_int_equal(jobs[i].transfer.ret, BLOCK);
+	}
+	for (size_t i = 0; i < 100 * BLOCK; i++)
+		assert_int_equal(bufs[i], (char)(i * 7 + i / BLOCK + 5 * 131));
+	close(fd);
+	free(bufs);
+}
+
 #define BOTH(name)                                                                                                                 \
 	{#name "(io_uring)", name, open_io, close_io, &with_uring},                                                                \
 	{                                                                                                                          \
@@ -584,6 +626,7 @@ int main(void)
 	    BOTH(a_thread_is_not_cancelled_inside),
 	    BOTH(a_completion_does_not_wait_for_the_thread_that_started_it),
 	    BOTH(a_completion_does_not_interrupt_the_thread_that_started_it),
+	    BOTH(what_is_kept_back_is_started_together),
 	    cmocka_unit_test(destroy_waits_for_all_and_for_what_they_start),
 	    cmocka_unit_test(threads_are_used_when_they_are_asked_for),
 	    cmocka_unit_test(threads_take_over_when_there_are_no_descriptors_for_a_ring),
