@@ -108,8 +108,8 @@ struct answer {
 	struct space *space;
 	struct iovec *ranges;
 	int n, count;
-	char *end;   /* of the last */
-	bool dirty;  /* what is not written yet; else what was stored to after the epoch since */
+	char *end;  /* of the last */
+	bool dirty; /* what is not written yet; else what was stored to after the epoch since */
 	uint64_t since;
 };
 

@@ -75,7 +75,8 @@ static struct step step_object(enum step_kind kind, struct object *object)
 static unsigned most_readahead(const struct area *area)
 {
 	struct cache *cache = area->view.object->cache;
-	uint64_t most = atomic_load_explicit(&cache->limit, memory_order_relaxed) / (area->once ? 2 * READAHEAD_SHARE : READAHEAD_SHARE);
+	uint64_t most =
+	    atomic_load_explicit(&cache->limit, memory_order_relaxed) / (area->once ? 2 * READAHEAD_SHARE : READAHEAD_SHARE);
 	uint64_t cap = (area->advice == READAHEAD_SEQUENTIAL ? 2u << 20 : 1u << 20) >> page_shift;
 
 	return (unsigned)(most < cap ? most : cap);
@@ -167,8 +168,8 @@ static struct step map_held(struct fault *fault, struct area *area, struct chunk
 		bool again = k == 0 && !area->once && !(old & (PAGE_AHEAD | PAGE_MAPPED));
 		uint32_t useful = again ? policy_touched(old) : old & PAGE_REF;
 
-		page_settle(&chunk->page[i + k], PAGE_RESIDENT,
-			    PAGE_AHEAD | PAGE_MARK | PAGE_REF | (area->once ? 0 : PAGE_ONCE), useful | PAGE_MAPPED);
+		page_settle(&chunk->page[i + k], PAGE_RESIDENT, PAGE_AHEAD | PAGE_MARK | PAGE_REF | (area->once ? 0 : PAGE_ONCE),
+			    useful | PAGE_MAPPED);
 	}
 	/* Only now, since the words tell of it only now; the page of this fault later still, when it has been counted. */
 	if (n > 1)
@@ -182,8 +183,8 @@ static struct step map_held(struct fault *fault, struct area *area, struct chunk
 		struct step step = step_object(STEP_DONE, view->object);
 
 		step.advice = area->advice;
-		step.plan = readahead_marked(&area->stream, area->advice, chunk->first + i, readahead_end(area),
-					     most_readahead(area));
+		step.plan =
+		    readahead_marked(&area->stream, area->advice, chunk->first + i, readahead_end(area), most_readahead(area));
 		note_reading(area, &step);
 		return step;
 	}

@@ -282,8 +282,8 @@ int object_load(struct object *object, uint64_t first, unsigned pages, uint32_t 
 	return result;
 }
 
-int object_load_begin(struct object *object, uint64_t first, unsigned pages, uint32_t flags, bool wait,
-		      struct placement *placement, struct batch *batch, unsigned *ret_done)
+int object_load_begin(struct object *object, uint64_t first, unsigned pages, uint32_t flags, bool wait, struct placement *placement,
+		      struct batch *batch, unsigned *ret_done)
 {
 	uint64_t end = atomic_load(&object->pages);
 	unsigned n = CHUNK_PAGES - (unsigned)(first % CHUNK_PAGES);

@@ -61,16 +61,16 @@ struct object {
 	_Atomic uint64_t writable_end; /* (a) likewise: nobody begins to write a page from here on. While the file is being cut, the
 					 *     page that will hold the end is not written either */
 	struct table table;
-	struct lock size_lock;     /* one at a time asks for the size or sets it */
-	_Atomic bool truncating;   /* (a) it is held, or about to be, across a system call that sets the size */
-	_Atomic uint32_t cuts;     /* (a) how often a cut has begun, and how often one has ended: odd while there is one */
-	struct lock lock;          /* taking what was written, against unmapping: a page's DIRTY is right whenever it is free */
-	struct view *views;        /* (m) */
-	_Atomic int write_error;   /* (a) the last errno of a write-back that no msync has reported; 0 */
+	struct lock size_lock;       /* one at a time asks for the size or sets it */
+	_Atomic bool truncating;     /* (a) it is held, or about to be, across a system call that sets the size */
+	_Atomic uint32_t cuts;       /* (a) how often a cut has begun, and how often one has ended: odd while there is one */
+	struct lock lock;            /* taking what was written, against unmapping: a page's DIRTY is right whenever it is free */
+	struct view *views;          /* (m) */
+	_Atomic int write_error;     /* (a) the last errno of a write-back that no msync has reported; 0 */
 	_Atomic uint64_t epoch_lost; /* (a) up to this epoch nothing is known of what was stored to: epoch.c */
-	_Atomic bool adopted;      /* (a) the flusher has a reference, until all is written */
-	struct object *next;       /* (r) all objects of the engine */
-	struct registry *registry; /* (p) */
+	_Atomic bool adopted;        /* (a) the flusher has a reference, until all is written */
+	struct object *next;         /* (r) all objects of the engine */
+	struct registry *registry;   /* (p) */
 	struct private_pages *private_pages; /* (p) PRIVATE: the rest of it */
 };
 
@@ -159,8 +159,8 @@ int object_load(struct object *object, uint64_t first, unsigned pages, uint32_t 
  * => 0, or the -errno of zeros that could not be made; -EAGAIN: the first page is not absent, and nothing was begun; -ENODATA: it
  *    lies past the end; -ENOMEM: no frame can be had. No lock held.
  */
-int object_load_begin(struct object *object, uint64_t first, unsigned pages, uint32_t flags, bool wait,
-		      struct placement *placement, struct batch *batch, unsigned *ret_done);
+int object_load_begin(struct object *object, uint64_t first, unsigned pages, uint32_t flags, bool wait, struct placement *placement,
+		      struct batch *batch, unsigned *ret_done);
 
 /*
  * Takes pages out of every mapping and learns which were stored to.

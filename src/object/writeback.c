@@ -171,8 +171,7 @@ static int watch_page(struct object *object, struct chunk *chunk, unsigned i)
 		rwlock_read_acquire(&object->cache->map_lock);
 		word = page_load(page);
 		done = page_state(word) != PAGE_HELD && !(page_state(word) == PAGE_RESIDENT && (word & PAGE_DIRTY));
-		if (!done && page_state(word) == PAGE_RESIDENT &&
-		    page_swap(page, &word, (word & ~PAGE_STATE) | PAGE_HELD)) {
+		if (!done && page_state(word) == PAGE_RESIDENT && page_swap(page, &word, (word & ~PAGE_STATE) | PAGE_HELD)) {
 			r = protect_page(object, chunk->first + i);
 			page_settle(page, PAGE_RESIDENT, 0, 0);
 			done = true;

@@ -357,7 +357,7 @@ static void B06_removed_and_cut_pages_count_as_stored_to(void **state)
 	unmap(p, 700);
 }
 
-static void B06_nobody_who_asks_costs_nothing(void **state)
+static void B06_costs_nothing_before_anybody_asks(void **state)
 {
 	int fd = file_new(PAGES(512));
 	char *p = map_shared(fd, 512);
@@ -473,7 +473,7 @@ static const struct conformance_test tests[] = {
     TEST(B06_clients_do_not_take_from_each_other),
     TEST(B06_old_epochs_are_told_too_much_and_never_too_little),
     TEST(B06_removed_and_cut_pages_count_as_stored_to),
-    TEST_IN_OWN_PROCESS(B06_nobody_who_asks_costs_nothing, ""),
+    TEST_IN_OWN_PROCESS(B06_costs_nothing_before_anybody_asks, ""),
     TEST(B06_incremental_copy_is_complete_under_pressure),
     TEST_IN_OWN_PROCESS(B06_written_where_the_kernel_tracks_no_stores, "QUIRE_DEBUG=no-tracking"),
     TEST_IN_OWN_PROCESS(B06_incremental_copy_where_the_kernel_tracks_no_stores, "QUIRE_DEBUG=no-tracking"),

@@ -12,6 +12,7 @@
  * A test runs in a process of its own, since a failure that ends in an assertion ends the process.
  */
 #include <dirent.h>
+#include <sys/eventfd.h>
 
 #include "../conformance/support.h"
 #include "util/fail.h"
@@ -933,6 +934,58 @@ static void pages_that_cannot_be_locked_are_not(void **state)
 	TRY(.run = run_lock, .done = done_lock, .other_errors = {EAGAIN, ENOMEM});
 }
 
+/* ---- asking ---- */
+
+/* Every other page, and all of them; the end is told whatever fails. */
+static int run_prefetch(void)
+{
+	struct iovec ranges[EACH / 2 + 1];
+	int told = eventfd(0, EFD_CLOEXEC), error;
+	uint64_t value = 0;
+
+	for (unsigned i = 0; i < EACH / 2; i++)
+		ranges[i] = (struct iovec){region()->addr + PAGES(2 * i), 1};
+	ranges[EACH / 2] = (struct iovec){region()->addr, PAGES(EACH)};
+	error = answer(quire_prefetch(ranges, EACH / 2 + 1, told));
+	if (error == 0)
+		expect(read(told, &value, sizeof(value)) == sizeof(value) && value == 1, "the end was not told\n");
+	close(told);
+	return error;
+}
+
+static void a_list_that_cannot_be_brought_in_comes_to_an_end_all_the_same(void **state)
+{
+	(void)state;
+	EVERYWHERE
+	TRY(.run = run_prefetch, .other_errors = {EAGAIN});
+}
+
+static int run_epoch(void)
+{
+	struct iovec ranges[EACH];
+	uint64_t since;
+	int error = answer(quire_epoch(region()->addr, PAGES(EACH), &since)), count;
+
+	if (error)
+		return error;
+	put(region(), 5, 0x77);
+	count = quire_written(region()->addr, PAGES(EACH), since, ranges, EACH);
+	for (int i = 0; i < count; i++)
+		if ((char *)ranges[i].iov_base <= region()->addr + PAGES(5) &&
+		    (char *)ranges[i].iov_base + ranges[i].iov_len > region()->addr + PAGES(5))
+			return 0;
+	expect(count < 0, "a store was not told\n");
+	return errno;
+}
+
+static void a_store_that_cannot_be_noted_is_told_all_the_same(void **state)
+{
+	(void)state;
+	for (which = 0; which < REGIONS; which++)
+		if (is_shared())
+			TRY(.run = run_epoch, .steps = true);
+}
+
 /* ---- faults ---- */
 
 static int run_load(void)
@@ -1170,6 +1223,8 @@ static const struct conformance_test tests[] = {
     ALONE(pages_that_are_not_needed_are_forgotten_whatever_fails),
     ALONE(pages_that_are_removed_read_as_zeros_whatever_fails),
     ALONE(pages_that_cannot_be_locked_are_not),
+    ALONE(a_list_that_cannot_be_brought_in_comes_to_an_end_all_the_same),
+    ALONE(a_store_that_cannot_be_noted_is_told_all_the_same),
     ALONE(a_page_that_cannot_be_loaded_raises_sigbus_and_never_shows_wrong_bytes),
     ALONE(a_page_that_cannot_be_stored_to_raises_sigbus_and_keeps_its_bytes),
     ALONE(a_budget_that_cannot_be_kept_is_not_set),
