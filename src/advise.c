@@ -449,6 +449,8 @@ int quire_resident(const void *addr, size_t len)
 
 /* ---- mlock ---- */
 
+#define EVERYWHERE ((size_t)PTRDIFF_MAX) /* the length of a range from address 0 on that every mapping lies in */
+
 /* The parts of a range that were not locked, so that a call that fails can unlock just them. */
 struct spans {
 	struct part *all;
@@ -472,6 +474,12 @@ static int note_unlocked(void *arg, const struct part *part)
 	}
 	spans->all[spans->count++] = *part;
 	return 0;
+}
+
+static void unlock_spans(struct space *space, const struct spans *spans)
+{
+	for (size_t i = 0; i < spans->count; i++)
+		(void)space_set_locked(space, spans->all[i].addr, spans->all[i].pages << page_shift, false, false);
 }
 
 static int bring_in(struct space *space, char *addr, size_t len)
@@ -498,8 +506,8 @@ static int lock_range(struct engine *engine, char *addr, size_t len, bool on_fau
 		r = space_set_locked(space, addr, len, true, on_fault);
 	if (r == 0 && !on_fault) {
 		r = bring_in(space, addr, len);
-		for (size_t i = 0; r < 0 && i < spans.count; i++)
-			space_set_locked(space, spans.all[i].addr, spans.all[i].pages << page_shift, false, false);
+		if (r < 0)
+			unlock_spans(space, &spans);
 	}
 	free(spans.all);
 	return r;
@@ -566,14 +574,43 @@ static bool next_area(struct space *space, char **addr, char **ret_start, size_t
 	return found;
 }
 
-/* Brings in what can be brought in of a range that is locked, and lets it count as such. */
-static int lock_present(struct engine *engine, char *addr, size_t len)
+/* Brings in what can be brought in of all that is mapped, and lets it count as locked, though another thread may unmap it meanwhile. */
+static void bring_in_all(struct engine *engine)
 {
-	(void)fault_populate(engine->space, addr, len, FAULT_AS_LOCKED);
-	return space_set_locked(engine->space, addr, len, true, false);
+	char *at = NULL, *start;
+	size_t len;
+
+	while (next_area(engine->space, &at, &start, &len)) {
+		/* What cannot be, behind the end of a file or without protection, is locked all the same, as on Linux. */
+		(void)fault_populate(engine->space, start, len, FAULT_AS_LOCKED);
+		(void)space_set_locked(engine->space, start, len, true, false);
+	}
 }
 
-static int lock_all(struct engine *engine, bool lock, bool on_fault)
+static int lock_all(struct engine *engine, bool on_fault)
+{
+	struct space *space = engine->space;
+	struct spans spans = {0};
+	int r = space_visit(space, NULL, EVERYWHERE, note_unlocked, &spans);
+
+	if (r == 0)
+		r = entry_may_lock(engine, space_unlocked_pages(space, NULL, EVERYWHERE), ENOMEM);
+	for (size_t i = 0; r == 0 && i < spans.count; i++) {
+		size_t len = spans.all[i].pages << page_shift;
+
+		/* Another thread may have unmapped it since. */
+		if (space_check(space, spans.all[i].addr, len) == 0)
+			r = space_set_locked(space, spans.all[i].addr, len, true, true);
+	}
+	if (r < 0)
+		unlock_spans(space, &spans);
+	free(spans.all);
+	if (r == 0 && !on_fault)
+		bring_in_all(engine);
+	return r;
+}
+
+static int unlock_all(struct engine *engine)
 {
 	char *at = NULL, *start;
 	size_t len;
@@ -581,12 +618,8 @@ static int lock_all(struct engine *engine, bool lock, bool on_fault)
 
 	while (r == 0 && next_area(engine->space, &at, &start, &len)) {
 		/* Another thread may have unmapped it since. */
-		if (space_check(engine->space, start, len) < 0)
-			continue;
-		r = lock ? lock_range(engine, start, len, true) : unlock_range(engine, start, len);
-		/* What cannot be brought in, behind the end of a file or without protection, is locked all the same, as on Linux. */
-		if (r == 0 && lock && !on_fault)
-			r = lock_present(engine, start, len);
+		if (space_check(engine->space, start, len) == 0)
+			r = space_set_locked(engine->space, start, len, false, false);
 	}
 	return r;
 }
@@ -615,11 +648,13 @@ int quire_mlockall(int flags)
 				flags);
 	else
 		r = entry_engine(&engine);
+	if (r == 0)
+		r = entry_may_lock(engine, 0, ENOMEM);
 	if (r == 0) {
 		int before = exchange_lock_future(engine, flags & (MCL_FUTURE | MCL_ONFAULT));
 
 		if (flags & MCL_CURRENT)
-			r = lock_all(engine, true, flags & MCL_ONFAULT);
+			r = lock_all(engine, flags & MCL_ONFAULT);
 		if (r < 0)
 			(void)exchange_lock_future(engine, before);
 	}
@@ -635,7 +670,7 @@ int quire_munlockall(void)
 	entry_begin(&entry, "quire_munlockall");
 	if (engine) {
 		(void)exchange_lock_future(engine, 0);
-		r = lock_all(engine, false, false);
+		r = unlock_all(engine);
 	}
 	return entry_end(&entry, r);
 }

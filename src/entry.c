@@ -177,8 +177,8 @@ int entry_may_lock(struct engine *engine, uint64_t more_pages, int error)
 	uint64_t pages = atomic_load(&engine->cache->locked) + more_pages;
 	struct rlimit limit;
 
-	if (getrlimit(RLIMIT_MEMLOCK, &limit) < 0 || limit.rlim_cur == RLIM_INFINITY || pages <= limit.rlim_cur >> page_shift ||
-	    may_lock_all())
+	if (getrlimit(RLIMIT_MEMLOCK, &limit) < 0 || limit.rlim_cur == RLIM_INFINITY ||
+	    (limit.rlim_cur > 0 && pages <= limit.rlim_cur >> page_shift) || may_lock_all())
 		return 0;
 	if (limit.rlim_cur == 0)
 		return message_set(EPERM, "RLIMIT_MEMLOCK is 0: this process may not lock memory; raise it with ulimit -l");

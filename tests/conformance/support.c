@@ -53,35 +53,66 @@ static void on_fault(int signo, siginfo_t *info, void *context)
 	siglongjmp(*landing, 1);
 }
 
-int load(const void *addr)
+/* What an access does, between a way back for its signal. */
+static int guarded(void (*access)(void *addr, int *value), void *addr, int value)
 {
 	sigjmp_buf *volatile outer = landing;
 	sigjmp_buf here;
-	int value;
 
 	if (sigsetjmp(here, 1)) {
 		landing = outer;
 		return -last_fault.signo;
 	}
 	landing = &here;
-	value = *(const volatile unsigned char *)addr;
+	access(addr, &value);
 	landing = outer;
 	return value;
 }
 
+static void load_byte(void *addr, int *value)
+{
+	*value = *(const volatile unsigned char *)addr;
+}
+
+static void store_byte(void *addr, int *value)
+{
+	*(volatile unsigned char *)addr = (unsigned char)*value;
+	*value = 0;
+}
+
+static void jump(void *addr, int *value)
+{
+	*value = 0;
+	((void (*)(void))addr)();
+}
+
+static void load_eight(void *addr, int *value)
+{
+	const volatile struct {
+		uint64_t word;
+	} __attribute__((packed)) *at = addr;
+
+	*value = (int)(at->word & 0xff);
+}
+
+int load(const void *addr)
+{
+	return guarded(load_byte, (void *)addr, 0);
+}
+
 int store(void *addr, int value)
 {
-	sigjmp_buf *volatile outer = landing;
-	sigjmp_buf here;
+	return guarded(store_byte, addr, value);
+}
 
-	if (sigsetjmp(here, 1)) {
-		landing = outer;
-		return -last_fault.signo;
-	}
-	landing = &here;
-	*(volatile unsigned char *)addr = (unsigned char)value;
-	landing = outer;
-	return 0;
+int execute(const void *addr)
+{
+	return guarded(jump, (void *)addr, 0);
+}
+
+int load_word(const void *addr)
+{
+	return guarded(load_eight, (void *)addr, 0);
 }
 
 void check_raised(int answer, const void *addr, int sig, int code, const char *file, int line)

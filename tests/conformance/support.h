@@ -121,6 +121,10 @@ extern struct fault last_fault;
 
 int load(const void *addr);
 int store(void *addr, int value);
+/* Jumps there. What is there returns at once, or is not executed. */
+int execute(const void *addr);
+/* Loads eight bytes by one instruction, wherever they lie. */
+int load_word(const void *addr);
 
 #define assert_loads(addr, value)            assert_int_equal(load(addr), value)
 #define assert_stores(addr, value)           assert_int_equal(store(addr, value), 0)

@@ -8,6 +8,10 @@
 #include <sys/prctl.h>
 #include <time.h>
 
+#ifndef KERNEL_ORACLE
+#include "util/fail.h"
+#endif
+
 /* What case 1 and 2 of the literature say of pages of 4096 bytes, on this machine's pages. */
 #define SCALED(n) ((size_t)(n)*page_size / 4096)
 
@@ -83,6 +87,96 @@ static void M20_forbidden_access_past_the_end_is_SIGSEGV(void **state)
 	assert_load_raises(p + PAGES(1), SIGBUS, BUS_ADRERR);
 	unmap(p, 2);
 }
+
+/* Whether the page was touched before or not, and to the byte. */
+static void M20_address_of_the_signal_is_the_byte_that_was_touched(void **state)
+{
+	const size_t offsets[] = {0, 1, 7, 2048, page_size - 1};
+	int fd = file_new(PAGES(2));
+	char *file = map_shared(fd, 4), *anonymous = map_anonymous(2), *private_file = map_private(fd, 4);
+
+	(void)state;
+	assert_stores(anonymous, 1);
+	assert_stores(file, 1);
+	assert_stores(private_file, 1);
+	assert_ok(quire_mprotect(file, PAGES(2), PROT_NONE));
+	assert_ok(quire_mprotect(private_file, PAGES(2), PROT_READ));
+	assert_ok(quire_mprotect(anonymous, PAGES(2), PROT_READ));
+	for (size_t i = 0; i < sizeof(offsets) / sizeof(offsets[0]); i++) {
+		for (size_t n = 0; n < 2; n++) {
+			assert_load_raises(file + PAGES(n) + offsets[i], SIGSEGV, SEGV_ACCERR);
+			assert_store_raises(private_file + PAGES(n) + offsets[i], SIGSEGV, SEGV_ACCERR);
+			assert_store_raises(anonymous + PAGES(n) + offsets[i], SIGSEGV, SEGV_ACCERR);
+			assert_load_raises(file + PAGES(2 + n) + offsets[i], SIGBUS, BUS_ADRERR);
+			assert_store_raises(private_file + PAGES(2 + n) + offsets[i], SIGBUS, BUS_ADRERR);
+		}
+	}
+	unmap(file, 4);
+	unmap(private_file, 4);
+	unmap(anonymous, 2);
+}
+
+static void M20_access_over_the_edge_of_a_page_names_the_page_that_is_missing(void **state)
+{
+	char *p = map_shared(file_new(PAGES(1)), 2);
+	char *q = map(quiet(), PAGES(1), RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, ANON, 0);
+
+	(void)state;
+	check_raised(load_word(p + PAGES(1) - 3), p + PAGES(1), SIGBUS, BUS_ADRERR, __FILE__, __LINE__);
+	check_raised(load_word(q + PAGES(1) - 1), q + PAGES(1), SIGSEGV, SEGV_MAPERR, __FILE__, __LINE__);
+	assert_int_equal(load_word(p + PAGES(1) - 8), pattern((off_t)PAGES(1) - 8));
+	unmap(p, 2);
+	unmap(q, 1);
+}
+
+static void M20_execution_of_what_may_not_be_executed_is_SIGSEGV_ACCERR(void **state)
+{
+	int fd = file_new(PAGES(2));
+	char *file = map_shared(fd, 2), *private_file = map_private(fd, 2), *anonymous = map_anonymous(2);
+	char *all[] = {file, private_file, anonymous};
+
+	(void)state;
+	for (size_t i = 0; i < 3; i++) {
+		assert_stores(all[i], 0xc3);
+		/* One that is there, and one that is not. */
+		check_raised(execute(all[i] + 64), all[i] + 64, SIGSEGV, SEGV_ACCERR, __FILE__, __LINE__);
+		check_raised(execute(all[i] + PAGES(1) + 16), all[i] + PAGES(1) + 16, SIGSEGV, SEGV_ACCERR, __FILE__, __LINE__);
+		unmap(all[i], 2);
+	}
+	check_raised(execute(file), file, SIGSEGV, SEGV_MAPERR, __FILE__, __LINE__);
+}
+
+static void M20_execution_past_the_end_is_SIGBUS_ADRERR(void **state)
+{
+	char *p = map(NULL, PAGES(2), PROT_READ | PROT_EXEC, MAP_SHARED, file_new(PAGES(1)), 0);
+
+	(void)state;
+	check_raised(execute(p + PAGES(1) + 32), p + PAGES(1) + 32, SIGBUS, BUS_ADRERR, __FILE__, __LINE__);
+	unmap(p, 2);
+}
+
+#ifndef KERNEL_ORACLE
+/* The next touch asks the disk again. */
+static void M20_page_that_cannot_be_read_is_SIGBUS_ADRERR(void **state)
+{
+	int fd = file_new(PAGES(2));
+	char *p = map_shared(fd, 2), *q = map_private(fd, 2);
+
+	(void)state;
+	fail_arm(FAIL_READ, 1, true);
+	for (int round = 0; round < 2; round++) {
+		assert_load_raises(p + 77, SIGBUS, BUS_ADRERR);
+		assert_store_raises(p + PAGES(1) + 77, SIGBUS, BUS_ADRERR);
+		assert_load_raises(q + 77, SIGBUS, BUS_ADRERR);
+		assert_store_raises(q + PAGES(1) + 77, SIGBUS, BUS_ADRERR);
+	}
+	fail_arm(FAIL_READ, 0, false);
+	assert_pattern(p, PAGES(2), 0);
+	assert_pattern(q, PAGES(2), 0);
+	unmap(p, 2);
+	unmap(q, 2);
+}
+#endif
 
 static struct ground {
 	char *addr;
@@ -427,6 +521,10 @@ static const struct conformance_test tests[] = {
     TEST(M20_page_past_the_end_is_SIGBUS_ADRERR),
     TEST(M20_page_lost_to_truncation_is_SIGBUS_ADRERR),
     TEST(M20_forbidden_access_past_the_end_is_SIGSEGV),
+    TEST(M20_address_of_the_signal_is_the_byte_that_was_touched),
+    TEST(M20_access_over_the_edge_of_a_page_names_the_page_that_is_missing),
+    TEST(M20_execution_of_what_may_not_be_executed_is_SIGSEGV_ACCERR),
+    TEST(M20_execution_past_the_end_is_SIGBUS_ADRERR),
     TEST(M20_touch_of_what_another_thread_unmaps_is_SIGSEGV),
     TEST(M21_file_and_mapping_of_5000_bytes),
     TEST(M22_mapping_of_15000_bytes_over_a_file_of_5000),
@@ -442,6 +540,7 @@ static const struct conformance_test tests[] = {
     TEST(M23_a_file_cut_by_another_is_never_extended),
     TEST(M23_unmapping_does_not_extend_a_file_cut_by_another),
 #ifndef KERNEL_ORACLE
+    TEST(M20_page_that_cannot_be_read_is_SIGBUS_ADRERR),
     TEST(M23_plain_ftruncate_is_noticed_at_msync),
     TEST(M23_plain_ftruncate_is_noticed_by_itself),
 #endif

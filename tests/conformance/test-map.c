@@ -1,15 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * test-map.c - how mmap takes its arguments: rows M01-M05, M08, M10, M17 and M19
+ * test-map.c - how mmap takes its arguments: rows M01-M05, M08, M10, M13, M14, M17 and M24
  */
 #include "support.h"
 
 #include <pthread.h>
-#include <sys/epoll.h>
-#include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 #include <time.h>
 
 /* ---- M01: where ---- */
@@ -600,93 +597,6 @@ static void M17_renaming_the_file_disturbs_nothing(void **state)
 	close(fd);
 }
 
-/* ---- M19: errors ---- */
-
-static void M19_descriptor_that_is_not_open_is_EBADF(void **state)
-{
-	int fd = dup(0);
-
-	(void)state;
-	close(fd);
-	assert_fails(quire_mmap(NULL, PAGES(1), PROT_READ, MAP_PRIVATE, fd, 0), EBADF);
-	assert_fails(quire_mmap(NULL, PAGES(1), PROT_READ, MAP_SHARED, -1, 0), EBADF);
-}
-
-static void M19_path_only_descriptor_is_EBADF(void **state)
-{
-	int fd = file_reopen(file_new(PAGES(1)), O_PATH);
-
-	(void)state;
-	assert_fails(quire_mmap(NULL, PAGES(1), PROT_READ, MAP_PRIVATE, fd, 0), EBADF);
-}
-
-static void M19_object_that_cannot_be_mapped_is_ENODEV(void **state)
-{
-	int ends[2], sockets[2];
-	int fds[] = {open(".", O_RDONLY | O_DIRECTORY), open("/dev/null", O_RDWR), eventfd(0, 0), epoll_create1(0), 0, 0};
-	const size_t n = sizeof(fds) / sizeof(fds[0]);
-
-	(void)state;
-	assert_int_equal(pipe(ends), 0);
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, sockets), 0);
-	fds[n - 2] = ends[0];
-	fds[n - 1] = sockets[0];
-	for (size_t i = 0; i < n; i++) {
-		assert_true(fds[i] >= 0);
-		assert_fails(quire_mmap(NULL, PAGES(1), PROT_READ, MAP_SHARED, fds[i], 0), ENODEV);
-		assert_fails(quire_mmap(NULL, PAGES(1), PROT_READ, MAP_PRIVATE, fds[i], 0), ENODEV);
-		close(fds[i]);
-	}
-	close(ends[1]);
-	close(sockets[1]);
-}
-
-static void M19_failed_fixed_mapping_leaves_what_is_there(void **state)
-{
-	int fd = file_reopen(file_new(PAGES(1)), O_RDONLY);
-	char *p = map_anonymous(1);
-
-	(void)state;
-	p[0] = 'k';
-	assert_fails(quire_mmap(p, PAGES(1), RW, MAP_SHARED | MAP_FIXED, fd, 0), EACCES);
-	assert_fails(quire_mmap(p, PAGES(1), RW, MAP_SHARED | MAP_FIXED, -1, 0), EBADF);
-	assert_fails(quire_mmap(p, PAGES(1), RW, MAP_SHARED | MAP_FIXED, fd, 1), EINVAL);
-	assert_loads(p, 'k');
-	unmap(p, 1);
-}
-
-/* Splits an area until the kernel grants no more entries; the number of splits. */
-static size_t split_until_refused(char *p, size_t n)
-{
-	for (size_t i = 1; i < n; i += 2) {
-		if (!quire_mprotect(p + PAGES(i), PAGES(1), PROT_READ))
-			continue;
-		assert_int_equal(errno, ENOMEM);
-		return i / 2;
-	}
-	return n / 2;
-}
-
-static void M19_too_many_mappings_is_ENOMEM(void **state)
-{
-	FILE *limit = fopen("/proc/sys/vm/max_map_count", "r");
-	char *p;
-	int max;
-
-	(void)state;
-	assert_non_null(limit);
-	assert_int_equal(fscanf(limit, "%d", &max), 1);
-	fclose(limit);
-	if (max > 100000)
-		skip_because("vm.max_map_count is too high to be reached here");
-	p = map_anonymous((size_t)max + 16);
-	p[0] = 1;
-	assert_in_range(split_until_refused(p, (size_t)max + 16), 1, (size_t)max / 2);
-	assert_loads(p, 1);
-	unmap(p, (size_t)max + 16);
-	unmap(map_anonymous(1), 1);
-}
-
 /* ---- M13: core files ---- */
 
 /* Whether the kernel leaves the page at addr out of a core file. */
@@ -949,29 +859,6 @@ static void M10_locked_over_the_budget_is_EAGAIN(void **state)
 	assert_int_equal(grown(before, locked_bytes), 0);
 }
 
-static void M19_out_of_descriptors_is_EMFILE(void **state)
-{
-	int fd = file_new(PAGES(1));
-	int lowest = dup(fd);
-	struct rlimit limit, old;
-	struct quire_stats before = stats();
-	void *p;
-	int error;
-
-	(void)state;
-	close(lowest);
-	getrlimit(RLIMIT_NOFILE, &old);
-	limit = (struct rlimit){.rlim_cur = (rlim_t)lowest, .rlim_max = old.rlim_max};
-	setrlimit(RLIMIT_NOFILE, &limit);
-	p = quire_mmap(NULL, PAGES(1), RW, MAP_SHARED, fd, 0);
-	error = errno;
-	setrlimit(RLIMIT_NOFILE, &old);
-	assert_ptr_equal(p, MAP_FAILED);
-	assert_int_equal(error, EMFILE);
-	assert_int_equal(grown(before, areas), 0);
-	assert_int_equal(grown(before, objects), 0);
-	unmap(map_shared(fd, 1), 1);
-}
 #endif
 
 static const struct conformance_test tests[] = {
@@ -1014,11 +901,6 @@ static const struct conformance_test tests[] = {
     TEST(M17_closing_the_descriptor_disturbs_nothing),
     TEST(M17_unlinking_the_file_disturbs_nothing),
     TEST(M17_renaming_the_file_disturbs_nothing),
-    TEST(M19_descriptor_that_is_not_open_is_EBADF),
-    TEST(M19_path_only_descriptor_is_EBADF),
-    TEST(M19_object_that_cannot_be_mapped_is_ENODEV),
-    TEST(M19_failed_fixed_mapping_leaves_what_is_there),
-    TEST(M19_too_many_mappings_is_ENOMEM),
     TEST(M13_advice_leaves_out_of_core_files_and_takes_in_again),
 #ifndef KERNEL_ORACLE
     TEST(M13_nocore_leaves_out_of_core_files),
@@ -1035,7 +917,6 @@ static const struct conformance_test tests[] = {
     TEST(M10_locked_pages_are_touched_without_waiting),
     TEST(M10_locked_pages_are_never_evicted),
     TEST(M10_locked_over_the_budget_is_EAGAIN),
-    TEST(M19_out_of_descriptors_is_EMFILE),
 #endif
 };
 
