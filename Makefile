@@ -24,6 +24,7 @@ help:
 	@echo 'make asan       every test again under the address and undefined-behaviour sanitizers, in build-asan/'
 	@echo 'make clang      every test again in a build by clang, in build-clang/'
 	@echo 'make format     clang-format over the sources'
+	@echo 'make compatibility  the tests in docs/compatibility.md, from their sources'
 	@echo 'make install    DESTDIR= PREFIX=$(PREFIX)'
 	@echo 'make clean      remove the build folders'
 	@echo 'BUILD=DIR and OPTIONS="-Ddebug_level=2 ..." choose the folder and the meson options of its first configuration.'
@@ -61,6 +62,9 @@ format:
 	@scripts/setup clang-format
 	clang-format -i $(FORMATTED)
 
+compatibility:
+	@scripts/compatibility
+
 install: configured
 	@meson configure $(BUILD) -Dprefix=$(PREFIX)
 	@$(NINJA)
@@ -70,4 +74,4 @@ install: configured
 clean:
 	rm -rf build build-asan build-clang
 
-.PHONY: all help setup configured demo check bench soak filesystems asan clang format install clean
+.PHONY: all help setup configured demo check bench soak filesystems asan clang format compatibility install clean
