@@ -6,9 +6,10 @@ BUILD    ?= build
 PREFIX   ?= /usr/local
 PROGRAMS ?= 1000000
 SEED     ?= 1
+SECONDS  ?= 600
 OPTIONS  ?=
 
-FORMATTED = $(wildcard include/quire/*.[ch] src/*.[ch] src/*/*.[ch] src/*/*/*.[ch] tests/*/*.[ch] examples/*.[ch] bench/*.[ch])
+FORMATTED = $(wildcard include/quire/*.[ch] src/*.[ch] src/*/*.[ch] src/*/*/*.[ch] tests/*/*.[ch] fuzz/*.[ch] examples/*.[ch] bench/*.[ch])
 NINJA     = ninja -C $(BUILD)
 
 all: configured
@@ -20,6 +21,7 @@ help:
 	@echo 'make check      every test; the last line counts them'
 	@echo 'make bench      every benchmark, beside the kernel'
 	@echo 'make soak       the model test against the kernel for long: PROGRAMS=$(PROGRAMS) SEED=$(SEED)'
+	@echo 'make fuzz       every call with wild arguments, for SECONDS=$(SECONDS) under each trap: SEED=$(SEED)'
 	@echo 'make filesystems the conformance programs on XFS, btrfs, ext4 and tmpfs, each on an image (root)'
 	@echo 'make asan       every test again under the address and undefined-behaviour sanitizers, in build-asan/'
 	@echo 'make clang      every test again in a build by clang, in build-clang/'
@@ -48,6 +50,10 @@ soak: all
 	QUIRE_TRAP=signal $(BUILD)/tests/oracle/oracle --programs $(PROGRAMS) --seed $(SEED)
 	QUIRE_TRAP=thread $(BUILD)/tests/oracle/oracle --programs $(PROGRAMS) --seed $(SEED)
 
+fuzz: all
+	QUIRE_TRAP=signal $(BUILD)/fuzz/calls --seconds $(SECONDS) --seed $(SEED)
+	QUIRE_TRAP=thread $(BUILD)/fuzz/calls --seconds $(SECONDS) --seed $(SEED)
+
 filesystems: all
 	@scripts/setup mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs
 	@BUILD=$(BUILD) scripts/filesystems
@@ -74,4 +80,4 @@ install: configured
 clean:
 	rm -rf build build-asan build-clang
 
-.PHONY: all help setup configured demo check bench soak filesystems asan clang format compatibility install clean
+.PHONY: all help setup configured demo check bench soak fuzz filesystems asan clang format compatibility install clean

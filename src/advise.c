@@ -431,12 +431,12 @@ int quire_mincore(void *addr, size_t len, unsigned char *vec)
 int quire_resident(const void *addr, size_t len)
 {
 	struct engine *engine = entry_engine_if_started();
-	const char *at = (const char *)((uintptr_t)addr & ~(uintptr_t)(page_size() - 1));
-	const char *end = (const char *)addr + len;
+	const char *at = (const char *)((uintptr_t)addr & ~(uintptr_t)(page_size() - 1)), *end;
 	bool resident = true;
 
-	if (!engine || end < (const char *)addr)
+	if (!engine || len > ADDRESSES_END || (uintptr_t)addr > ADDRESSES_END)
 		return 0;
+	end = (const char *)addr + len;
 	rwlock_read_acquire(&engine->cache->map_lock);
 	for (; at < end && resident; at += page_size()) {
 		struct area *area = space_find(engine->space, at);
@@ -448,8 +448,6 @@ int quire_resident(const void *addr, size_t len)
 }
 
 /* ---- mlock ---- */
-
-#define EVERYWHERE ((size_t)PTRDIFF_MAX) /* the length of a range from address 0 on that every mapping lies in */
 
 /* The parts of a range that were not locked, so that a call that fails can unlock just them. */
 struct spans {
@@ -532,7 +530,7 @@ static int lock_any(const char *call, const void *addr, size_t len, unsigned fla
 	else if (len > SIZE_MAX - page_size())
 		r = message_set(EINVAL, "the range at %p of %zu bytes lies outside of the address space", addr, len);
 	else
-		r = range_begin(start, len ? len + (size_t)((const char *)addr - start) : 0, EINVAL, &range);
+		r = range_begin(start, len + (size_t)((const char *)addr - start), EINVAL, &range);
 	if (r > 0 && !range.engine)
 		r = syscall(lock ? flags ? SYS_mlock2 : SYS_mlock : SYS_munlock, addr, len, flags) < 0 ? -errno : 0;
 	else if (r > 0)
@@ -591,13 +589,19 @@ static int lock_all(struct engine *engine, bool on_fault)
 {
 	struct space *space = engine->space;
 	struct spans spans = {0};
-	int r = space_visit(space, NULL, EVERYWHERE, note_unlocked, &spans);
+	char *at = NULL, *start;
+	uint64_t pages = 0;
+	size_t len;
+	int r = 0;
 
+	while (r == 0 && next_area(space, &at, &start, &len))
+		r = space_visit(space, start, len, note_unlocked, &spans);
+	for (size_t i = 0; i < spans.count; i++)
+		pages += spans.all[i].pages;
 	if (r == 0)
-		r = entry_may_lock(engine, space_unlocked_pages(space, NULL, EVERYWHERE), ENOMEM);
+		r = entry_may_lock(engine, pages, ENOMEM);
 	for (size_t i = 0; r == 0 && i < spans.count; i++) {
-		size_t len = spans.all[i].pages << page_shift;
-
+		len = spans.all[i].pages << page_shift;
 		/* Another thread may have unmapped it since. */
 		if (space_check(space, spans.all[i].addr, len) == 0)
 			r = space_set_locked(space, spans.all[i].addr, len, true, true);

@@ -159,9 +159,10 @@ bool entry_is_ours(const void *addr, size_t len)
 bool entry_round(const void *addr, size_t len, size_t *ret_len)
 {
 	uint64_t pages = pages_of(len);
+	size_t rounded = (size_t)pages << page_shift;
 
-	*ret_len = (size_t)pages << page_shift;
-	return pages <= SIZE_MAX >> page_shift && (uintptr_t)addr <= UINTPTR_MAX - *ret_len;
+	*ret_len = rounded < ADDRESSES_END ? rounded : ADDRESSES_END;
+	return pages <= SIZE_MAX >> page_shift && (uintptr_t)addr <= UINTPTR_MAX - rounded;
 }
 
 static bool may_lock_all(void)

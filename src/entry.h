@@ -33,7 +33,10 @@ struct engine *entry_engine_if_started(void);
 /* Whether a range holds anything of ours; a call over a range that does not is the kernel's. Begins nothing. */
 bool entry_is_ours(const void *addr, size_t len);
 
-/* len rounded up to pages. False: overflow, or the end lies outside of the address space. */
+/* No program has addresses from here on, on any machine; where they end on this one, the kernel says. */
+#define ADDRESSES_END ((uintptr_t)1 << 56)
+
+/* len rounded up to pages, and ADDRESSES_END if it is more. False: overflow, or the end lies outside of the address space. */
 bool entry_round(const void *addr, size_t len, size_t *ret_len);
 
 /* Locked memory of a process without CAP_IPC_LOCK ends at RLIMIT_MEMLOCK. 0 or -error with a message. */

@@ -83,12 +83,12 @@ static int check_range(struct request *q)
 
 	if (q->asked_len == 0)
 		return message_set(EINVAL, "the length is 0");
-	if (pages > SIZE_MAX >> page_shift || pages << page_shift > (uint64_t)INT64_MAX)
+	if (pages > ADDRESSES_END >> page_shift)
 		return message_set(ENOMEM, "a length of %zu bytes is more than the address space", q->asked_len);
 	q->len = (size_t)pages << page_shift;
 	if (!(q->flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)))
 		return 0;
-	if ((uintptr_t)q->addr > UINTPTR_MAX / 2 - q->len)
+	if ((uintptr_t)q->addr > ADDRESSES_END - q->len)
 		return message_set(ENOMEM, "the range at %p of %zu bytes lies outside of the address space", (void *)q->addr,
 				   q->asked_len);
 	return is_aligned(q->addr) ? 0 : unaligned(q->addr);
@@ -438,12 +438,10 @@ int quire_mprotect(void *addr, size_t len, int prot)
 	entry_begin(&entry, "quire_mprotect");
 	if (!is_aligned(addr))
 		r = unaligned(addr);
-	else if ((prot & ~(PROT_ALL | PROT_SEMAPHORE)) && entry_is_ours(addr, len))
-		r = message_set(EINVAL, "the protection %#x has bits that are not served", prot);
 	else if (!entry_round(addr, len, &rounded))
 		r = message_set(ENOMEM, "the range at %p of %zu bytes lies outside of the address space", addr, len);
-	else if (len == 0)
-		r = 0;
+	else if (len > 0 && (prot & ~(PROT_ALL | PROT_SEMAPHORE)) && entry_is_ours(addr, rounded))
+		r = message_set(EINVAL, "the protection %#x has bits that are not served", prot);
 	else if (!entry_is_ours(addr, rounded))
 		r = mprotect(addr, len, prot) < 0 ? -errno : 0;
 	else if ((r = entry_engine(&engine)) == 0)
@@ -467,6 +465,8 @@ static int check_remap(char *addr, size_t old_len, size_t new_len, int flags, ch
 		return 0;
 	if (!is_aligned(new_addr))
 		return unaligned(new_addr);
+	if ((uintptr_t)new_addr > ADDRESSES_END - new_len)
+		return message_set(EINVAL, "the new range at %p lies outside of the address space", (void *)new_addr);
 	if (new_addr < addr + old_len && addr < new_addr + new_len)
 		return message_set(EINVAL, "the new range at %p overlaps the old one at %p", (void *)new_addr, (void *)addr);
 	return 0;
@@ -490,7 +490,7 @@ void *quire_mremap(void *old_addr, size_t old_len, size_t new_len, int flags, ..
 	}
 	entry_begin(&entry, "quire_mremap");
 	if (!entry_round(old_addr, old_len, &old_rounded) || !entry_round(new_addr, new_len, &new_rounded) ||
-	    new_rounded > (size_t)PTRDIFF_MAX)
+	    old_rounded >= ADDRESSES_END || new_rounded >= ADDRESSES_END)
 		r = message_set(EINVAL, "lengths %zu and %zu lie outside of the address space", old_len, new_len);
 	else
 		r = check_remap(old_addr, old_rounded, new_rounded, flags, new_addr);

@@ -597,9 +597,9 @@ static int move_private(struct space *space, struct area *area, char *addr, size
 	r = edit_begin(&edit, space, 7);
 	if (r < 0)
 		return r;
-	/* Where the kernel will put it is not known yet: ask it for a place, so that the words can be made first. */
+	/* Where the kernel will put it is not known yet: ask it for a place, near the hint if there is one, so that the words can be made first. */
 	if (!(flags & SPACE_FIXED)) {
-		place = mmap(NULL, new_len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+		place = mmap(new_addr, new_len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 		if (place == MAP_FAILED) {
 			r = -errno;
@@ -710,8 +710,8 @@ int space_remap(struct space *space, char *addr, size_t old_len, size_t new_len,
 	size_t tail = new_len < old_len ? old_len - new_len : 0;
 	struct kept kept = {0}, kept_tail = {0};
 	bool moves = flags & (SPACE_FIXED | SPACE_DONTUNMAP);
-	/* What only loses its tail may be several mappings, and have holes. */
-	int r = check_source(space, addr, (tail && !moves) || old_len == 0 ? page_size() : old_len - tail);
+	/* What neither grows nor moves may be several mappings, and have holes. */
+	int r = check_source(space, addr, (new_len <= old_len && !moves) || old_len == 0 ? page_size() : old_len - tail);
 
 	*ret_locked = false;
 	*ret_addr = addr;

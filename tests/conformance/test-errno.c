@@ -410,6 +410,8 @@ static void M19_mmap_ENOMEM_more_than_the_address_space(void **state)
 	assert_refused(quire_mmap(NULL, SIZE_MAX, RW, MAP_PRIVATE | MAP_ANONYMOUS, ANON, 0), ENOMEM);
 	assert_refused(quire_mmap(NULL, huge, RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, ANON, 0), ENOMEM);
 	assert_refused(quire_mmap(PLACE(SHARED), huge, PROT_READ, MAP_SHARED | MAP_FIXED, ground.fd, 0), ENOMEM);
+	assert_refused(quire_mmap(NULL, huge, RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_LOCKED, ANON, 0), ENOMEM);
+	assert_refused(quire_mmap(PLACE(SHARED) + 1, huge, RW, FIXED_ANON, ANON, 0), ENOMEM);
 	assert_refused(quire_mmap((void *)(UINTPTR_MAX - PAGES(1) + 1), PAGES(1), RW, FIXED_ANON, ANON, 0), ENOMEM);
 	clear_ground();
 }
@@ -670,7 +672,7 @@ static void M19_mremap_EFAULT_not_one_mapping(void **state)
 
 static void M19_mremap_EINVAL_bad_arguments(void **state)
 {
-	char *to;
+	char *to, *no_place = (char *)(UINTPTR_MAX - PAGES(1) + 1);
 
 	(void)state;
 	lay_ground();
@@ -684,6 +686,9 @@ static void M19_mremap_EINVAL_bad_arguments(void **state)
 	assert_refused(quire_mremap(PLACE(SHARED), PAGES(2), PAGES(2), MREMAP_MAYMOVE | MREMAP_FIXED, PLACE(SHARED + 1)), EINVAL);
 	assert_refused(quire_mremap(PLACE(ANONYMOUS), PAGES(1), PAGES(2), MREMAP_MAYMOVE | MREMAP_DONTUNMAP, NULL), EINVAL);
 	assert_refused(quire_mremap(PLACE(ANONYMOUS), 0, PAGES(1), MREMAP_MAYMOVE), EINVAL);
+	assert_refused(quire_mremap(PLACE(ANONYMOUS), PAGES(1), PAGES(1), MREMAP_MAYMOVE | MREMAP_FIXED, no_place), EINVAL);
+	/* It could be cut at its new length, and moved, and then not be cut at its end. */
+	assert_refused_midway(quire_mremap(PLACE(ANONYMOUS), (size_t)1 << 62, PAGES(1), MREMAP_MAYMOVE | MREMAP_FIXED, to), EINVAL);
 	clear_ground();
 }
 

@@ -169,6 +169,7 @@ static void P01_length_zero_is_no_error(void **state)
 
 	(void)state;
 	assert_ok(quire_mprotect(p, 0, PROT_NONE));
+	assert_ok(quire_mprotect(p, 0, 0x800));
 	assert_stores(p, 1);
 	unmap(p, 1);
 }

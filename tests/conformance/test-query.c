@@ -138,7 +138,12 @@ static void Q01_mlock_takes_the_pages_that_the_range_touches(void **state)
 	assert_int_equal(resident_pages(p + PAGES(1), 2), 2);
 	assert_int_equal(resident_pages(p, 4), 2);
 	assert_ok(quire_munlock(p + PAGES(1) + 10, PAGES(1)));
+	/* Also the one that an empty range lies in. */
+	assert_ok(quire_mlock(p + PAGES(3) + 10, 0));
+	assert_int_equal(resident_pages(p, 4), 3);
+	assert_ok(quire_munlock(p + PAGES(3) + 10, 0));
 	unmap(p, 4);
+	assert_fails(quire_mlock(p + 10, 0), ENOMEM);
 }
 
 static void Q01_mlock_onfault_waits_for_the_touch(void **state)

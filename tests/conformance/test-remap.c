@@ -138,6 +138,22 @@ static void R01_what_shrinks_may_be_several_mappings(void **state)
 	unmap(p, 5);
 }
 
+static void R01_what_stays_as_it_is_may_be_several_mappings(void **state)
+{
+	char *p = anonymous_quietly(5);
+
+	(void)state;
+	p[0] = 'k';
+	assert_ok(quire_mprotect(p + PAGES(1), PAGES(1), PROT_READ));
+	unmap(p + PAGES(2), 1);
+	assert_ptr_equal(remap(p, 4, 4, 0), p);
+	assert_ptr_equal(remap(p, 4, 4, MREMAP_MAYMOVE), p);
+	assert_loads(p, 'k');
+	assert_unmapped(p + PAGES(2));
+	assert_loads(p + PAGES(3), 0);
+	unmap(p, 5);
+}
+
 static void R01_fixed_moves_to_its_address_and_replaces(void **state)
 {
 	int fd = file_new(PAGES(2));
@@ -268,6 +284,19 @@ static void R01_dontunmap_takes_an_address_too(void **state)
 	assert_loads(to, 'd');
 	assert_loads(p, 0);
 	unmap(p, 5);
+}
+
+static void R01_dontunmap_takes_a_hint(void **state)
+{
+	char *p = anonymous_quietly(2), *free_place = p + PAGES(8);
+
+	(void)state;
+	p[0] = 'd';
+	assert_ptr_equal(remap(p, 1, 1, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, free_place), free_place);
+	assert_loads(free_place, 'd');
+	assert_ptr_not_equal(remap(free_place, 1, 1, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, p + PAGES(1)), p + PAGES(1));
+	assert_loads(free_place, 0);
+	unmap(p, 9);
 }
 
 static void R01_old_size_zero_duplicates_a_shared_mapping(void **state)
@@ -507,6 +536,7 @@ static const struct conformance_test tests[] = {
     TEST(R01_moves_where_it_may_and_must),
     TEST(R01_grows_far_beyond_its_neighbourhood),
     TEST(R01_what_shrinks_may_be_several_mappings),
+    TEST(R01_what_stays_as_it_is_may_be_several_mappings),
     TEST(R01_fixed_moves_to_its_address_and_replaces),
     TEST(R01_part_of_a_mapping_moves),
     TEST(R01_private_copies_move_along),
@@ -515,6 +545,7 @@ static const struct conformance_test tests[] = {
     TEST(R01_dontunmap_leaves_anonymous_zeros_behind),
     TEST(R01_dontunmap_leaves_the_shared_object_behind),
     TEST(R01_dontunmap_takes_an_address_too),
+    TEST(R01_dontunmap_takes_a_hint),
     TEST(R01_old_size_zero_duplicates_a_shared_mapping),
     TEST(R01_old_size_zero_duplicates_shared_anonymous_memory),
     TEST(R01_old_size_zero_of_private_memory_is_EINVAL),
