@@ -31,7 +31,7 @@ static struct {
 	int64_t first, programs;
 	int seconds, differences_max;
 	bool verbose;
-	const char *directory;
+	const char *directory, *broken;
 } options = {.seed = 1, .programs = 20000, .differences_max = 1};
 
 static struct world world;
@@ -50,6 +50,7 @@ static void usage(FILE *out)
 	      "  --first N        number of the first one (0)\n"
 	      "  --differences N  end after so many (1)\n"
 	      "  --dir DIRECTORY  for the files (TMPDIR, else /var/tmp)\n"
+	      "  --break KIND     put a fault into Quire's side, which has to be found: errno, success, half-done\n"
 	      "  --verbose        print each call with its answers\n"
 	      "QUIRE_TRAP chooses the trap.\n",
 	      out);
@@ -140,6 +141,19 @@ static void put_back(const struct call *c)
 		printf("set_memory: %s\n", quire_errormsg());
 }
 
+/* The fault that was asked for, in every 16th call that fails. */
+static void break_answer(const struct call *c, struct answer *answer)
+{
+	if (!options.broken || answer->value != -1 || !call_is_the_kernels(c) || calls_failed % 16)
+		return;
+	if (!strcmp(options.broken, "errno"))
+		answer->err = answer->err == EINVAL ? ENOMEM : EINVAL;
+	else if (!strcmp(options.broken, "success"))
+		*answer = (struct answer){0};
+	else
+		quire_munmap(world.sides[QUIRE].window, (size_t)(WINDOW_PAGES / 2 * page_bytes()));
+}
+
 /* => false: a difference, which was printed. ret_go_on: both sides are still the same */
 static bool run_call(int64_t number, const struct call *c, bool *ret_go_on)
 {
@@ -152,10 +166,11 @@ static bool run_call(int64_t number, const struct call *c, bool *ret_go_on)
 	calling = true;
 	world_call(&world, QUIRE, c, &answers[QUIRE]);
 	calling = false;
+	calls_failed += answers[QUIRE].value == -1;
+	break_answer(c, &answers[QUIRE]);
 	if (options.verbose)
 		print_call(c, false, &answers[KERNEL], &answers[QUIRE]);
 	calls_made++;
-	calls_failed += answers[QUIRE].value == -1;
 	if (answers[QUIRE].value == -1) {
 		world_note(&world, &world.after);
 		if (world_differs(&world.before, &world.after, what, sizeof(what)))
@@ -249,6 +264,7 @@ static void take_options(int argc, char **argv)
 	    {"first", required_argument, NULL, 'f'},
 	    {"differences", required_argument, NULL, 'n'},
 	    {"dir", required_argument, NULL, 'd'},
+	    {"break", required_argument, NULL, 'b'},
 	    {"verbose", no_argument, NULL, 'v'},
 	    {"help", no_argument, NULL, 'h'},
 	    {NULL, 0, NULL, 0},
@@ -274,6 +290,9 @@ static void take_options(int argc, char **argv)
 			break;
 		case 'd':
 			options.directory = optarg;
+			break;
+		case 'b':
+			options.broken = optarg;
 			break;
 		case 'v':
 			options.verbose = true;
