@@ -237,7 +237,7 @@ static void generate_mremap(struct call *c, struct rng *r)
 
 static void generate_advice(struct call *c, struct rng *r)
 {
-	static const int odd[] = {8, 9, 100, 101, 102, 103, -1, INT32_MIN, INT32_MAX};
+	static const int odd[] = {8, 9, 100, 101, 102, 103, -1, INT32_MIN, INT32_MAX, QUIRE_MADV_ONCE, QUIRE_MADV_REUSE};
 
 	c->advice = rng_percent(r, 85) ? (int)rng_below(r, 27) : rng_percent(r, 60) ? PICK(r, odd) : any_bits(r);
 	if (!is_harmless_behind_holes(c->addr, c->len))
@@ -306,6 +306,11 @@ void call_generate(struct call *ret, struct rng *r)
 	case CALL_FTRUNCATE:
 		generate_size(c, r);
 		break;
+	case CALL_DIRTY:
+	case CALL_WRITTEN:
+		c->flags = (int)rng_below(r, 18) - 1;
+		c->new_len = rng_percent(r, 70) ? (uint64_t)rng_below(r, 8) : rng_next(r);
+		break;
 	case CALL_PREFETCH:
 		c->flags = (int)rng_below(r, 5) - 1;
 		c->fd = (int)rng_below(r, FD_KINDS);
@@ -329,7 +334,8 @@ bool call_is_the_kernels(const struct call *c)
 		return (c->flags & ~(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT)) || !(c->flags & (MCL_CURRENT | MCL_FUTURE));
 	case CALL_MADVISE:
 		/* They would take the machine's memory out of use. */
-		return c->advice != MADV_HWPOISON && c->advice != 101;
+		return c->advice != MADV_HWPOISON && c->advice != 101 && c->advice != QUIRE_MADV_ONCE &&
+		       c->advice != QUIRE_MADV_REUSE;
 	default:
 		return c->kind < CALL_RESIDENT;
 	}
@@ -338,9 +344,9 @@ bool call_is_the_kernels(const struct call *c)
 /* ---- the log ---- */
 
 static const char *const call_names[CALL_KINDS] = {
-    "mmap",     "munmap",   "mremap",         "mprotect",  "msync",      "madvise",    "posix_madvise",
-    "mincore",  "mlock",    "mlock2",         "munlock",   "mlockall",   "munlockall", "ftruncate",
-    "resident", "prefetch", "area_stats_get", "stats_get", "set_memory", "configure",  "maps",
+    "mmap",  "munmap", "mremap",  "mprotect",       "msync",      "madvise",    "posix_madvise", "mincore",
+    "mlock", "mlock2", "munlock", "mlockall",       "munlockall", "ftruncate",  "resident",      "prefetch",
+    "dirty", "epoch",  "written", "area_stats_get", "stats_get",  "set_memory", "configure",     "maps",
 };
 
 static void print_place(struct place place, FILE *out)
@@ -388,6 +394,8 @@ void call_print(const struct call *c, FILE *out)
 		fprintf(out, ", advice %d", c->advice);
 	else if (c->kind == CALL_MSYNC || c->kind == CALL_MLOCK2)
 		fprintf(out, ", flags %#x", (unsigned)c->flags);
+	else if (c->kind == CALL_DIRTY || c->kind == CALL_WRITTEN)
+		fprintf(out, ", since %#" PRIx64 ", room for %d", c->new_len, c->flags);
 	else if (c->kind == CALL_PREFETCH)
 		fprintf(out, ", %d ranges, %s", c->flags, fd_names[c->fd]);
 	fputs(")", out);

@@ -39,6 +39,9 @@ enum call_kind {
 	/* The kernel has no such calls. */
 	CALL_RESIDENT,
 	CALL_PREFETCH,
+	CALL_DIRTY,
+	CALL_EPOCH,
+	CALL_WRITTEN,
 	CALL_AREA_STATS,
 	CALL_STATS,
 	CALL_SET_MEMORY,
@@ -90,8 +93,8 @@ struct place {
 struct call {
 	int kind, fd, prot, flags, advice;
 	struct place addr, to;
-	uint64_t len, new_len;
-	int64_t offset; /* ftruncate: the size */
+	uint64_t len, new_len; /* written: since */
+	int64_t offset;        /* ftruncate: the size */
 };
 
 /* Makes a call that harms neither the process nor the machine, whether it succeeds or not. */

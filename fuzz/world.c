@@ -239,6 +239,8 @@ static int64_t call_quire(struct side *s, const struct call *c, void *addr, void
 	struct quire_area_stats area;
 	struct quire_stats stats;
 	struct quire_config config = {.size = c->len};
+	struct iovec ranges[16];
+	uint64_t epoch;
 	int r;
 
 	switch ((enum call_kind)c->kind) {
@@ -276,6 +278,12 @@ static int64_t call_quire(struct side *s, const struct call *c, void *addr, void
 		return quire_resident(addr, c->len);
 	case CALL_PREFETCH:
 		return prefetch(s, c, addr);
+	case CALL_DIRTY:
+		return quire_dirty(addr, c->len, ranges, c->flags);
+	case CALL_EPOCH:
+		return quire_epoch(addr, c->len, &epoch);
+	case CALL_WRITTEN:
+		return quire_written(addr, c->len, c->new_len, ranges, c->flags);
 	case CALL_AREA_STATS:
 		return quire_area_stats_get(addr, &area);
 	case CALL_STATS:
