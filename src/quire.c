@@ -61,7 +61,8 @@ struct request {
 };
 
 /* Of which the kernel knows nothing. */
-#define OUR_FLAGS (QUIRE_MAP_ATOMIC | QUIRE_MAP_EXTEND | QUIRE_MAP_NOCORE | QUIRE_MAP_NOSYNC)
+#define OUR_FLAGS                                                                                                                  \
+	(QUIRE_MAP_ATOMIC | QUIRE_MAP_EXTEND | QUIRE_MAP_NOCORE | QUIRE_MAP_NOSYNC | QUIRE_MAP_HASSEMAPHORE | QUIRE_MAP_INHERIT)
 
 static const struct {
 	int flag;

@@ -54,6 +54,12 @@ extern "C" {
  * MAP_NOSYNC. A page that another mapping without it shows as well is written by its age all the same.
  */
 #define QUIRE_MAP_NOSYNC 0x02000000
+/*
+ * Flags of the BSDs that are accepted and mean nothing, so that one bit serves both. Semaphores, mutexes and futexes in shared
+ * mappings work without: see quire_mmap(3).
+ */
+#define QUIRE_MAP_HASSEMAPHORE 0x00200000
+#define QUIRE_MAP_INHERIT      0x00200000
 
 /*
  * Maps len bytes of fd from offset on, or anonymous memory with MAP_ANONYMOUS (fd -1) or a descriptor of /dev/zero.
