@@ -69,7 +69,6 @@ static const struct {
 	const char *name;
 } refused_flags[] = {
     {QUIRE_MAP_ATOMIC, "QUIRE_MAP_ATOMIC"},
-    {MAP_GROWSDOWN, "MAP_GROWSDOWN"},
     {MAP_HUGETLB, "MAP_HUGETLB"},
     {MAP_DENYWRITE, "MAP_DENYWRITE"},
 #ifdef MAP_32BIT
@@ -148,6 +147,18 @@ static int ask_kernel(const struct request *q)
 	}
 }
 
+/* FreeBSD's rules for a stack; Linux, too, refuses files and sharing, and leaves the protection open. */
+static int check_stack(const struct request *q)
+{
+	if ((q->flags & MAP_TYPE) != MAP_PRIVATE)
+		return message_set(EINVAL, "MAP_GROWSDOWN is for private memory, and flags %#x have MAP_SHARED", q->flags);
+	if (!(q->flags & MAP_ANONYMOUS) && q->fd != -1)
+		return message_set(EINVAL, "MAP_GROWSDOWN is for memory without a file: descriptor -1, not %d", q->fd);
+	if ((q->prot & (PROT_READ | PROT_WRITE)) != (PROT_READ | PROT_WRITE))
+		return message_set(EINVAL, "MAP_GROWSDOWN needs PROT_READ and PROT_WRITE, and the protection is %#x", q->prot);
+	return 0;
+}
+
 static int check_flags(const struct request *q)
 {
 	int type = q->flags & MAP_TYPE;
@@ -156,7 +167,7 @@ static int check_flags(const struct request *q)
 		if (q->flags & refused_flags[i].flag)
 			return message_set(EOPNOTSUPP, "the flag %s is not served by this version", refused_flags[i].name);
 	if (type == MAP_SHARED || type == MAP_PRIVATE || (type == MAP_SHARED_VALIDATE && !(q->flags & MAP_ANONYMOUS)))
-		return 0;
+		return q->flags & MAP_GROWSDOWN ? check_stack(q) : 0;
 	/* What lies in the way is said first. */
 	if ((q->flags & MAP_FIXED_NOREPLACE) && ask_kernel(q) == -EEXIST)
 		return -EEXIST;
@@ -334,6 +345,7 @@ static int map_request(struct engine *engine, struct request *q, char **ret_addr
 	    .locked = (q->flags & MAP_LOCKED) || (engine->space->lock_future & MCL_FUTURE),
 	    .nodump = q->flags & QUIRE_MAP_NOCORE,
 	    .nosync = q->flags & QUIRE_MAP_NOSYNC,
+	    .stack = q->flags & MAP_GROWSDOWN,
 	    .lock_on_fault = !(q->flags & MAP_LOCKED) && (engine->space->lock_future & MCL_ONFAULT),
 	    .object = q->object,
 	    .anonymous = q->anonymous,
@@ -382,7 +394,7 @@ void *quire_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t offs
 	entry_begin(&entry, "quire_mmap");
 	if ((uint64_t)offset & (page_size() - 1))
 		r = message_set(EINVAL, "the offset %lld is not a multiple of the page size, %zu", (long long)offset, page_size());
-	else if (flags & MAP_ANONYMOUS)
+	else if ((flags & MAP_ANONYMOUS) || ((flags & MAP_GROWSDOWN) && fd == -1))
 		r = check_anonymous(&q);
 	else
 		r = check_file(&q, &st);

@@ -64,8 +64,9 @@ extern "C" {
 /*
  * Maps len bytes of fd from offset on, or anonymous memory with MAP_ANONYMOUS (fd -1) or a descriptor of /dev/zero.
  * => prot: PROT_NONE or any of PROT_READ, PROT_WRITE, PROT_EXEC. flags: one of MAP_SHARED, MAP_PRIVATE, MAP_SHARED_VALIDATE, and
- *    any of MAP_FIXED, MAP_FIXED_NOREPLACE, MAP_ANONYMOUS, MAP_LOCKED, MAP_POPULATE, MAP_NORESERVE, QUIRE_MAP_EXTEND,
- *    QUIRE_MAP_NOCORE, QUIRE_MAP_NOSYNC.
+ *    any of MAP_FIXED, MAP_FIXED_NOREPLACE, MAP_ANONYMOUS, MAP_LOCKED, MAP_POPULATE, MAP_NORESERVE, MAP_GROWSDOWN (a stack of len
+ *    bytes, private and readable and writable, with a guard below it), QUIRE_MAP_EXTEND, QUIRE_MAP_NOCORE, QUIRE_MAP_NOSYNC,
+ *    QUIRE_MAP_HASSEMAPHORE, QUIRE_MAP_INHERIT.
  * => Nothing is read before a page is touched. fd may be closed, and the file unlinked or renamed, while the mapping lives.
  * => EACCES the descriptor does not allow it; EAGAIN MAP_LOCKED over the limit or the budget; EBADF; EEXIST
  *    MAP_FIXED_NOREPLACE; EINVAL; ENFILE, EMFILE; ENODEV the object cannot be mapped; ENOMEM; EOPNOTSUPP a flag that this
@@ -262,7 +263,7 @@ int quire_stats_get(struct quire_stats *ret, size_t size);
 struct quire_area_stats {
 	void *addr;
 	size_t len;
-	int prot, flags; /* PROT_*, MAP_SHARED or MAP_PRIVATE, MAP_ANONYMOUS, MAP_LOCKED */
+	int prot, flags; /* PROT_*, MAP_SHARED or MAP_PRIVATE, MAP_ANONYMOUS, MAP_LOCKED; MAP_GROWSDOWN: the guard below a stack */
 	off_t offset;
 	uint64_t major_faults, minor_faults;
 	uint64_t resident_bytes;

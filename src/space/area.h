@@ -23,6 +23,7 @@ struct area {
 	bool lock_on_fault; /* with view.locked: nothing was brought in beforehand */
 	bool noreserve;
 	bool nodump; /* left out of core files */
+	bool guard;  /* kept free below a stack: a hole to all but what maps and unmaps. It goes with what lies above it */
 	enum readahead_advice advice;
 	bool once; /* pages that come in through it are used once */
 	struct readahead stream;

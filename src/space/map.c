@@ -21,6 +21,8 @@
 #define MAP_FIXED_NOREPLACE 0x100000
 #endif
 
+#define GUARD_PAGES ((size_t)256) /* what Linux keeps below a stack: stack_guard_gap */
+
 static int kernel_protect(void *addr, size_t len, int prot)
 {
 	if (fail_now(FAIL_MAP))
@@ -70,12 +72,26 @@ static int quiesce(struct space *space, char *addr, char *end)
 	return 0;
 }
 
+/* What begins at addr goes, and its guard with it. Where the kernel cannot take it away it stays, and stays known. */
+static void drop_guard(struct edit *edit, const char *addr)
+{
+	struct area_set *set = &edit->space->areas;
+	size_t i = area_set_search(set, addr - 1);
+
+	if (i >= set->count || !set->all[i]->guard || area_end(set->all[i]) != addr)
+		return;
+	if (munmap(area_addr(set->all[i]), set->all[i]->view.pages << page_shift) == 0)
+		edit_remove(edit, i);
+}
+
 /* The kernel has removed or replaced the range; the areas follow. Two spares for the ends. */
 static void forget_range(struct edit *edit, char *addr, char *end)
 {
 	struct space *space = edit->space;
 	size_t i;
 
+	if (space_find(space, addr) && area_addr(space_find(space, addr)) == addr)
+		drop_guard(edit, addr);
 	edit_split(edit, addr);
 	edit_split(edit, end);
 	i = area_set_search(&space->areas, addr);
@@ -147,6 +163,7 @@ static void fill_area(struct area *area, const struct mapping *m, struct space *
 	area->anonymous = m->anonymous;
 	area->noreserve = m->noreserve;
 	area->nodump = m->nodump;
+	area->guard = m->guard;
 	area->lock_on_fault = m->lock_on_fault;
 	area->advice = m->advice;
 	area->once = m->once;
@@ -180,6 +197,44 @@ static int map_locked(struct space *space, const struct mapping *m, char **ret_a
 	edit_add(&edit, area);
 	edit_join(&edit, addr, addr + m->len);
 	*ret_addr = addr;
+out:
+	edit_end(&edit);
+	return r;
+}
+
+/*
+ * A stack, and below it addresses that stay inaccessible, as the gap does that the kernel keeps below one of its own. With a fixed
+ * address there is a guard only where nothing is in its place.
+ */
+static int map_stack_locked(struct space *space, const struct mapping *m, char **ret_addr)
+{
+	struct mapping stack = *m, guard = {.len = GUARD_PAGES << page_shift, .noreserve = true, .anonymous = true, .guard = true};
+	struct edit edit;
+	char *placed;
+	int r;
+
+	if (m->fixed || m->noreplace) {
+		r = map_locked(space, m, ret_addr);
+		guard.noreplace = true;
+		guard.addr = m->addr - guard.len;
+		if (r == 0 && (uintptr_t)m->addr > guard.len)
+			(void)map_locked(space, &guard, &placed);
+		return r;
+	}
+	/* One guard for both at first, of which the stack replaces the upper part. */
+	guard.addr = (uintptr_t)m->addr > guard.len ? m->addr - guard.len : NULL;
+	guard.len += m->len;
+	r = edit_begin(&edit, space, 2);
+	if (r < 0)
+		return r;
+	r = map_locked(space, &guard, &placed);
+	if (r < 0)
+		goto out;
+	stack.addr = placed + guard.len - m->len;
+	stack.fixed = true;
+	r = map_locked(space, &stack, ret_addr);
+	if (r < 0 && munmap(placed, guard.len) == 0)
+		forget_range(&edit, placed, placed + guard.len);
 out:
 	edit_end(&edit);
 	return r;
@@ -332,7 +387,7 @@ int space_map(struct space *space, const struct mapping *mapping, char **ret_add
 	if (r < 0)
 		return r;
 	rwlock_write_acquire(&space->cache->map_lock);
-	r = map_locked(space, &m, ret_addr);
+	r = m.stack ? map_stack_locked(space, &m, ret_addr) : map_locked(space, &m, ret_addr);
 	rwlock_write_release(&space->cache->map_lock);
 	if (m.fixed)
 		release_kept(space, &kept);
@@ -347,7 +402,7 @@ static int may_protect(struct space *space, char *addr, size_t len, int prot)
 	for (char *at = addr; at < addr + len;) {
 		struct area *area = space_find(space, at);
 
-		if (!area)
+		if (!area || area->guard)
 			return space_check_locked(space, at, (size_t)(addr + len - at));
 		if (prot & ~area->max_prot)
 			return message_set(
@@ -394,7 +449,7 @@ static int remap_source(struct space *space, char *addr, size_t len, struct area
 {
 	struct area *area = space_find(space, addr);
 
-	if (!area)
+	if (!area || area->guard)
 		return message_set(EFAULT, "nothing is mapped at %p", (void *)addr);
 	if (len > (size_t)(area_end(area) - addr))
 		return message_set(EFAULT, "the old range %p…%p is not inside one mapping, which ends at %p", (void *)addr,

@@ -96,7 +96,7 @@ int space_check_locked(struct space *space, const char *addr, size_t len)
 	while (addr < end) {
 		struct area *area = space_find(space, addr);
 
-		if (!area)
+		if (!area || area->guard)
 			return message_set(ENOMEM, "nothing is mapped at %p, in the range %p…%p", (const void *)addr,
 					   (const void *)(end - len), (const void *)end);
 		addr = area_end(area);
@@ -192,6 +192,7 @@ static void copy_properties(struct area *to, const struct area *from)
 	to->lock_on_fault = from->lock_on_fault;
 	to->noreserve = from->noreserve;
 	to->nodump = from->nodump;
+	to->guard = from->guard;
 	to->advice = from->advice;
 	to->once = from->once;
 }

@@ -412,8 +412,6 @@ static void bad_flags_of_later_versions(void **state)
 	assert_message("quire_mmap", "QUIRE_MAP_ATOMIC");
 	assert_fails(quire_mmap(NULL, PAGES(1), RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, ANON, 0), EOPNOTSUPP);
 	assert_message("quire_mmap", "MAP_HUGETLB");
-	assert_fails(quire_mmap(NULL, PAGES(1), RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_GROWSDOWN, ANON, 0), EOPNOTSUPP);
-	assert_message("quire_mmap", "MAP_GROWSDOWN");
 }
 
 static void locked_over_the_limit(void **state)

@@ -4,10 +4,12 @@
  */
 #include "support.h"
 
+#include <inttypes.h>
 #include <linux/futex.h>
 #include <pthread.h>
 #include <sched.h>
 #include <semaphore.h>
+#include <ucontext.h>
 
 /* ---- M15: semaphores ---- */
 
@@ -169,12 +171,405 @@ static void M15_hassemaphore_and_inherit_are_accepted(void **state)
 }
 #endif
 
+/* ---- M16: stacks ---- */
+
+static void M16_map_stack_alone_means_nothing(void **state)
+{
+	int fd = file_new(PAGES(2));
+	char *p = map(NULL, PAGES(4), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, ANON, 0);
+	char *q = map(NULL, PAGES(2), RW, MAP_SHARED_VALIDATE | MAP_STACK, fd, 0);
+
+	(void)state;
+	assert_load_raises(p, SIGSEGV, SEGV_ACCERR);
+	assert_ok(quire_mprotect(p + PAGES(1), PAGES(3), RW));
+	assert_zeros(p + PAGES(1), PAGES(3));
+	assert_pattern(q, PAGES(2), 0);
+	unmap(p, 4);
+	unmap(q, 2);
+}
+
+static void M16_stack_that_is_shared_or_of_a_file_is_EINVAL(void **state)
+{
+	int fd = file_new(PAGES(1)), zero = open("/dev/zero", O_RDWR);
+
+	(void)state;
+	assert_fails(quire_mmap(NULL, PAGES(1), RW, MAP_SHARED | MAP_ANONYMOUS | MAP_GROWSDOWN, ANON, 0), EINVAL);
+	assert_fails(quire_mmap(NULL, PAGES(1), RW, MAP_SHARED | MAP_GROWSDOWN, fd, 0), EINVAL);
+	assert_fails(quire_mmap(NULL, PAGES(1), RW, MAP_PRIVATE | MAP_GROWSDOWN, fd, 0), EINVAL);
+	assert_fails(quire_mmap(NULL, PAGES(1), RW, MAP_PRIVATE | MAP_GROWSDOWN, zero, 0), EINVAL);
+	close(zero);
+}
+
+#ifndef KERNEL_ORACLE
+#define STACK (MAP_PRIVATE | MAP_ANONYMOUS | MAP_GROWSDOWN)
+
+static char *map_stack(size_t n)
+{
+	return map(NULL, PAGES(n), RW, STACK, ANON, 0);
+}
+
+static bool is_free(char *addr)
+{
+	char *p = quire_mmap(addr, PAGES(1), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, ANON, 0);
+
+	if (p == MAP_FAILED) {
+		assert_int_equal(errno, EEXIST);
+		return false;
+	}
+	unmap(p, 1);
+	return true;
+}
+
+static void M16_stack_needs_read_and_write(void **state)
+{
+	const int prots[] = {PROT_NONE, PROT_READ, PROT_WRITE, PROT_READ | PROT_EXEC};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(prots) / sizeof(prots[0]); i++) {
+		assert_fails(quire_mmap(NULL, PAGES(4), prots[i], STACK, ANON, 0), EINVAL);
+		assert_message("quire_mmap", "PROT_READ and PROT_WRITE");
+	}
+}
+
+static void M16_stack_implies_anonymous(void **state)
+{
+	char *p = map(NULL, PAGES(4), RW, MAP_PRIVATE | MAP_GROWSDOWN, ANON, 0);
+
+	(void)state;
+	assert_zeros(p, PAGES(4));
+	unmap(p, 4);
+}
+
+static void M16_stack_grows_down_on_touch(void **state)
+{
+	char *p = map_stack(64);
+	struct quire_stats before = stats();
+
+	(void)state;
+	assert_int_equal(resident_pages(p, 64), 0);
+	for (size_t i = 64; i-- > 0;) {
+		assert_stores(p + PAGES(i + 1) - 1, 's');
+		assert_int_equal(resident_pages(p + PAGES(i), 64 - i), 64 - i);
+		assert_int_equal(grown(before, zero_faults), 64 - i);
+	}
+	unmap(p, 64);
+}
+
+static void M16_running_past_the_end_is_SIGSEGV(void **state)
+{
+	char *p = map_stack(4);
+	char *near = quire_mmap(p - PAGES(1), PAGES(1), RW, MAP_PRIVATE | MAP_ANONYMOUS, ANON, 0);
+	char *kernels = mmap(p - PAGES(2), PAGES(1), RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	(void)state;
+	assert_true(near != MAP_FAILED && kernels != MAP_FAILED);
+	assert_stores(p, 's');
+	assert_store_raises(p - 1, SIGSEGV, SEGV_ACCERR);
+	for (size_t i = 1; i <= 256; i++) {
+		assert_load_raises(p - PAGES(i), SIGSEGV, SEGV_ACCERR);
+		assert_false(is_free(p - PAGES(i)));
+	}
+	unmap(near, 1);
+	munmap(kernels, PAGES(1));
+	unmap(p, 4);
+}
+
+static void M16_guard_goes_with_the_stack(void **state)
+{
+	uint64_t areas = stats().areas;
+	char *p = map_stack(4);
+
+	(void)state;
+	assert_int_equal(stats().areas, areas + 2);
+	unmap(p, 4);
+	assert_int_equal(stats().areas, areas);
+	for (size_t i = 1; i <= 256; i++)
+		assert_true(is_free(p - PAGES(i)));
+}
+
+static void M16_guard_goes_with_the_lower_end_of_the_stack(void **state)
+{
+	char *p = map_stack(4);
+
+	(void)state;
+	p[PAGES(2)] = 'u';
+	unmap(p + PAGES(3), 1);
+	assert_false(is_free(p - PAGES(1)));
+	unmap(p, 1);
+	assert_true(is_free(p - PAGES(1)));
+	assert_true(is_free(p));
+	assert_loads(p + PAGES(2), 'u');
+	unmap(p + PAGES(1), 2);
+}
+
+static void M16_guard_is_a_hole_to_other_calls(void **state)
+{
+	char *p = map_stack(2), *below = p - PAGES(1);
+	unsigned char vec[3];
+
+	(void)state;
+	memset(p, 'g', PAGES(2));
+	assert_fails(quire_mprotect(below, PAGES(3), PROT_READ), ENOMEM);
+	assert_fails(quire_madvise(below, PAGES(3), MADV_DONTNEED), ENOMEM);
+	assert_fails(quire_madvise(below, PAGES(3), MADV_DODUMP), ENOMEM);
+	assert_fails(quire_msync(below, PAGES(3), MS_SYNC), ENOMEM);
+	assert_fails(quire_mincore(below, PAGES(3), vec), ENOMEM);
+	assert_fails(quire_mlock(below, PAGES(3)), ENOMEM);
+	assert_fails(quire_mremap(below, PAGES(1), PAGES(2), MREMAP_MAYMOVE), EFAULT);
+	assert_int_equal(quire_resident(below, PAGES(1)), 0);
+	assert_ok(quire_mlockall(MCL_CURRENT));
+	assert_ok(quire_munlockall());
+	assert_filled(p, PAGES(2), 'g');
+	assert_load_raises(below, SIGSEGV, SEGV_ACCERR);
+	unmap(p, 2);
+}
+
+static void M16_fixed_mapping_takes_the_place_of_the_guard(void **state)
+{
+	char *p = map_stack(2);
+	char *q = map(p - PAGES(1), PAGES(1), RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, ANON, 0);
+
+	(void)state;
+	assert_ptr_equal(q, p - PAGES(1));
+	assert_stores(q, 'q');
+	assert_stores(p, 'p');
+	unmap(p, 2);
+	assert_loads(q, 'q');
+	/* What is left of the guard lies below it now, and goes with it. */
+	assert_false(is_free(q - PAGES(1)));
+	unmap(q, 1);
+	assert_true(is_free(q - PAGES(1)));
+	assert_true(is_free(q - PAGES(255)));
+}
+
+static void M16_fixed_stack_has_a_guard_where_there_is_room(void **state)
+{
+	char *at = quiet();
+	char *p = map(at, PAGES(4), RW, STACK | MAP_FIXED, ANON, 0), *q;
+
+	(void)state;
+	assert_false(is_free(p - PAGES(256)));
+	assert_true(is_free(p - PAGES(257)));
+	/* Over itself: one guard again. */
+	assert_ptr_equal(map(at, PAGES(4), RW, STACK | MAP_FIXED, ANON, 0), at);
+	assert_false(is_free(p - PAGES(256)));
+	unmap(p, 4);
+	assert_true(is_free(p - PAGES(256)));
+	q = map(at - PAGES(1), PAGES(1), RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, ANON, 0);
+	q[0] = 'n';
+	assert_ptr_equal(map(at, PAGES(4), RW, STACK | MAP_FIXED_NOREPLACE, ANON, 0), at);
+	assert_fails(quire_mmap(at, PAGES(4), RW, STACK | MAP_FIXED_NOREPLACE, ANON, 0), EEXIST);
+	assert_loads(q, 'n');
+	unmap(at, 4);
+	assert_loads(q, 'n');
+	unmap(q, 1);
+}
+
+static void M16_what_replaces_a_stack_has_no_guard(void **state)
+{
+	char *p = map_stack(4);
+
+	(void)state;
+	assert_ptr_equal(map(p + PAGES(2), PAGES(2), RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, ANON, 0), p + PAGES(2));
+	assert_false(is_free(p - PAGES(1)));
+	assert_ptr_equal(map(p, PAGES(4), RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, ANON, 0), p);
+	assert_true(is_free(p - PAGES(1)));
+	unmap(p, 4);
+}
+
+static void M16_moved_stack_is_plain_memory(void **state)
+{
+	char *p = map_stack(4), *to = quiet(), *q;
+
+	(void)state;
+	memset(p, 'm', PAGES(4));
+	q = quire_mremap(p, PAGES(4), PAGES(8), MREMAP_MAYMOVE | MREMAP_FIXED, to);
+	assert_ptr_equal(q, to);
+	assert_filled(q, PAGES(4), 'm');
+	assert_zeros(q + PAGES(4), PAGES(4));
+	assert_true(is_free(p - PAGES(1)));
+	assert_true(is_free(q - PAGES(1)));
+	unmap(q, 8);
+}
+
+static void M16_maps_shows_the_guard(void **state)
+{
+	char *p = map_stack(4), *text = NULL, start[32];
+	struct quire_area_stats guard = area_stats(p - 1);
+	size_t size;
+	FILE *out = open_memstream(&text, &size);
+
+	(void)state;
+	assert_int_equal(guard.prot, PROT_NONE);
+	assert_int_equal(guard.flags, MAP_PRIVATE | MAP_ANONYMOUS | MAP_GROWSDOWN);
+	assert_int_equal(guard.len, PAGES(256));
+	assert_ok(quire_maps(out));
+	fclose(out);
+	snprintf(start, sizeof(start), "-%012" PRIxPTR " ---p", (uintptr_t)p);
+	assert_non_null(strstr(text, start));
+	assert_non_null(strstr(strstr(text, start), "guard"));
+	free(text);
+	unmap(p, 4);
+}
+
+/* ---- M16: run on one ---- */
+
+#define DEPTH 800
+
+/* A frame of a page and more, written before the next is entered and read after it is left. */
+__attribute__((noinline)) static unsigned descend(unsigned depth)
+{
+	volatile unsigned frame[700];
+	unsigned sum = 0;
+
+	for (size_t i = 0; i < 700; i++)
+		frame[i] = depth + (unsigned)i;
+	if (depth > 0)
+		sum = descend(depth - 1);
+	for (size_t i = 0; i < 700; i++)
+		sum = sum * 31 + (frame[i] ^ depth);
+	return sum;
+}
+
+/* The handler of SIGBUS cannot run on the stack whose page is missing. What there was before. */
+static stack_t use_other_stack_for_signals(char *memory, size_t len)
+{
+	stack_t stack = {.ss_sp = memory, .ss_size = len}, before;
+
+	if (sigaltstack(&stack, &before) != 0)
+		abort();
+	return before;
+}
+
+static char signal_stack[65536];
+static ucontext_t outside, inside;
+static unsigned sum_inside;
+
+static void run_inside(void)
+{
+	sum_inside = descend(DEPTH);
+}
+
+static void M16_context_runs_on_a_stack(void **state)
+{
+	size_t len = 8u << 20;
+	char *p = map(NULL, len, RW, STACK, ANON, 0);
+	unsigned expected = descend(DEPTH);
+	struct quire_stats before = stats();
+
+	(void)state;
+	(void)use_other_stack_for_signals(signal_stack, sizeof(signal_stack));
+	for (int i = 0; i < 3; i++) {
+		sum_inside = 0;
+		assert_int_equal(getcontext(&inside), 0);
+		inside.uc_stack.ss_sp = p;
+		inside.uc_stack.ss_size = len;
+		inside.uc_link = &outside;
+		makecontext(&inside, run_inside, 0);
+		evict(p, len / page_size);
+		assert_int_equal(swapcontext(&outside, &inside), 0);
+		assert_int_equal(sum_inside, expected);
+	}
+	assert_true(grown(before, swap_in_pages) > 0);
+	unmap(p, len / page_size);
+}
+
+struct runner {
+	char *signals;
+	unsigned sum;
+};
+
+static void *run_thread(void *arg)
+{
+	struct runner *runner = arg;
+
+	if (runner->signals) {
+		stack_t before = use_other_stack_for_signals(runner->signals, sizeof(signal_stack));
+
+		runner->sum = descend(DEPTH);
+		sigaltstack(&before, NULL);
+	} else {
+		runner->sum = descend(DEPTH);
+	}
+	return NULL;
+}
+
+/* A thread that makes no call of Quire's. What it uses before it has a stack for signals, and at its end, is locked under the signal trap. */
+static void M16_thread_runs_on_a_stack(void **state)
+{
+	size_t len = 8u << 20, top = PAGES(16);
+	char *p = map(NULL, len, RW, STACK, ANON, 0);
+	bool by_signal = stats().trap == QUIRE_TRAP_SIGNAL;
+	struct runner runner = {.signals = by_signal ? malloc(sizeof(signal_stack)) : NULL};
+	unsigned expected = descend(DEPTH);
+	pthread_attr_t attr;
+	pthread_t thread;
+
+	(void)state;
+	if (by_signal)
+		assert_ok(quire_mlock(p + len - top, top));
+	pthread_attr_init(&attr);
+	assert_int_equal(pthread_attr_setstack(&attr, p, len), 0);
+	assert_int_equal(pthread_create(&thread, &attr, run_thread, &runner), 0);
+	pressure();
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_int_equal(runner.sum, expected);
+	pthread_attr_destroy(&attr);
+	free(runner.signals);
+	unmap(p, len / page_size);
+}
+
+static void *map_inside(void *arg)
+{
+	char *p = quire_mmap(NULL, PAGES(1), RW, MAP_PRIVATE | MAP_ANONYMOUS, ANON, 0);
+
+	*(int *)arg = p == MAP_FAILED ? errno : 0;
+	return NULL;
+}
+
+static void M16_calls_on_a_stack_are_EDEADLK(void **state)
+{
+	size_t len = 1u << 20;
+	char *p = map(NULL, len, RW, STACK, ANON, 0);
+	pthread_attr_t attr;
+	pthread_t thread;
+	int error = 0;
+
+	(void)state;
+	assert_ok(quire_mlock(p, len));
+	pthread_attr_init(&attr);
+	assert_int_equal(pthread_attr_setstack(&attr, p, len), 0);
+	assert_int_equal(pthread_create(&thread, &attr, map_inside, &error), 0);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_int_equal(error, EDEADLK);
+	pthread_attr_destroy(&attr);
+	unmap(p, len / page_size);
+}
+#endif
+
 static const struct conformance_test tests[] = {
     TEST(M15_shared_mutex_works_through_two_mappings),
     TEST(M15_shared_semaphores_work_through_two_mappings),
     TEST(M15_futex_wakes_through_another_mapping_after_page_out),
+    TEST(M16_map_stack_alone_means_nothing),
+    TEST(M16_stack_that_is_shared_or_of_a_file_is_EINVAL),
 #ifndef KERNEL_ORACLE
     TEST(M15_hassemaphore_and_inherit_are_accepted),
+    TEST(M16_stack_needs_read_and_write),
+    TEST(M16_stack_implies_anonymous),
+    TEST(M16_stack_grows_down_on_touch),
+    TEST(M16_running_past_the_end_is_SIGSEGV),
+    TEST(M16_guard_goes_with_the_stack),
+    TEST(M16_guard_goes_with_the_lower_end_of_the_stack),
+    TEST(M16_guard_is_a_hole_to_other_calls),
+    TEST(M16_fixed_mapping_takes_the_place_of_the_guard),
+    TEST(M16_fixed_stack_has_a_guard_where_there_is_room),
+    TEST(M16_what_replaces_a_stack_has_no_guard),
+    TEST(M16_moved_stack_is_plain_memory),
+    TEST(M16_maps_shows_the_guard),
+    TEST_IN_OWN_PROCESS(M16_context_runs_on_a_stack, ""),
+    TEST_IN_OWN_PROCESS(M16_thread_runs_on_a_stack, ""),
+    TEST_IN_OWN_PROCESS(M16_calls_on_a_stack_are_EDEADLK, ""),
 #endif
 };
 
