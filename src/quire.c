@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/sysmacros.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "entry.h"
@@ -58,6 +59,7 @@ struct request {
 	bool anonymous; /* no file, or /dev/zero */
 	int max_prot;
 	struct object *object; /* a use; NULL: private memory without a file */
+	bool denies;           /* a denial of it is ours */
 };
 
 /* Of which the kernel knows nothing. */
@@ -70,7 +72,6 @@ static const struct {
 } refused_flags[] = {
     {QUIRE_MAP_ATOMIC, "QUIRE_MAP_ATOMIC"},
     {MAP_HUGETLB, "MAP_HUGETLB"},
-    {MAP_DENYWRITE, "MAP_DENYWRITE"},
 #ifdef MAP_32BIT
     {MAP_32BIT, "MAP_32BIT"},
 #endif
@@ -224,6 +225,7 @@ static int find_file_object(struct engine *engine, struct request *q, const stru
 	if (!found) {
 		r = open_file_object(engine, q, st, writable, &q->object);
 	} else if (writable && !q->object->writable) {
+		object_admit_writer(q->object);
 		r = file_pager_make_writable(q->object->pager, q->fd);
 		if (r == 0)
 			q->object->writable = true;
@@ -253,6 +255,53 @@ static int find_object(struct engine *engine, struct request *q, const struct st
 	if (shared && !(q->flags & MAP_ANONYMOUS) && (q->mode & O_ACCMODE) != O_RDWR)
 		q->max_prot &= ~PROT_WRITE;
 	return shared ? make_anonymous_object(engine, q) : 0;
+}
+
+/* One who was mapped before, and whom nobody maps any more, may still be closing his descriptors: he is waited for. */
+static int try_denial(struct engine *engine, const struct request *q, const struct stat *st)
+{
+	int r = object_deny_writes(q->object, q->fd);
+
+	for (int waited_ms = 0; r == -EAGAIN && waited_ms < 1000; waited_ms++) {
+		bool dying = registry_has_dying(&engine->registry, st->st_dev, st->st_ino);
+
+		registry_bury(&engine->registry);
+		r = object_deny_writes(q->object, q->fd);
+		if (!dying)
+			break;
+		if (r == -EAGAIN)
+			nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+	}
+	return r;
+}
+
+/*
+ * MAP_DENYWRITE. Where the kernel gives no lease it means nothing, as on Linux, and as the programs that set it expect; only
+ * MAP_SHARED_VALIDATE wants to be told.
+ */
+static int deny_writes(struct engine *engine, struct request *q, const struct stat *st)
+{
+	int r = q->object->writable ? -EAGAIN : try_denial(engine, q, st);
+
+	q->denies = r == 0;
+	switch (-r) {
+	case 0:
+	case EMFILE:
+	case ENFILE:
+	case ENOMEM:
+		return r;
+	case EAGAIN:
+		return message_set(ETXTBSY, "MAP_DENYWRITE: %s %d is open for writing, or mapped by a descriptor that was",
+				   (q->mode & O_ACCMODE) == O_RDONLY ? "the file of descriptor" : "descriptor", q->fd);
+	default:
+		if ((q->flags & MAP_TYPE) != MAP_SHARED_VALIDATE)
+			return 0;
+		return message_set(
+		    EOPNOTSUPP,
+		    "MAP_DENYWRITE: the kernel gives no lease on the file of descriptor %d (%s): it has to be a regular "
+		    "file of this user, on a filesystem that has leases, or the process have CAP_LEASE",
+		    q->fd, strerrordesc_np(-r));
+	}
 }
 
 static int check_file(struct request *q, struct stat *ret_st)
@@ -346,6 +395,7 @@ static int map_request(struct engine *engine, struct request *q, char **ret_addr
 	    .nodump = q->flags & QUIRE_MAP_NOCORE,
 	    .nosync = q->flags & QUIRE_MAP_NOSYNC,
 	    .stack = q->flags & MAP_GROWSDOWN,
+	    .denies = q->denies,
 	    .lock_on_fault = !(q->flags & MAP_LOCKED) && (engine->space->lock_future & MCL_ONFAULT),
 	    .object = q->object,
 	    .anonymous = q->anonymous,
@@ -404,10 +454,14 @@ void *quire_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t offs
 		r = entry_engine(&engine);
 	if (r == 0)
 		r = find_object(engine, &q, &st);
+	if (r == 0 && (flags & MAP_DENYWRITE) && !q.anonymous)
+		r = deny_writes(engine, &q, &st);
 	if (r == 0 && (flags & QUIRE_MAP_EXTEND))
 		r = extend_file(&q, &st);
 	if (r == 0)
 		r = map_request(engine, &q, &result);
+	if (q.denies)
+		object_allow_writes(q.object);
 	object_unuse(q.object);
 	if (r == 0)
 		populate(engine, &q, result);

@@ -157,6 +157,7 @@ static void fill_area(struct area *area, const struct mapping *m, struct space *
 	area->view.locked = m->locked;
 	area->view.tracked = m->tracked || (m->shared && (m->prot & PROT_WRITE));
 	area->view.nosync = m->nosync;
+	area->view.denies = m->denies;
 	area->prot = m->prot;
 	area->max_prot = m->max_prot;
 	area->shared = m->shared;
@@ -470,6 +471,7 @@ static struct mapping mapping_like(const struct area *area, char *addr, size_t l
 	    .noreserve = area->noreserve,
 	    .nodump = area->nodump,
 	    .nosync = area->view.nosync,
+	    .denies = area->view.denies,
 	    .locked = area->view.locked,
 	    .lock_on_fault = area->lock_on_fault,
 	    .object = area->view.object,
@@ -703,6 +705,7 @@ static int remap_locked(struct space *space, char *addr, size_t old_len, size_t 
 {
 	struct area *area;
 	struct object *object;
+	bool denies;
 	int r = remap_source(space, addr, old_len ? old_len : page_size(), &area);
 
 	if (r < 0)
@@ -723,14 +726,19 @@ static int remap_locked(struct space *space, char *addr, size_t old_len, size_t 
 			return message_set(ENOMEM, "the addresses behind %p are in use, and MREMAP_MAYMOVE is not set",
 					   (void *)(addr + old_len));
 	}
-	/* The area goes with its last page: the object must outlive the move. */
+	/* The area goes with its last page: the object must outlive the move, and writers stay held off. */
 	object = area->view.object;
+	denies = area->view.denies;
 	if (object)
 		object_use(object);
+	if (denies)
+		object_repeat_denial(object);
 	if (area->shared)
 		r = move_shared(space, area, addr, old_len, new_len, flags, new_addr, ret_addr);
 	else
 		r = move_private(space, area, addr, old_len, new_len, flags, new_addr, ret_addr);
+	if (denies)
+		object_allow_writes(object);
 	object_unuse(object);
 	return r;
 }

@@ -43,7 +43,7 @@ struct mapping {
 	char *addr;
 	size_t len;
 	int prot, max_prot;
-	bool shared, fixed, noreplace, noreserve, locked, lock_on_fault, nodump, nosync;
+	bool shared, fixed, noreplace, noreserve, locked, lock_on_fault, nodump, nosync, denies;
 	bool stack;            /* a guard is kept below it, where the place is free */
 	bool guard;            /* is one */
 	bool tracked;          /* as the area that it continues; a shared one that may be stored to is tracked anyhow */

@@ -5,6 +5,7 @@
 #include "support.h"
 
 #include <inttypes.h>
+#include <linux/capability.h>
 #include <linux/futex.h>
 #include <pthread.h>
 #include <sched.h>
@@ -153,6 +154,280 @@ static void M15_futex_wakes_through_another_mapping_after_page_out(void **state)
 }
 
 #ifndef KERNEL_ORACLE
+/* ---- M12: DENYWRITE ---- */
+
+static char *map_denying(int fd, size_t n)
+{
+	return map(NULL, PAGES(n), PROT_READ, MAP_PRIVATE | MAP_DENYWRITE, fd, 0);
+}
+
+/* Whether who opens the file for writing, and does not wait, gets it. It is closed at once. */
+static bool opens_for_writing(const char *path)
+{
+	int fd = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+
+	if (fd < 0) {
+		assert_int_equal(errno, EWOULDBLOCK);
+		return false;
+	}
+	close(fd);
+	return true;
+}
+
+/* A file that nobody has open for writing. */
+static int file_read_only(size_t size, char path[FILE_PATH_MAX])
+{
+	int fd = file_named(size, path), again = file_reopen(fd, O_RDONLY);
+
+	file_close(fd);
+	return again;
+}
+
+static void M12_file_open_for_writing_elsewhere_is_ETXTBSY(void **state)
+{
+	char path[FILE_PATH_MAX];
+	int writer = file_named(PAGES(1), path), fd = file_reopen(writer, O_RDONLY);
+	char *p;
+
+	(void)state;
+	assert_fails(quire_mmap(NULL, PAGES(1), PROT_READ, MAP_PRIVATE | MAP_DENYWRITE, fd, 0), ETXTBSY);
+	assert_message("quire_mmap", "MAP_DENYWRITE");
+	assert_fails(quire_mmap(NULL, PAGES(1), PROT_READ, MAP_SHARED | MAP_DENYWRITE, fd, 0), ETXTBSY);
+	assert_true(opens_for_writing(path));
+	file_close(writer);
+	p = map_denying(fd, 1);
+	assert_pattern(p, PAGES(1), 0);
+	unmap(p, 1);
+}
+
+static void M12_descriptor_that_is_itself_open_for_writing_is_ETXTBSY(void **state)
+{
+	char path[FILE_PATH_MAX];
+	int fd = file_named(PAGES(1), path), memory = memfd_create("memory", MFD_CLOEXEC);
+	off_t size = file_size(fd);
+
+	(void)state;
+	assert_int_equal(ftruncate(memory, (off_t)PAGES(1)), 0);
+	assert_fails(quire_mmap(NULL, PAGES(1), RW, MAP_SHARED | MAP_DENYWRITE, fd, 0), ETXTBSY);
+	assert_fails(quire_mmap(NULL, PAGES(1), RW, MAP_PRIVATE | MAP_DENYWRITE, fd, 0), ETXTBSY);
+	assert_fails(quire_mmap(NULL, PAGES(1), RW, MAP_PRIVATE | MAP_DENYWRITE, memory, 0), ETXTBSY);
+	assert_fails(quire_mmap(NULL, PAGES(4), RW, MAP_SHARED | MAP_DENYWRITE | QUIRE_MAP_EXTEND, fd, 0), ETXTBSY);
+	assert_int_equal(file_size(fd), size);
+	close(memory);
+}
+
+static void M12_file_mapped_to_be_written_is_ETXTBSY_until_it_is_unmapped(void **state)
+{
+	char path[FILE_PATH_MAX];
+	int writer = file_named(PAGES(4), path), fd = file_reopen(writer, O_RDONLY);
+
+	(void)state;
+	for (int i = 0; i < 20; i++) {
+		int again = file_reopen(fd, O_RDWR);
+		char *w = map_shared(again, 4), *p;
+
+		file_close(again);
+		if (i == 0)
+			file_close(writer);
+		assert_fails(quire_mmap(NULL, PAGES(1), PROT_READ, MAP_PRIVATE | MAP_DENYWRITE, fd, 0), ETXTBSY);
+		w[PAGES(3)] = (char)i;
+		unmap(w, 4);
+		p = map_denying(fd, 4);
+		assert_loads(p + PAGES(3), i);
+		unmap(p, 4);
+	}
+}
+
+static void M12_later_opens_for_writing_are_held_off(void **state)
+{
+	char path[FILE_PATH_MAX];
+	int fd = file_read_only(PAGES(4), path);
+	char *p = map_denying(fd, 4);
+
+	(void)state;
+	file_close(fd);
+	assert_pattern(p, PAGES(4), 0);
+	assert_false(opens_for_writing(path));
+	assert_false(opens_for_writing(path));
+	fd = open(path, O_RDONLY);
+	assert_true(fd >= 0);
+	close(fd);
+	assert_pattern(p, PAGES(4), 0);
+	unmap(p, 4);
+	assert_true(opens_for_writing(path));
+}
+
+static void M12_denial_lasts_until_the_last_part_is_unmapped(void **state)
+{
+	char path[FILE_PATH_MAX];
+	int fd = file_read_only(PAGES(8), path);
+	char *p = map_denying(fd, 4), *q = map_denying(fd, 2), *plain = map(NULL, PAGES(1), PROT_READ, MAP_PRIVATE, fd, 0), *moved;
+
+	(void)state;
+	unmap(q, 2);
+	unmap(p + PAGES(1), 1);
+	assert_ok(quire_mprotect(p + PAGES(2), PAGES(1), PROT_NONE));
+	assert_ok(quire_mprotect(p + PAGES(2), PAGES(1), PROT_READ));
+	assert_false(opens_for_writing(path));
+	unmap(p, 1);
+	moved = quire_mremap(p + PAGES(2), PAGES(2), PAGES(6), MREMAP_MAYMOVE | MREMAP_FIXED, quiet());
+	assert_ok(moved);
+	assert_false(opens_for_writing(path));
+	assert_ptr_equal(map(moved, PAGES(5), PROT_READ, MAP_PRIVATE | MAP_FIXED, fd, 0), moved);
+	assert_false(opens_for_writing(path));
+	unmap(moved + PAGES(5), 1);
+	/* What is left does not deny. */
+	assert_true(opens_for_writing(path));
+	assert_pattern(moved, PAGES(5), 0);
+	unmap(moved, 5);
+	unmap(plain, 1);
+}
+
+static void M12_failed_mapping_denies_nothing(void **state)
+{
+	char path[FILE_PATH_MAX];
+	int fd = file_read_only(PAGES(1), path);
+	char *p = map_anonymous(1);
+
+	(void)state;
+	limit_locked_memory(0);
+	assert_fails(quire_mmap(NULL, PAGES(1), PROT_READ, MAP_PRIVATE | MAP_DENYWRITE | MAP_LOCKED, fd, 0), EPERM);
+	assert_fails(quire_mmap(p, PAGES(1), PROT_READ, MAP_PRIVATE | MAP_DENYWRITE | MAP_FIXED_NOREPLACE, fd, 0), EEXIST);
+	assert_true(opens_for_writing(path));
+	unmap(p, 1);
+}
+
+static void *open_and_wait(void *path)
+{
+	return (void *)(intptr_t)open(path, O_RDWR | O_CLOEXEC);
+}
+
+/* Until the kernel says that somebody waits for this file's lease. */
+static void await_breaker(int fd)
+{
+	char line[256], inode[32];
+	struct stat st;
+	bool waits = false;
+
+	assert_int_equal(fstat(fd, &st), 0);
+	snprintf(inode, sizeof(inode), ":%llu ", (unsigned long long)st.st_ino);
+	while (!waits) {
+		FILE *locks = fopen("/proc/locks", "r");
+
+		assert_non_null(locks);
+		while (fgets(line, sizeof(line), locks))
+			waits |= strstr(line, "LEASE") && strstr(line, "BREAKING") && strstr(line, inode);
+		fclose(locks);
+		sched_yield();
+	}
+}
+
+static void M12_who_waits_goes_on_when_the_mapping_is_gone(void **state)
+{
+	char path[FILE_PATH_MAX];
+	int fd = file_read_only(PAGES(1), path);
+	char *p = map_denying(fd, 1);
+	pthread_t thread;
+	void *opened;
+
+	(void)state;
+	assert_int_equal(pthread_create(&thread, NULL, open_and_wait, path), 0);
+	await_breaker(fd);
+	unmap(p, 1);
+	assert_int_equal(pthread_join(thread, &opened), 0);
+	assert_true((intptr_t)opened >= 0);
+	/* It is open for writing now. */
+	assert_fails(quire_mmap(NULL, PAGES(1), PROT_READ, MAP_PRIVATE | MAP_DENYWRITE, fd, 0), ETXTBSY);
+	close((int)(intptr_t)opened);
+	unmap(map_denying(fd, 1), 1);
+}
+
+static volatile sig_atomic_t told;
+
+static void note_told(int signo)
+{
+	told = signo;
+}
+
+static void M12_program_is_told_of_no_break(void **state)
+{
+	char path[FILE_PATH_MAX];
+	int fd = file_read_only(PAGES(1), path);
+	char *p = map_denying(fd, 1);
+	const int signals[] = {SIGIO, SIGURG};
+
+	(void)state;
+	for (size_t i = 0; i < 2; i++)
+		signal(signals[i], note_told);
+	assert_false(opens_for_writing(path));
+	unmap(map_denying(fd, 1), 1);
+	assert_false(opens_for_writing(path));
+	unmap(p, 1);
+	assert_int_equal(told, 0);
+}
+
+/* Of a file that is another user's no lease is given to one without CAP_LEASE. */
+static int file_of_another_user(void)
+{
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct caps[_LINUX_CAPABILITY_U32S_3];
+	int fd = file_reopen(file_new(PAGES(1)), O_RDONLY);
+
+	if (fchown(fd, getuid() + 1, (gid_t)-1) < 0)
+		skip_because("only root can make a file another user's");
+	assert_int_equal(syscall(SYS_capget, &header, caps), 0);
+	caps[CAP_TO_INDEX(CAP_LEASE)].effective &= ~CAP_TO_MASK(CAP_LEASE);
+	assert_int_equal(syscall(SYS_capset, &header, caps), 0);
+	return fd;
+}
+
+static void M12_means_nothing_where_no_lease_is_given(void **state)
+{
+	int fd = file_of_another_user(), zero = open("/dev/zero", O_RDWR | O_CLOEXEC);
+	char *p = map_denying(fd, 1), *q = map(NULL, PAGES(1), RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_DENYWRITE, ANON, 0);
+	char *r = map(NULL, PAGES(1), RW, MAP_PRIVATE | MAP_DENYWRITE, zero, 0);
+
+	(void)state;
+	assert_pattern(p, PAGES(1), 0);
+	assert_zeros(q, PAGES(1));
+	assert_zeros(r, PAGES(1));
+	unmap(p, 1);
+	unmap(q, 1);
+	unmap(r, 1);
+	close(zero);
+}
+
+static void M12_shared_validate_wants_the_lease(void **state)
+{
+	int fd = file_of_another_user();
+
+	(void)state;
+	assert_fails(quire_mmap(NULL, PAGES(1), PROT_READ, MAP_SHARED_VALIDATE | MAP_DENYWRITE, fd, 0), EOPNOTSUPP);
+	assert_message("quire_mmap", "CAP_LEASE");
+}
+
+/* A memfd has no count of its writers: the lease must not be in the engine's own way. */
+static void M12_writable_mapping_of_a_memfd_ends_the_denial(void **state)
+{
+	int memory = memfd_create("memory", MFD_CLOEXEC), fd;
+	char *p, *w;
+
+	(void)state;
+	assert_int_equal(ftruncate(memory, (off_t)PAGES(1)), 0);
+	fd = file_reopen(memory, O_RDONLY);
+	p = map(NULL, PAGES(1), PROT_READ, MAP_SHARED | MAP_DENYWRITE, fd, 0);
+	assert_loads(p, 0);
+	w = map_shared(memory, 1);
+	assert_stores(w, 'w');
+	assert_ok(quire_msync(w, PAGES(1), MS_SYNC));
+	assert_loads(p, 'w');
+	unmap(w, 1);
+	unmap(p, 1);
+	close(memory);
+}
+
+/* ---- M15, where the engine alone is asked ---- */
+
 static void M15_hassemaphore_and_inherit_are_accepted(void **state)
 {
 	const int flags[] = {QUIRE_MAP_HASSEMAPHORE, QUIRE_MAP_INHERIT, QUIRE_MAP_HASSEMAPHORE | QUIRE_MAP_INHERIT};
@@ -555,6 +830,17 @@ static const struct conformance_test tests[] = {
     TEST(M16_stack_that_is_shared_or_of_a_file_is_EINVAL),
 #ifndef KERNEL_ORACLE
     TEST(M15_hassemaphore_and_inherit_are_accepted),
+    TEST(M12_file_open_for_writing_elsewhere_is_ETXTBSY),
+    TEST(M12_descriptor_that_is_itself_open_for_writing_is_ETXTBSY),
+    TEST(M12_file_mapped_to_be_written_is_ETXTBSY_until_it_is_unmapped),
+    TEST(M12_later_opens_for_writing_are_held_off),
+    TEST(M12_denial_lasts_until_the_last_part_is_unmapped),
+    TEST(M12_failed_mapping_denies_nothing),
+    TEST(M12_who_waits_goes_on_when_the_mapping_is_gone),
+    TEST_IN_OWN_PROCESS(M12_program_is_told_of_no_break, ""),
+    TEST_IN_OWN_PROCESS(M12_means_nothing_where_no_lease_is_given, ""),
+    TEST_IN_OWN_PROCESS(M12_shared_validate_wants_the_lease, ""),
+    TEST(M12_writable_mapping_of_a_memfd_ends_the_denial),
     TEST(M16_stack_needs_read_and_write),
     TEST(M16_stack_implies_anonymous),
     TEST(M16_stack_grows_down_on_touch),
