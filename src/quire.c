@@ -20,6 +20,7 @@
 #include "fault/fault.h"
 #include "pager/file.h"
 #include "pager/swap.h"
+#include "sys/huge.h"
 #include "sys/page_size.h"
 
 #ifndef MAP_FIXED_NOREPLACE
@@ -30,6 +31,10 @@
 #endif
 #ifndef MAP_SHARED_VALIDATE
 #define MAP_SHARED_VALIDATE 3
+#endif
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ  22
+#define MADV_POPULATE_WRITE 23
 #endif
 #ifndef MAP_DROPPABLE
 #define MAP_DROPPABLE 8
@@ -60,6 +65,7 @@ struct request {
 	int max_prot;
 	struct object *object; /* a use; NULL: private memory without a file */
 	bool denies;           /* a denial of it is ours */
+	size_t huge_bytes;     /* the size of huge pages; 0: none */
 };
 
 /* Of which the kernel knows nothing. */
@@ -71,7 +77,6 @@ static const struct {
 	const char *name;
 } refused_flags[] = {
     {QUIRE_MAP_ATOMIC, "QUIRE_MAP_ATOMIC"},
-    {MAP_HUGETLB, "MAP_HUGETLB"},
 #ifdef MAP_32BIT
     {MAP_32BIT, "MAP_32BIT"},
 #endif
@@ -87,11 +92,16 @@ static int check_range(struct request *q)
 	if (pages > SIZE_MAX >> page_shift || pages << page_shift > (uint64_t)INT64_MAX)
 		return message_set(ENOMEM, "a length of %zu bytes is more than the address space", q->asked_len);
 	q->len = (size_t)pages << page_shift;
+	if (q->huge_bytes)
+		q->len = (q->len + q->huge_bytes - 1) & ~(q->huge_bytes - 1);
 	if (!(q->flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)))
 		return 0;
 	if ((uintptr_t)q->addr > UINTPTR_MAX / 2 - q->len)
 		return message_set(ENOMEM, "the range at %p of %zu bytes lies outside of the address space", (void *)q->addr,
 				   q->asked_len);
+	if (q->huge_bytes && ((uintptr_t)q->addr & (q->huge_bytes - 1)))
+		return message_set(EINVAL, "the address %p is not a multiple of the size of the huge pages, %zu", (void *)q->addr,
+				   q->huge_bytes);
 	return is_aligned(q->addr) ? 0 : unaligned(q->addr);
 }
 
@@ -103,8 +113,17 @@ static int try_mapping(const struct request *q, size_t len, int prot)
 
 	if (probe == MAP_FAILED)
 		return -errno;
-	munmap(probe, len);
+	munmap(probe, q->huge_bytes && len < q->huge_bytes ? q->huge_bytes : len);
 	return 0;
+}
+
+static int no_huge_pages(const struct request *q)
+{
+	return message_set(
+	    ENOMEM,
+	    "%zu bytes of huge pages of %zu KiB are not to be had: raise vm.nr_hugepages, or the nr_hugepages of that "
+	    "size in /sys/kernel/mm/hugepages",
+	    q->len, q->huge_bytes >> 10);
 }
 
 /*
@@ -113,7 +132,8 @@ static int try_mapping(const struct request *q, size_t len, int prot)
  */
 static int ask_kernel(const struct request *q)
 {
-	int r = q->len > page_size() ? try_mapping(q, q->len, PROT_NONE) : 0;
+	/* Of huge pages each try takes what it asks for from the pool: one is enough. */
+	int r = q->len > page_size() && !q->huge_bytes ? try_mapping(q, q->len, PROT_NONE) : 0;
 
 	/* That it cannot be mapped at all is said last. */
 	if (r == 0 || r == -ENODEV)
@@ -133,7 +153,8 @@ static int ask_kernel(const struct request *q)
 		return message_set(EOVERFLOW, "offset %lld and length %zu are more than the file can have", (long long)q->offset,
 				   q->asked_len);
 	case ENOMEM:
-		return message_set(ENOMEM, "the kernel has no room for a mapping of %zu bytes", q->asked_len);
+		return q->huge_bytes ? no_huge_pages(q)
+				     : message_set(ENOMEM, "the kernel has no room for a mapping of %zu bytes", q->asked_len);
 	case EEXIST:
 		return message_set(EEXIST, "something is mapped in the range %p…%p", (void *)q->addr, (void *)(q->addr + q->len));
 	case EPERM:
@@ -155,6 +176,8 @@ static int check_stack(const struct request *q)
 		return message_set(EINVAL, "MAP_GROWSDOWN is for private memory, and flags %#x have MAP_SHARED", q->flags);
 	if (!(q->flags & MAP_ANONYMOUS) && q->fd != -1)
 		return message_set(EINVAL, "MAP_GROWSDOWN is for memory without a file: descriptor -1, not %d", q->fd);
+	if (q->huge_bytes)
+		return message_set(EINVAL, "MAP_GROWSDOWN and MAP_HUGETLB exclude each other");
 	if ((q->prot & (PROT_READ | PROT_WRITE)) != (PROT_READ | PROT_WRITE))
 		return message_set(EINVAL, "MAP_GROWSDOWN needs PROT_READ and PROT_WRITE, and the protection is %#x", q->prot);
 	return 0;
@@ -248,6 +271,10 @@ static int find_object(struct engine *engine, struct request *q, const struct st
 	bool shared = (q->flags & MAP_TYPE) != MAP_PRIVATE;
 
 	q->max_prot = PROT_ALL;
+	if (q->huge_bytes && !q->anonymous && shared && (q->mode & O_ACCMODE) != O_RDWR)
+		q->max_prot &= ~PROT_WRITE;
+	if (q->huge_bytes)
+		return 0;
 	if (!q->anonymous)
 		return find_file_object(engine, q, st);
 	q->offset = 0;
@@ -310,6 +337,12 @@ static int check_file(struct request *q, struct stat *ret_st)
 
 	if (fstat(q->fd, ret_st) < 0)
 		return message_set(EBADF, "descriptor %d is not open", q->fd);
+	q->huge_bytes = huge_bytes_of_file(q->fd);
+	if ((q->flags & MAP_HUGETLB) && !q->huge_bytes)
+		return message_set(
+		    EINVAL,
+		    "MAP_HUGETLB is for memory without a file, and for files of hugetlbfs, which that of descriptor %d is not",
+		    q->fd);
 	r = check_range(q);
 	if (r == 0)
 		r = check_flags(q);
@@ -332,17 +365,25 @@ static int check_file(struct request *q, struct stat *ret_st)
 
 static int check_anonymous(struct request *q)
 {
-	int r = check_range(q);
+	int r;
 
 	q->anonymous = true;
+	if (q->flags & MAP_HUGETLB) {
+		q->huge_bytes = huge_bytes_of_flags((unsigned)q->flags);
+		if (!q->huge_bytes)
+			return message_set(EINVAL, "MAP_HUGETLB: this kernel has no huge pages of 2 to the power of %u bytes",
+					   (unsigned)q->flags >> HUGE_SHIFT_BIT);
+	}
+	r = check_range(q);
 	return r == 0 ? check_flags(q) : r;
 }
 
 static int check_extend(const struct request *q)
 {
-	if (q->anonymous || (q->flags & MAP_TYPE) == MAP_PRIVATE || !(q->prot & PROT_WRITE))
+	if (q->anonymous || q->huge_bytes || (q->flags & MAP_TYPE) == MAP_PRIVATE || !(q->prot & PROT_WRITE))
 		return message_set(EINVAL, "QUIRE_MAP_EXTEND is for shared mappings of files that may be written; this one is %s",
 				   q->anonymous                           ? "of anonymous memory"
+				   : q->huge_bytes                        ? "of huge pages"
 				   : (q->flags & MAP_TYPE) == MAP_PRIVATE ? "private"
 									  : "not to be written");
 	if (q->offset > INT64_MAX - (off_t)q->asked_len)
@@ -422,13 +463,55 @@ static int map_request(struct engine *engine, struct request *q, char **ret_addr
 	return r;
 }
 
+/* The kernel's huge pages: it serves them, and the engine counts them as locked. */
+static int map_huge(struct engine *engine, const struct request *q, char **ret_addr)
+{
+	uint64_t pages = q->len >> page_shift;
+	struct mapping m = {
+	    .addr = q->addr,
+	    .len = q->len,
+	    .prot = q->prot & PROT_ALL,
+	    .max_prot = q->max_prot,
+	    .fixed = (q->flags & MAP_FIXED) && !(q->flags & MAP_FIXED_NOREPLACE),
+	    .noreplace = q->flags & MAP_FIXED_NOREPLACE,
+	    .nodump = q->flags & QUIRE_MAP_NOCORE,
+	    .locked = true,
+	    .huge = MAP_HUGETLB | ((unsigned)__builtin_ctzll(q->huge_bytes) << HUGE_SHIFT_BIT) |
+		    ((q->flags & MAP_TYPE) == MAP_PRIVATE ? MAP_PRIVATE : MAP_SHARED),
+	    .huge_fd = q->anonymous ? -1 : q->fd,
+	    .anonymous = q->anonymous,
+	    .first = q->anonymous ? 0 : (uint64_t)q->offset >> page_shift,
+	};
+	int r = budget_lock(engine->cache, pages);
+
+	if (r == 0 && (r = budget_reserve(engine->cache, pages)) < 0)
+		budget_unlock(engine->cache, pages);
+	if (r < 0)
+		return message_set(ENOMEM,
+				   "%zu bytes of huge pages are more than the memory budget of %llu bytes can hold; raise it with "
+				   "QUIRE_MEMORY or quire_set_memory",
+				   q->len, (unsigned long long)(atomic_load(&engine->cache->limit) << page_shift));
+	r = space_map(engine->space, &m, ret_addr);
+	if (r < 0) {
+		budget_release(engine->cache, pages);
+		budget_unlock(engine->cache, pages);
+	}
+	if (r == -ENOMEM)
+		return no_huge_pages(q);
+	if (r == -EEXIST)
+		message_set(EEXIST, "something is mapped in the range %p…%p", (void *)q->addr, (void *)(q->addr + q->len));
+	return r;
+}
+
 /* Residency from the start. What cannot be had is left to the first touch, as the kernel does it. */
 static void populate(struct engine *engine, const struct request *q, char *addr)
 {
 	bool locked =
 	    (q->flags & MAP_LOCKED) || ((engine->space->lock_future & MCL_FUTURE) && !(engine->space->lock_future & MCL_ONFAULT));
 
-	if (q->prot != PROT_NONE && (locked || (q->flags & MAP_POPULATE)))
+	if (q->huge_bytes && (q->flags & (MAP_LOCKED | MAP_POPULATE)))
+		(void)madvise(addr, q->len, q->prot & PROT_WRITE ? MADV_POPULATE_WRITE : MADV_POPULATE_READ);
+	else if (q->prot != PROT_NONE && (locked || (q->flags & MAP_POPULATE)))
 		(void)fault_populate(engine->space, addr, q->len, FAULT_AS_LOCKED);
 }
 
@@ -454,12 +537,12 @@ void *quire_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t offs
 		r = entry_engine(&engine);
 	if (r == 0)
 		r = find_object(engine, &q, &st);
-	if (r == 0 && (flags & MAP_DENYWRITE) && !q.anonymous)
+	if (r == 0 && (flags & MAP_DENYWRITE) && q.object && !q.anonymous)
 		r = deny_writes(engine, &q, &st);
 	if (r == 0 && (flags & QUIRE_MAP_EXTEND))
 		r = extend_file(&q, &st);
 	if (r == 0)
-		r = map_request(engine, &q, &result);
+		r = q.huge_bytes ? map_huge(engine, &q, &result) : map_request(engine, &q, &result);
 	if (q.denies)
 		object_allow_writes(q.object);
 	object_unuse(q.object);

@@ -13,6 +13,7 @@
 
 #include "object/writeback.h"
 #include "space/edit.h"
+#include "sys/huge.h"
 #include "sys/page_size.h"
 #include "util/fail.h"
 #include "util/message.h"
@@ -104,18 +105,39 @@ static void forget_range(struct edit *edit, char *addr, char *end)
 	}
 }
 
+/* Huge pages cannot be cut. The kernel would refuse as well, but does not say why. */
+static int check_cut(struct space *space, const char *at)
+{
+	struct area *area = space_find(space, at);
+	size_t bytes = area && area->huge ? huge_bytes(area->huge) : 1;
+
+	if (((uintptr_t)at & (bytes - 1)) == 0)
+		return 0;
+	return message_set(EINVAL, "the address %p lies inside of a huge page of %zu bytes", (const void *)at, bytes);
+}
+
+static int check_cuts(struct space *space, const char *addr, size_t len)
+{
+	int r = check_cut(space, addr);
+
+	return r < 0 ? r : check_cut(space, addr + len);
+}
+
 /* ---- map ---- */
 
 static int kernel_map(const struct mapping *m, char **ret_addr)
 {
-	int flags = (m->shared ? MAP_SHARED : MAP_PRIVATE) | (m->object ? 0 : MAP_ANONYMOUS) | (m->fixed ? MAP_FIXED : 0) |
-		    (m->noreplace ? MAP_FIXED_NOREPLACE : 0) | MAP_NORESERVE;
+	int flags = (m->huge     ? (int)m->huge | (m->huge_fd < 0 ? MAP_ANONYMOUS : 0)
+		     : m->shared ? MAP_SHARED | MAP_NORESERVE
+				 : MAP_PRIVATE | MAP_NORESERVE) |
+		    (m->object || m->huge ? 0 : MAP_ANONYMOUS) | (m->fixed ? MAP_FIXED : 0) |
+		    (m->noreplace ? MAP_FIXED_NOREPLACE : 0);
+	int fd = m->huge ? m->huge_fd : m->object ? m->object->frames : -1;
 	char *addr;
 
 	if (fail_now(FAIL_MAP))
 		return -ENOMEM;
-	addr = mmap(m->addr, m->len, PROT_NONE, flags, m->object ? m->object->frames : -1,
-		    m->object ? (off_t)(m->first << page_shift) : 0);
+	addr = mmap(m->addr, m->len, PROT_NONE, flags, fd, fd >= 0 ? (off_t)(m->first << page_shift) : 0);
 	if (addr == MAP_FAILED)
 		return -errno;
 	if (m->noreplace && addr != m->addr) {
@@ -129,7 +151,9 @@ static int kernel_map(const struct mapping *m, char **ret_addr)
 /* Registers a fresh mapping and opens it. On failure it is gone. */
 static int open_mapping(struct space *space, const struct mapping *m, char *addr)
 {
-	int r = fail_now(FAIL_MAP) ? -ENOMEM : pmap_register(&space->pmap, addr, m->len, m->shared, m->object != NULL);
+	int r = fail_now(FAIL_MAP) ? -ENOMEM
+		: m->huge          ? 0
+				   : pmap_register(&space->pmap, addr, m->len, m->shared, m->object != NULL);
 
 	/* Children of a fork have no engine: they must not find pages that nobody fills. */
 	if (r == 0 && madvise(addr, m->len, MADV_DONTFORK) < 0)
@@ -165,6 +189,7 @@ static void fill_area(struct area *area, const struct mapping *m, struct space *
 	area->noreserve = m->noreserve;
 	area->nodump = m->nodump;
 	area->guard = m->guard;
+	area->huge = m->huge;
 	area->lock_on_fault = m->lock_on_fault;
 	area->advice = m->advice;
 	area->once = m->once;
@@ -180,6 +205,8 @@ static int map_locked(struct space *space, const struct mapping *m, char **ret_a
 	if (r < 0)
 		return r;
 	if (m->fixed)
+		r = check_cuts(space, m->addr, m->len);
+	if (r == 0 && m->fixed)
 		r = quiesce(space, m->addr, m->addr + m->len);
 	if (r == 0) {
 		r = kernel_map(m, &addr);
@@ -332,8 +359,10 @@ static void release_kept(struct space *space, struct kept *kept)
 static int unmap_locked(struct space *space, char *addr, size_t len)
 {
 	struct edit edit;
-	int r = edit_begin(&edit, space, 2);
+	int r = check_cuts(space, addr, len);
 
+	if (r == 0)
+		r = edit_begin(&edit, space, 2);
 	if (r < 0)
 		return r;
 	r = quiesce(space, addr, addr + len);
@@ -421,6 +450,8 @@ int space_protect(struct space *space, char *addr, size_t len, int prot)
 
 	rwlock_write_acquire(&space->cache->map_lock);
 	r = may_protect(space, addr, len, prot);
+	if (r == 0)
+		r = check_cuts(space, addr, len);
 	if (r == 0)
 		r = edit_begin(&edit, space, 2);
 	if (r == 0) {
@@ -609,7 +640,7 @@ static int kernel_move(struct space *space, struct edit *edit, int prot, char *a
 
 static bool is_closed(const struct area *area)
 {
-	return !area->shared && area->prot == PROT_NONE;
+	return !area->shared && area->prot == PROT_NONE && !area->huge;
 }
 
 static void reregister(struct space *space, struct area *area)
@@ -709,6 +740,12 @@ static int remap_locked(struct space *space, char *addr, size_t old_len, size_t 
 	int r = remap_source(space, addr, old_len ? old_len : page_size(), &area);
 
 	if (r < 0)
+		return r;
+	if (area->huge)
+		return message_set(EINVAL,
+				   "the mapping at %p is of huge pages, which can be cut off at its end, but not grow or move",
+				   (void *)addr);
+	if (flags & SPACE_FIXED && (r = check_cuts(space, new_addr, new_len)) < 0)
 		return r;
 	if (old_len == 0 && !area->shared)
 		return message_set(EINVAL, "old length 0 duplicates shared mappings only, and the one at %p is private",

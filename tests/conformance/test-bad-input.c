@@ -410,8 +410,6 @@ static void bad_flags_of_later_versions(void **state)
 	(void)state;
 	assert_fails(quire_mmap(NULL, PAGES(1), RW, MAP_SHARED | QUIRE_MAP_ATOMIC, fd, 0), EOPNOTSUPP);
 	assert_message("quire_mmap", "QUIRE_MAP_ATOMIC");
-	assert_fails(quire_mmap(NULL, PAGES(1), RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, ANON, 0), EOPNOTSUPP);
-	assert_message("quire_mmap", "MAP_HUGETLB");
 }
 
 static void locked_over_the_limit(void **state)

@@ -12,6 +12,305 @@
 #include <semaphore.h>
 #include <ucontext.h>
 
+/* ---- M11: huge pages ---- */
+
+#ifndef MAP_HUGE_SHIFT
+#define MAP_HUGE_SHIFT 26
+#endif
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25
+#endif
+
+#define HUGE   (MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB)
+#define HUGE_2 (HUGE | 21 << MAP_HUGE_SHIFT)
+#define MIB(n) ((size_t)(n) << 20)
+
+/* n huge pages of 2 MiB, or the test is skipped. */
+static char *map_huge_or_skip(size_t n, int prot, int flags)
+{
+	char *p = mmap(NULL, MIB(2 * n), PROT_NONE, HUGE_2, -1, 0);
+
+	if (p == MAP_FAILED)
+		skip_because("the kernel has not enough free huge pages of 2 MiB: vm.nr_hugepages");
+	munmap(p, MIB(2 * n));
+	return map(NULL, MIB(2 * n), prot, HUGE_2 | flags, ANON, 0);
+}
+
+static void M11_huge_pages_of_a_plain_file_are_EINVAL(void **state)
+{
+	int fd = file_new(MIB(2)), zero = open("/dev/zero", O_RDWR | O_CLOEXEC);
+
+	(void)state;
+	assert_fails(quire_mmap(NULL, MIB(2), RW, MAP_SHARED | MAP_HUGETLB, fd, 0), EINVAL);
+	assert_fails(quire_mmap(NULL, MIB(2), RW, MAP_PRIVATE | MAP_HUGETLB, fd, 0), EINVAL);
+	assert_fails(quire_mmap(NULL, MIB(2), RW, MAP_PRIVATE | MAP_HUGETLB, zero, 0), EINVAL);
+	close(zero);
+}
+
+static void M11_huge_pages_of_no_known_size_are_EINVAL(void **state)
+{
+	(void)state;
+	assert_fails(quire_mmap(NULL, MIB(2), RW, HUGE | 20 << MAP_HUGE_SHIFT, ANON, 0), EINVAL);
+	assert_fails(quire_mmap(NULL, 0, RW, HUGE, ANON, 0), EINVAL);
+}
+
+static void M11_huge_pages_at_an_odd_address_are_EINVAL(void **state)
+{
+	char *at = quiet();
+
+	(void)state;
+	assert_fails(quire_mmap(at + PAGES(1), MIB(2), RW, HUGE_2 | MAP_FIXED, ANON, 0), EINVAL);
+	assert_fails(quire_mmap(at + PAGES(1), MIB(2), RW, HUGE_2 | MAP_FIXED_NOREPLACE, ANON, 0), EINVAL);
+}
+
+/* Takes what there is, so that no more is to be had. */
+static void M11_refused_huge_pages_are_ENOMEM(void **state)
+{
+	char *taken[256], *p = map_anonymous(4);
+	size_t n = 0;
+
+	(void)state;
+	while (n < 256 && (taken[n] = mmap(NULL, MIB(2), PROT_NONE, HUGE_2, -1, 0)) != MAP_FAILED)
+		n++;
+	if (n == 256) {
+		while (n > 0)
+			munmap(taken[--n], MIB(2));
+		skip_because("there are more free huge pages than are to be taken for a test");
+	}
+	memset(p, 'k', PAGES(4));
+	for (int i = 0; i < 4; i++)
+		assert_fails(quire_mmap(NULL, MIB(2), RW, HUGE_2, ANON, 0), ENOMEM);
+	assert_fails(quire_mmap(NULL, MIB(2), RW, MAP_SHARED | MAP_ANONYMOUS | MAP_HUGETLB | 21 << MAP_HUGE_SHIFT, ANON, 0),
+		     ENOMEM);
+#ifndef KERNEL_ORACLE
+	assert_message("quire_mmap", "vm.nr_hugepages");
+	assert_int_equal(stats().locked_bytes, 0);
+#endif
+	assert_filled(p, PAGES(4), 'k');
+	unmap(p, 4);
+	while (n > 0)
+		munmap(taken[--n], MIB(2));
+}
+
+static void M11_granted_huge_pages_are_huge(void **state)
+{
+	char *p = map_huge_or_skip(1, RW, 0), line[512];
+	unsigned long start, end, kib = 0;
+	bool here = false;
+	FILE *smaps;
+
+	(void)state;
+	assert_int_equal((uintptr_t)p % MIB(2), 0);
+	assert_zeros(p, MIB(2));
+	memset(p, 'h', MIB(2));
+	smaps = fopen("/proc/self/smaps", "r");
+	assert_non_null(smaps);
+	while (fgets(line, sizeof(line), smaps)) {
+		if (sscanf(line, "%lx-%lx ", &start, &end) == 2)
+			here = start == (uintptr_t)p;
+		else if (here)
+			sscanf(line, "KernelPageSize: %lu kB", &kib);
+	}
+	fclose(smaps);
+	assert_int_equal(kib, 2048);
+	assert_filled(p, MIB(2), 'h');
+	assert_ok(quire_munmap(p, MIB(2)));
+	assert_unmapped(p);
+}
+
+static void M11_length_is_rounded_up_to_huge_pages(void **state)
+{
+	char *p;
+
+	(void)state;
+	unmap(map_huge_or_skip(1, RW, 0), MIB(2) / page_size);
+	p = map(NULL, PAGES(1), RW, HUGE_2, ANON, 0);
+	assert_stores(p + MIB(2) - 1, 'e');
+	assert_ok(quire_munmap(p, MIB(2)));
+}
+
+static void M11_huge_pages_are_not_cut(void **state)
+{
+	char *p = map_huge_or_skip(2, RW, 0);
+
+	(void)state;
+	memset(p, 'c', MIB(4));
+	assert_fails(quire_munmap(p, PAGES(1)), EINVAL);
+	assert_fails(quire_munmap(p + PAGES(1), MIB(2)), EINVAL);
+	assert_fails(quire_munmap(p, MIB(2) + PAGES(1)), EINVAL);
+	assert_fails(quire_mprotect(p, PAGES(1), PROT_READ), EINVAL);
+	assert_fails(quire_mprotect(p + PAGES(1), MIB(2), PROT_READ), EINVAL);
+	assert_fails(quire_mmap(p, PAGES(1), RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, ANON, 0), EINVAL);
+	assert_filled(p, MIB(4), 'c');
+	assert_ok(quire_mprotect(p, MIB(2), PROT_READ));
+	assert_store_raises(p, SIGSEGV, SEGV_ACCERR);
+	assert_stores(p + MIB(2), 'c');
+	assert_ok(quire_munmap(p, MIB(2)));
+	assert_unmapped(p);
+	assert_filled(p + MIB(2), MIB(2), 'c');
+	assert_ptr_equal(map(p + MIB(2), MIB(2), RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, ANON, 0), p + MIB(2));
+	assert_zeros(p + MIB(2), MIB(2));
+	assert_ok(quire_munmap(p + MIB(2), MIB(2)));
+}
+
+static void M11_advice_for_huge_pages_is_the_kernels(void **state)
+{
+	char *p = map_huge_or_skip(1, RW, 0);
+
+	(void)state;
+	memset(p, 'a', MIB(2));
+	assert_fails(quire_madvise(p, MIB(2), MADV_FREE), EINVAL);
+	assert_ok(quire_madvise(p, MIB(2), MADV_WILLNEED));
+	assert_ok(quire_madvise(p, MIB(2), MADV_HUGEPAGE));
+	assert_ok(quire_madvise(p, MIB(2), MADV_POPULATE_WRITE));
+	assert_ok(quire_mlock(p, PAGES(1)));
+	assert_ok(quire_munlock(p, PAGES(1)));
+	assert_ok(quire_msync(p, PAGES(1), MS_SYNC | MS_INVALIDATE));
+	assert_filled(p, MIB(2), 'a');
+	assert_ok(quire_madvise(p, MIB(2), MADV_DONTNEED));
+	assert_zeros(p, MIB(2));
+	assert_ok(quire_munmap(p, MIB(2)));
+}
+
+static void M11_file_of_hugetlbfs_is_mapped_by_its_pages(void **state)
+{
+	int fd = memfd_create("huge", MFD_CLOEXEC | MFD_HUGETLB | 21 << MAP_HUGE_SHIFT);
+	char *p, *q;
+
+	(void)state;
+	if (fd < 0)
+		skip_because("the kernel has no huge pages of 2 MiB");
+	unmap(map_huge_or_skip(2, RW, 0), MIB(4) / page_size);
+	assert_int_equal(ftruncate(fd, (off_t)MIB(4)), 0);
+	p = map(NULL, MIB(4), RW, MAP_SHARED, fd, 0);
+	q = map(NULL, MIB(2), PROT_READ, MAP_SHARED | MAP_HUGETLB, fd, (off_t)MIB(2));
+	assert_stores(p + MIB(2), 'f');
+	assert_loads(q, 'f');
+	assert_fails(quire_mmap(NULL, MIB(2), RW, MAP_SHARED, fd, (off_t)PAGES(1)), EINVAL);
+	close(fd);
+	assert_loads(q, 'f');
+	assert_ok(quire_munmap(p, MIB(4)));
+	assert_ok(quire_munmap(q, MIB(2)));
+}
+
+static void M11_hints_change_nothing(void **state)
+{
+	int fd = file_new(PAGES(4));
+	char *p = map_anonymous(4), *q = map_shared(fd, 4);
+	const int advice[] = {MADV_HUGEPAGE, MADV_NOHUGEPAGE};
+
+	(void)state;
+	memset(p, 'h', PAGES(4));
+	for (size_t i = 0; i < 2; i++) {
+		assert_ok(quire_madvise(p, PAGES(4), advice[i]));
+		assert_filled(p, PAGES(4), 'h');
+#ifndef KERNEL_ORACLE
+		assert_ok(quire_madvise(q, PAGES(4), advice[i]));
+		assert_pattern(q, PAGES(4), 0);
+#endif
+	}
+	unmap(p, 4);
+	unmap(q, 4);
+}
+
+static void M11_collapse_that_cannot_be_is_EINVAL(void **state)
+{
+	char *p = map_anonymous(4);
+
+	(void)state;
+	memset(p, 'c', PAGES(4));
+	assert_fails(quire_madvise(p, PAGES(4), MADV_COLLAPSE), EINVAL);
+	assert_filled(p, PAGES(4), 'c');
+	unmap(p, 4);
+}
+
+#ifndef KERNEL_ORACLE
+static void M11_huge_pages_count_against_the_budget(void **state)
+{
+	char *p = map_huge_or_skip(1, RW, 0), *text = NULL;
+	struct quire_stats before = stats();
+	struct quire_area_stats area = area_stats(p + PAGES(5));
+	size_t size;
+	FILE *out = open_memstream(&text, &size);
+
+	(void)state;
+	assert_int_equal(before.locked_bytes, MIB(2));
+	assert_in_range(before.resident_bytes, MIB(2), MIB(4));
+	assert_int_equal(area.len, MIB(2));
+	assert_int_equal(area.resident_bytes, MIB(2));
+	assert_int_equal(area.flags, MAP_PRIVATE | MAP_ANONYMOUS | MAP_LOCKED | MAP_HUGETLB);
+	assert_ok(quire_maps(out));
+	fclose(out);
+	assert_non_null(strstr(text, " huge"));
+	free(text);
+	assert_int_equal(resident_pages(p, MIB(2) / page_size), MIB(2) / page_size);
+	assert_int_equal(quire_resident(p, MIB(2)), 1);
+	/* What the budget keeps free to be paged out is less than another one. */
+	assert_fails(quire_mmap(NULL, MIB(2), RW, HUGE_2, ANON, 0), ENOMEM);
+	assert_message("quire_mmap", "budget");
+	memset(p, 'b', MIB(2));
+	pressure();
+	assert_filled(p, MIB(2), 'b');
+	assert_in_range(stats().resident_peak_bytes, MIB(2), MIB(4));
+	assert_ok(quire_munmap(p, MIB(2)));
+	assert_int_equal(stats().locked_bytes, 0);
+	assert_true(stats().resident_bytes <= before.resident_bytes);
+	p = map_huge_or_skip(1, RW, 0);
+	assert_ok(quire_munmap(p, MIB(2)));
+}
+
+static void M11_huge_pages_shrink_and_do_not_grow_or_move(void **state)
+{
+	char *p, *q = quiet();
+
+	(void)state;
+	assert_ok(quire_set_memory(MIB(16)));
+	p = map_huge_or_skip(2, RW, MAP_POPULATE);
+	memset(p, 's', MIB(4));
+	assert_fails(quire_mremap(p, MIB(4), MIB(6), MREMAP_MAYMOVE), EINVAL);
+	assert_message("quire_mremap", "huge pages");
+	assert_fails(quire_mremap(p, MIB(4), MIB(4), MREMAP_MAYMOVE | MREMAP_FIXED, q), EINVAL);
+	assert_fails(quire_mremap(p, MIB(4), MIB(2) + PAGES(1), 0), EINVAL);
+	assert_int_equal(stats().locked_bytes, MIB(4));
+	assert_ptr_equal(quire_mremap(p, MIB(4), MIB(2), 0), p);
+	assert_int_equal(stats().locked_bytes, MIB(2));
+	assert_filled(p, MIB(2), 's');
+	assert_unmapped(p + MIB(2));
+	assert_ok(quire_munmap(p, MIB(2)));
+	assert_int_equal(stats().locked_bytes, 0);
+}
+
+/* A neighbour that moves away and back must not be taken for one of them. */
+static void M11_huge_pages_lie_beside_others(void **state)
+{
+	char *at = quiet(), *p, *q;
+
+	(void)state;
+	assert_ok(quire_set_memory(MIB(16)));
+	unmap(map_huge_or_skip(1, RW, 0), MIB(2) / page_size);
+	p = map(at, MIB(2), PROT_NONE, HUGE_2 | MAP_FIXED, ANON, 0);
+	q = map(at + MIB(4), PAGES(2), RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, ANON, 0);
+	memset(q, 'q', PAGES(2));
+	assert_ok(quire_mprotect(q, PAGES(2), PROT_NONE));
+	assert_ptr_equal(quire_mremap(q, PAGES(2), PAGES(2), MREMAP_MAYMOVE | MREMAP_FIXED, at + MIB(2)), at + MIB(2));
+	q = at + MIB(2);
+	assert_ok(quire_mprotect(p, MIB(2) + PAGES(2), RW));
+	assert_zeros(p, MIB(2));
+	assert_filled(q, PAGES(2), 'q');
+	assert_fails(quire_madvise(p, MIB(2) + PAGES(1), MADV_DONTNEED), EINVAL);
+	assert_fails(quire_munmap(p + PAGES(1), MIB(2)), EINVAL);
+	assert_filled(q, PAGES(2), 'q');
+	assert_ok(quire_munmap(p, MIB(2) + PAGES(2)));
+	assert_int_equal(stats().locked_bytes, 0);
+}
+
+static void M11_stack_of_huge_pages_is_EINVAL(void **state)
+{
+	(void)state;
+	assert_fails(quire_mmap(NULL, MIB(2), RW, HUGE_2 | MAP_GROWSDOWN, ANON, 0), EINVAL);
+}
+#endif
+
 /* ---- M15: semaphores ---- */
 
 /* Two mappings of one page of one file, locked: under the signal trap a system call cannot bring a page in. */
@@ -823,6 +1122,17 @@ static void M16_calls_on_a_stack_are_EDEADLK(void **state)
 #endif
 
 static const struct conformance_test tests[] = {
+    TEST(M11_huge_pages_of_a_plain_file_are_EINVAL),
+    TEST(M11_huge_pages_of_no_known_size_are_EINVAL),
+    TEST(M11_huge_pages_at_an_odd_address_are_EINVAL),
+    TEST(M11_refused_huge_pages_are_ENOMEM),
+    TEST(M11_granted_huge_pages_are_huge),
+    TEST(M11_length_is_rounded_up_to_huge_pages),
+    TEST_IN_OWN_PROCESS(M11_huge_pages_are_not_cut, "QUIRE_MEMORY=16M"),
+    TEST(M11_advice_for_huge_pages_is_the_kernels),
+    TEST_IN_OWN_PROCESS(M11_file_of_hugetlbfs_is_mapped_by_its_pages, "QUIRE_MEMORY=16M"),
+    TEST(M11_hints_change_nothing),
+    TEST(M11_collapse_that_cannot_be_is_EINVAL),
     TEST(M15_shared_mutex_works_through_two_mappings),
     TEST(M15_shared_semaphores_work_through_two_mappings),
     TEST(M15_futex_wakes_through_another_mapping_after_page_out),
@@ -830,6 +1140,10 @@ static const struct conformance_test tests[] = {
     TEST(M16_stack_that_is_shared_or_of_a_file_is_EINVAL),
 #ifndef KERNEL_ORACLE
     TEST(M15_hassemaphore_and_inherit_are_accepted),
+    TEST(M11_huge_pages_count_against_the_budget),
+    TEST_IN_OWN_PROCESS(M11_huge_pages_shrink_and_do_not_grow_or_move, ""),
+    TEST_IN_OWN_PROCESS(M11_huge_pages_lie_beside_others, ""),
+    TEST(M11_stack_of_huge_pages_is_EINVAL),
     TEST(M12_file_open_for_writing_elsewhere_is_ETXTBSY),
     TEST(M12_descriptor_that_is_itself_open_for_writing_is_ETXTBSY),
     TEST(M12_file_mapped_to_be_written_is_ETXTBSY_until_it_is_unmapped),

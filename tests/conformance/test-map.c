@@ -891,7 +891,7 @@ static void M24_extend_on_a_full_disk_is_ENOSPC_and_changes_nothing(void **state
 
 static void M05_flags_of_later_versions_are_EOPNOTSUPP(void **state)
 {
-	const int flags[] = {QUIRE_MAP_ATOMIC, MAP_HUGETLB};
+	const int flags[] = {QUIRE_MAP_ATOMIC};
 	int fd = file_new(PAGES(1));
 
 	(void)state;
