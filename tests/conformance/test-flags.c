@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <semaphore.h>
+#include <stdatomic.h>
 #include <ucontext.h>
 
 /* ---- M11: huge pages ---- */
@@ -601,24 +602,21 @@ static void *open_and_wait(void *path)
 	return (void *)(intptr_t)open(path, O_RDWR | O_CLOEXEC);
 }
 
-/* Until the kernel says that somebody waits for this file's lease. */
-static void await_breaker(int fd)
+/* Whether the kernel says that somebody waits for this file's lease. */
+static bool is_breaking(int fd)
 {
+	FILE *locks = fopen("/proc/locks", "r");
 	char line[256], inode[32];
 	struct stat st;
 	bool waits = false;
 
+	assert_non_null(locks);
 	assert_int_equal(fstat(fd, &st), 0);
 	snprintf(inode, sizeof(inode), ":%llu ", (unsigned long long)st.st_ino);
-	while (!waits) {
-		FILE *locks = fopen("/proc/locks", "r");
-
-		assert_non_null(locks);
-		while (fgets(line, sizeof(line), locks))
-			waits |= strstr(line, "LEASE") && strstr(line, "BREAKING") && strstr(line, inode);
-		fclose(locks);
-		sched_yield();
-	}
+	while (fgets(line, sizeof(line), locks))
+		waits |= strstr(line, "LEASE") && strstr(line, "BREAKING") && strstr(line, inode);
+	fclose(locks);
+	return waits;
 }
 
 static void M12_who_waits_goes_on_when_the_mapping_is_gone(void **state)
@@ -631,7 +629,8 @@ static void M12_who_waits_goes_on_when_the_mapping_is_gone(void **state)
 
 	(void)state;
 	assert_int_equal(pthread_create(&thread, NULL, open_and_wait, path), 0);
-	await_breaker(fd);
+	while (!is_breaking(fd))
+		sched_yield();
 	unmap(p, 1);
 	assert_int_equal(pthread_join(thread, &opened), 0);
 	assert_true((intptr_t)opened >= 0);
@@ -705,24 +704,66 @@ static void M12_shared_validate_wants_the_lease(void **state)
 	assert_message("quire_mmap", "CAP_LEASE");
 }
 
-/* A memfd has no count of its writers: the lease must not be in the engine's own way. */
+struct watch {
+	int fd;
+	atomic_bool stop, broken;
+};
+
+static void *watch_lease(void *arg)
+{
+	struct watch *watch = arg;
+
+	while (!watch->stop && !watch->broken) {
+		watch->broken = is_breaking(watch->fd);
+		sched_yield();
+	}
+	return NULL;
+}
+
+/* A memfd has no count of its writers: the engine, which opens it for writing, must not wait for its own lease, as it would for long. */
 static void M12_writable_mapping_of_a_memfd_ends_the_denial(void **state)
 {
-	int memory = memfd_create("memory", MFD_CLOEXEC), fd;
+	int memory = memfd_create("memory", MFD_CLOEXEC);
+	struct watch watch = {.fd = memory};
+	pthread_t thread;
 	char *p, *w;
+	int fd;
 
 	(void)state;
 	assert_int_equal(ftruncate(memory, (off_t)PAGES(1)), 0);
 	fd = file_reopen(memory, O_RDONLY);
 	p = map(NULL, PAGES(1), PROT_READ, MAP_SHARED | MAP_DENYWRITE, fd, 0);
 	assert_loads(p, 0);
+	assert_int_equal(pthread_create(&thread, NULL, watch_lease, &watch), 0);
 	w = map_shared(memory, 1);
 	assert_stores(w, 'w');
 	assert_ok(quire_msync(w, PAGES(1), MS_SYNC));
+	watch.stop = true;
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_false(watch.broken);
 	assert_loads(p, 'w');
 	unmap(w, 1);
 	unmap(p, 1);
 	close(memory);
+}
+
+static void M12_denial_is_not_that_of_neighbours(void **state)
+{
+	char path[FILE_PATH_MAX], *at = quiet();
+	int fd = file_read_only(PAGES(3), path);
+
+	(void)state;
+	for (size_t denying = 0; denying < 3; denying++) {
+		for (size_t i = 0; i < 3; i++)
+			assert_ptr_equal(map(at + PAGES(i), PAGES(1), PROT_READ,
+					     MAP_PRIVATE | MAP_FIXED | (i == denying ? MAP_DENYWRITE : 0), fd, (off_t)PAGES(i)),
+					 at + PAGES(i));
+		assert_pattern(at, PAGES(3), 0);
+		assert_false(opens_for_writing(path));
+		unmap(at + PAGES(denying), 1);
+		assert_true(opens_for_writing(path));
+	}
+	unmap(at, 3);
 }
 
 /* ---- M15, where the engine alone is asked ---- */
@@ -1149,6 +1190,7 @@ static const struct conformance_test tests[] = {
     TEST(M12_file_mapped_to_be_written_is_ETXTBSY_until_it_is_unmapped),
     TEST(M12_later_opens_for_writing_are_held_off),
     TEST(M12_denial_lasts_until_the_last_part_is_unmapped),
+    TEST(M12_denial_is_not_that_of_neighbours),
     TEST(M12_failed_mapping_denies_nothing),
     TEST(M12_who_waits_goes_on_when_the_mapping_is_gone),
     TEST_IN_OWN_PROCESS(M12_program_is_told_of_no_break, ""),
