@@ -284,7 +284,7 @@ static int find_object(struct engine *engine, struct request *q, const struct st
 	return shared ? make_anonymous_object(engine, q) : 0;
 }
 
-/* One who was mapped before, and whom nobody maps any more, may still be closing his descriptors: he is waited for. */
+/* An object of the same file that nobody maps any more may still have its descriptors open: that is waited for. */
 static int try_denial(struct engine *engine, const struct request *q, const struct stat *st)
 {
 	int r = object_deny_writes(q->object, q->fd);
@@ -308,8 +308,14 @@ static int try_denial(struct engine *engine, const struct request *q, const stru
  */
 static int deny_writes(struct engine *engine, struct request *q, const struct stat *st)
 {
-	int r = q->object->writable ? -EAGAIN : try_denial(engine, q, st);
+	bool writable;
+	int r;
 
+	/* The engine's own descriptors count as well, also where the kernel does not count them. */
+	lock_acquire(&engine->open_lock);
+	writable = q->object->writable;
+	lock_release(&engine->open_lock);
+	r = writable ? -EAGAIN : try_denial(engine, q, st);
 	q->denies = r == 0;
 	switch (-r) {
 	case 0:
