@@ -305,7 +305,7 @@ static void M05_shared_validate_rejects_unknown_flags(void **state)
 	int fd = file_new(PAGES(1));
 
 	(void)state;
-	assert_fails(quire_mmap(NULL, PAGES(1), RW, MAP_SHARED_VALIDATE | 0x200000, fd, 0), EOPNOTSUPP);
+	assert_fails(quire_mmap(NULL, PAGES(1), RW, MAP_SHARED_VALIDATE | 0x400, fd, 0), EOPNOTSUPP);
 	assert_fails(quire_mmap(NULL, PAGES(1), RW, MAP_SHARED_VALIDATE | MAP_SYNC, fd, 0), EOPNOTSUPP);
 	assert_fails(quire_mmap(NULL, PAGES(1), RW, MAP_SHARED_VALIDATE | MAP_ANONYMOUS, ANON, 0), EINVAL);
 }
@@ -315,8 +315,8 @@ static void M05_shared_and_private_ignore_unknown_flags(void **state)
 	int fd = file_new(PAGES(1));
 
 	(void)state;
-	unmap(map(NULL, PAGES(1), RW, MAP_SHARED | 0x200000, fd, 0), 1);
-	unmap(map(NULL, PAGES(1), RW, MAP_PRIVATE | 0x200000, fd, 0), 1);
+	unmap(map(NULL, PAGES(1), RW, MAP_SHARED | 0x400, fd, 0), 1);
+	unmap(map(NULL, PAGES(1), RW, MAP_PRIVATE | 0x400, fd, 0), 1);
 }
 
 /* ---- M08: fixed ---- */
