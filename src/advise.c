@@ -21,6 +21,9 @@
 #define MADV_POPULATE_READ  22
 #define MADV_POPULATE_WRITE 23
 #endif
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25 /* 6.1 */
+#endif
 #ifndef MLOCK_ONFAULT
 #define MLOCK_ONFAULT 1
 #endif
@@ -64,7 +67,7 @@ static int refuse_locked(void *arg, const struct part *part)
 {
 	const char *why = arg;
 
-	if (!part->locked)
+	if (!part->locked || part->huge)
 		return 0;
 	return message_set(strcmp(why, "MS_INVALIDATE") == 0 ? EBUSY : EINVAL, "%s: the mapping at %p is locked", why,
 			   (void *)part->addr);
@@ -259,6 +262,8 @@ static int check_advice(int advice)
 	case QUIRE_MADV_ONCE:
 	case QUIRE_MADV_REUSE:
 		return 0;
+	case MADV_COLLAPSE:
+		return message_set(EINVAL, "MADV_COLLAPSE: the engine's pages are not made into huge ones");
 	case MADV_DOFORK:
 	case MADV_WIPEONFORK:
 	case MADV_KEEPONFORK:
@@ -268,12 +273,60 @@ static int check_advice(int advice)
 	}
 }
 
+struct sorts {
+	bool huge, other;
+};
+
+static int note_sort(void *arg, const struct part *part)
+{
+	struct sorts *sorts = arg;
+
+	*(part->huge ? &sorts->huge : &sorts->other) = true;
+	return 0;
+}
+
+/* Huge pages are the kernel's, as what is to be done with them. 1: there are none in the range, or it is for us to do. */
+static int advise_huge(struct range *range, int advice)
+{
+	struct sorts sorts = {false, false};
+
+	space_visit(range->engine->space, range->addr, range->len, note_sort, &sorts);
+	if (!sorts.huge)
+		return 1;
+	switch (advice) {
+	case MADV_WILLNEED:
+	case MADV_DONTNEED:
+	case MADV_FREE:
+	case MADV_REMOVE:
+	case MADV_COLD:
+	case MADV_PAGEOUT:
+	case MADV_POPULATE_READ:
+	case MADV_POPULATE_WRITE:
+		break;
+	default:
+		return 1;
+	}
+	if (sorts.other)
+		return message_set(EINVAL, "the range at %p holds huge pages and others: advise them one by one",
+				   (void *)range->addr);
+	if (madvise(range->addr, range->len, advice) == 0)
+		return 0;
+	return message_set(errno, "the kernel refuses the advice %d for the huge pages at %p: %s", advice, (void *)range->addr,
+			   strerrordesc_np(errno));
+}
+
 static int advise(struct range *range, int advice)
 {
 	struct engine *engine = range->engine;
 	struct space *space = engine->space;
 	int r = space_check(space, range->addr, range->len);
 
+	if (r == 0) {
+		r = advise_huge(range, advice);
+		if (r <= 0)
+			return r;
+		r = 0;
+	}
 	if (r == 0 && (advice == MADV_DONTNEED || advice == MADV_FREE))
 		r = space_visit(space, range->addr, range->len, refuse_locked,
 				(void *)(advice == MADV_FREE ? "MADV_FREE" : "MADV_DONTNEED"));
@@ -371,6 +424,8 @@ static bool is_resident(struct space *space, struct area *area, const char *addr
 	struct object *object = area->view.object;
 	struct chunk *chunk;
 
+	if (area->huge)
+		return true;
 	if (!area->shared) {
 		chunk = table_find(&space->private_pages->object->table, page);
 		if (chunk && page_has_frame(page_load(&chunk->page[page % CHUNK_PAGES])))

@@ -13,12 +13,14 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/sysmacros.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "entry.h"
 #include "fault/fault.h"
 #include "pager/file.h"
 #include "pager/swap.h"
+#include "sys/huge.h"
 #include "sys/page_size.h"
 
 #ifndef MAP_FIXED_NOREPLACE
@@ -29,6 +31,10 @@
 #endif
 #ifndef MAP_SHARED_VALIDATE
 #define MAP_SHARED_VALIDATE 3
+#endif
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ  22
+#define MADV_POPULATE_WRITE 23
 #endif
 #ifndef MAP_DROPPABLE
 #define MAP_DROPPABLE 8
@@ -58,19 +64,19 @@ struct request {
 	bool anonymous; /* no file, or /dev/zero */
 	int max_prot;
 	struct object *object; /* a use; NULL: private memory without a file */
+	bool denies;           /* a denial of it is ours */
+	size_t huge_bytes;     /* the size of huge pages; 0: none */
 };
 
 /* Of which the kernel knows nothing. */
-#define OUR_FLAGS (QUIRE_MAP_ATOMIC | QUIRE_MAP_EXTEND | QUIRE_MAP_NOCORE | QUIRE_MAP_NOSYNC)
+#define OUR_FLAGS                                                                                                                  \
+	(QUIRE_MAP_ATOMIC | QUIRE_MAP_EXTEND | QUIRE_MAP_NOCORE | QUIRE_MAP_NOSYNC | QUIRE_MAP_HASSEMAPHORE | QUIRE_MAP_INHERIT)
 
 static const struct {
 	int flag;
 	const char *name;
 } refused_flags[] = {
     {QUIRE_MAP_ATOMIC, "QUIRE_MAP_ATOMIC"},
-    {MAP_GROWSDOWN, "MAP_GROWSDOWN"},
-    {MAP_HUGETLB, "MAP_HUGETLB"},
-    {MAP_DENYWRITE, "MAP_DENYWRITE"},
 #ifdef MAP_32BIT
     {MAP_32BIT, "MAP_32BIT"},
 #endif
@@ -86,11 +92,16 @@ static int check_range(struct request *q)
 	if (pages > ADDRESSES_END >> page_shift)
 		return message_set(ENOMEM, "a length of %zu bytes is more than the address space", q->asked_len);
 	q->len = (size_t)pages << page_shift;
+	if (q->huge_bytes)
+		q->len = (q->len + q->huge_bytes - 1) & ~(q->huge_bytes - 1);
 	if (!(q->flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)))
 		return 0;
 	if ((uintptr_t)q->addr > ADDRESSES_END - q->len)
 		return message_set(ENOMEM, "the range at %p of %zu bytes lies outside of the address space", (void *)q->addr,
 				   q->asked_len);
+	if (q->huge_bytes && ((uintptr_t)q->addr & (q->huge_bytes - 1)))
+		return message_set(EINVAL, "the address %p is not a multiple of the size of the huge pages, %zu", (void *)q->addr,
+				   q->huge_bytes);
 	return is_aligned(q->addr) ? 0 : unaligned(q->addr);
 }
 
@@ -102,8 +113,17 @@ static int try_mapping(const struct request *q, size_t len, int prot)
 
 	if (probe == MAP_FAILED)
 		return -errno;
-	munmap(probe, len);
+	munmap(probe, q->huge_bytes && len < q->huge_bytes ? q->huge_bytes : len);
 	return 0;
+}
+
+static int no_huge_pages(const struct request *q)
+{
+	return message_set(
+	    ENOMEM,
+	    "%zu bytes of huge pages of %zu KiB are not to be had: raise vm.nr_hugepages, or the nr_hugepages of that "
+	    "size in /sys/kernel/mm/hugepages",
+	    q->len, q->huge_bytes >> 10);
 }
 
 /*
@@ -112,7 +132,8 @@ static int try_mapping(const struct request *q, size_t len, int prot)
  */
 static int ask_kernel(const struct request *q)
 {
-	int r = q->len > page_size() ? try_mapping(q, q->len, PROT_NONE) : 0;
+	/* Of huge pages each try takes what it asks for from the pool: one is enough. */
+	int r = q->len > page_size() && !q->huge_bytes ? try_mapping(q, q->len, PROT_NONE) : 0;
 
 	/* That it cannot be mapped at all is said last. */
 	if (r == 0 || r == -ENODEV)
@@ -132,7 +153,8 @@ static int ask_kernel(const struct request *q)
 		return message_set(EOVERFLOW, "offset %lld and length %zu are more than the file can have", (long long)q->offset,
 				   q->asked_len);
 	case ENOMEM:
-		return message_set(ENOMEM, "the kernel has no room for a mapping of %zu bytes", q->asked_len);
+		return q->huge_bytes ? no_huge_pages(q)
+				     : message_set(ENOMEM, "the kernel has no room for a mapping of %zu bytes", q->asked_len);
 	case EEXIST:
 		return message_set(EEXIST, "something is mapped in the range %p…%p", (void *)q->addr, (void *)(q->addr + q->len));
 	case EPERM:
@@ -147,6 +169,20 @@ static int ask_kernel(const struct request *q)
 	}
 }
 
+/* FreeBSD's rules for a stack; Linux, too, refuses files and sharing, and leaves the protection open. */
+static int check_stack(const struct request *q)
+{
+	if ((q->flags & MAP_TYPE) != MAP_PRIVATE)
+		return message_set(EINVAL, "MAP_GROWSDOWN is for private memory, and flags %#x have MAP_SHARED", q->flags);
+	if (!(q->flags & MAP_ANONYMOUS) && q->fd != -1)
+		return message_set(EINVAL, "MAP_GROWSDOWN is for memory without a file: descriptor -1, not %d", q->fd);
+	if (q->huge_bytes)
+		return message_set(EINVAL, "MAP_GROWSDOWN and MAP_HUGETLB exclude each other");
+	if ((q->prot & (PROT_READ | PROT_WRITE)) != (PROT_READ | PROT_WRITE))
+		return message_set(EINVAL, "MAP_GROWSDOWN needs PROT_READ and PROT_WRITE, and the protection is %#x", q->prot);
+	return 0;
+}
+
 static int check_flags(const struct request *q)
 {
 	int type = q->flags & MAP_TYPE;
@@ -155,7 +191,7 @@ static int check_flags(const struct request *q)
 		if (q->flags & refused_flags[i].flag)
 			return message_set(EOPNOTSUPP, "the flag %s is not served by this version", refused_flags[i].name);
 	if (type == MAP_SHARED || type == MAP_PRIVATE || (type == MAP_SHARED_VALIDATE && !(q->flags & MAP_ANONYMOUS)))
-		return 0;
+		return q->flags & MAP_GROWSDOWN ? check_stack(q) : 0;
 	/* What lies in the way is said first. */
 	if ((q->flags & MAP_FIXED_NOREPLACE) && ask_kernel(q) == -EEXIST)
 		return -EEXIST;
@@ -212,6 +248,7 @@ static int find_file_object(struct engine *engine, struct request *q, const stru
 	if (!found) {
 		r = open_file_object(engine, q, st, writable, &q->object);
 	} else if (writable && !q->object->writable) {
+		object_admit_writer(q->object);
 		r = file_pager_make_writable(q->object->pager, q->fd);
 		if (r == 0)
 			q->object->writable = true;
@@ -234,6 +271,10 @@ static int find_object(struct engine *engine, struct request *q, const struct st
 	bool shared = (q->flags & MAP_TYPE) != MAP_PRIVATE;
 
 	q->max_prot = PROT_ALL;
+	if (q->huge_bytes && !q->anonymous && shared && (q->mode & O_ACCMODE) != O_RDWR)
+		q->max_prot &= ~PROT_WRITE;
+	if (q->huge_bytes)
+		return 0;
 	if (!q->anonymous)
 		return find_file_object(engine, q, st);
 	q->offset = 0;
@@ -243,12 +284,71 @@ static int find_object(struct engine *engine, struct request *q, const struct st
 	return shared ? make_anonymous_object(engine, q) : 0;
 }
 
+/* An object of the same file that nobody maps any more may still have its descriptors open: that is waited for. */
+static int try_denial(struct engine *engine, const struct request *q, const struct stat *st)
+{
+	int r = object_deny_writes(q->object, q->fd);
+
+	for (int waited_ms = 0; r == -EAGAIN && waited_ms < 1000; waited_ms++) {
+		bool dying = registry_has_dying(&engine->registry, st->st_dev, st->st_ino);
+
+		registry_bury(&engine->registry);
+		r = object_deny_writes(q->object, q->fd);
+		if (!dying)
+			break;
+		if (r == -EAGAIN)
+			nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+	}
+	return r;
+}
+
+/*
+ * MAP_DENYWRITE. Where the kernel gives no lease it means nothing, as on Linux, and as the programs that set it expect; only
+ * MAP_SHARED_VALIDATE wants to be told.
+ */
+static int deny_writes(struct engine *engine, struct request *q, const struct stat *st)
+{
+	bool writable;
+	int r;
+
+	/* The engine's own descriptors count as well, also where the kernel does not count them. */
+	lock_acquire(&engine->open_lock);
+	writable = q->object->writable;
+	lock_release(&engine->open_lock);
+	r = writable ? -EAGAIN : try_denial(engine, q, st);
+	q->denies = r == 0;
+	switch (-r) {
+	case 0:
+	case EMFILE:
+	case ENFILE:
+	case ENOMEM:
+		return r;
+	case EAGAIN:
+		return message_set(ETXTBSY, "MAP_DENYWRITE: %s %d is open for writing, or mapped by a descriptor that was",
+				   (q->mode & O_ACCMODE) == O_RDONLY ? "the file of descriptor" : "descriptor", q->fd);
+	default:
+		if ((q->flags & MAP_TYPE) != MAP_SHARED_VALIDATE)
+			return 0;
+		return message_set(
+		    EOPNOTSUPP,
+		    "MAP_DENYWRITE: the kernel gives no lease on the file of descriptor %d (%s): it has to be a regular "
+		    "file of this user, on a filesystem that has leases, or the process have CAP_LEASE",
+		    q->fd, strerrordesc_np(-r));
+	}
+}
+
 static int check_file(struct request *q, struct stat *ret_st)
 {
 	int r;
 
 	if (fstat(q->fd, ret_st) < 0)
 		return message_set(EBADF, "descriptor %d is not open", q->fd);
+	q->huge_bytes = huge_bytes_of_file(q->fd);
+	if ((q->flags & MAP_HUGETLB) && !q->huge_bytes)
+		return message_set(
+		    EINVAL,
+		    "MAP_HUGETLB is for memory without a file, and for files of hugetlbfs, which that of descriptor %d is not",
+		    q->fd);
 	r = check_range(q);
 	if (r == 0)
 		r = check_flags(q);
@@ -271,17 +371,25 @@ static int check_file(struct request *q, struct stat *ret_st)
 
 static int check_anonymous(struct request *q)
 {
-	int r = check_range(q);
+	int r;
 
 	q->anonymous = true;
+	if (q->flags & MAP_HUGETLB) {
+		q->huge_bytes = huge_bytes_of_flags((unsigned)q->flags);
+		if (!q->huge_bytes)
+			return message_set(EINVAL, "MAP_HUGETLB: this kernel has no huge pages of 2 to the power of %u bytes",
+					   (unsigned)q->flags >> HUGE_SHIFT_BIT);
+	}
+	r = check_range(q);
 	return r == 0 ? check_flags(q) : r;
 }
 
 static int check_extend(const struct request *q)
 {
-	if (q->anonymous || (q->flags & MAP_TYPE) == MAP_PRIVATE || !(q->prot & PROT_WRITE))
+	if (q->anonymous || q->huge_bytes || (q->flags & MAP_TYPE) == MAP_PRIVATE || !(q->prot & PROT_WRITE))
 		return message_set(EINVAL, "QUIRE_MAP_EXTEND is for shared mappings of files that may be written; this one is %s",
 				   q->anonymous                           ? "of anonymous memory"
+				   : q->huge_bytes                        ? "of huge pages"
 				   : (q->flags & MAP_TYPE) == MAP_PRIVATE ? "private"
 									  : "not to be written");
 	if (q->offset > INT64_MAX - (off_t)q->asked_len)
@@ -333,6 +441,8 @@ static int map_request(struct engine *engine, struct request *q, char **ret_addr
 	    .locked = (q->flags & MAP_LOCKED) || (engine->space->lock_future & MCL_FUTURE),
 	    .nodump = q->flags & QUIRE_MAP_NOCORE,
 	    .nosync = q->flags & QUIRE_MAP_NOSYNC,
+	    .stack = q->flags & MAP_GROWSDOWN,
+	    .denies = q->denies,
 	    .lock_on_fault = !(q->flags & MAP_LOCKED) && (engine->space->lock_future & MCL_ONFAULT),
 	    .object = q->object,
 	    .anonymous = q->anonymous,
@@ -359,13 +469,55 @@ static int map_request(struct engine *engine, struct request *q, char **ret_addr
 	return r;
 }
 
+/* The kernel's huge pages: it serves them, and the engine counts them as locked. */
+static int map_huge(struct engine *engine, const struct request *q, char **ret_addr)
+{
+	uint64_t pages = q->len >> page_shift;
+	struct mapping m = {
+	    .addr = q->addr,
+	    .len = q->len,
+	    .prot = q->prot & PROT_ALL,
+	    .max_prot = q->max_prot,
+	    .fixed = (q->flags & MAP_FIXED) && !(q->flags & MAP_FIXED_NOREPLACE),
+	    .noreplace = q->flags & MAP_FIXED_NOREPLACE,
+	    .nodump = q->flags & QUIRE_MAP_NOCORE,
+	    .locked = true,
+	    .huge = MAP_HUGETLB | ((unsigned)__builtin_ctzll(q->huge_bytes) << HUGE_SHIFT_BIT) |
+		    ((q->flags & MAP_TYPE) == MAP_PRIVATE ? MAP_PRIVATE : MAP_SHARED),
+	    .huge_fd = q->anonymous ? -1 : q->fd,
+	    .anonymous = q->anonymous,
+	    .first = q->anonymous ? 0 : (uint64_t)q->offset >> page_shift,
+	};
+	int r = budget_lock(engine->cache, pages);
+
+	if (r == 0 && (r = budget_reserve(engine->cache, pages)) < 0)
+		budget_unlock(engine->cache, pages);
+	if (r < 0)
+		return message_set(ENOMEM,
+				   "%zu bytes of huge pages are more than the memory budget of %llu bytes can hold; raise it with "
+				   "QUIRE_MEMORY or quire_set_memory",
+				   q->len, (unsigned long long)(atomic_load(&engine->cache->limit) << page_shift));
+	r = space_map(engine->space, &m, ret_addr);
+	if (r < 0) {
+		budget_release(engine->cache, pages);
+		budget_unlock(engine->cache, pages);
+	}
+	if (r == -ENOMEM)
+		return no_huge_pages(q);
+	if (r == -EEXIST)
+		message_set(EEXIST, "something is mapped in the range %p…%p", (void *)q->addr, (void *)(q->addr + q->len));
+	return r;
+}
+
 /* Residency from the start. What cannot be had is left to the first touch, as the kernel does it. */
 static void populate(struct engine *engine, const struct request *q, char *addr)
 {
 	bool locked =
 	    (q->flags & MAP_LOCKED) || ((engine->space->lock_future & MCL_FUTURE) && !(engine->space->lock_future & MCL_ONFAULT));
 
-	if (q->prot != PROT_NONE && (locked || (q->flags & MAP_POPULATE)))
+	if (q->huge_bytes && (q->flags & (MAP_LOCKED | MAP_POPULATE)))
+		(void)madvise(addr, q->len, q->prot & PROT_WRITE ? MADV_POPULATE_WRITE : MADV_POPULATE_READ);
+	else if (q->prot != PROT_NONE && (locked || (q->flags & MAP_POPULATE)))
 		(void)fault_populate(engine->space, addr, q->len, FAULT_AS_LOCKED);
 }
 
@@ -381,7 +533,7 @@ void *quire_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t offs
 	entry_begin(&entry, "quire_mmap");
 	if ((uint64_t)offset & (page_size() - 1))
 		r = message_set(EINVAL, "the offset %lld is not a multiple of the page size, %zu", (long long)offset, page_size());
-	else if (flags & MAP_ANONYMOUS)
+	else if ((flags & MAP_ANONYMOUS) || ((flags & MAP_GROWSDOWN) && fd == -1))
 		r = check_anonymous(&q);
 	else
 		r = check_file(&q, &st);
@@ -391,10 +543,14 @@ void *quire_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t offs
 		r = entry_engine(&engine);
 	if (r == 0)
 		r = find_object(engine, &q, &st);
+	if (r == 0 && (flags & MAP_DENYWRITE) && q.object && !q.anonymous)
+		r = deny_writes(engine, &q, &st);
 	if (r == 0 && (flags & QUIRE_MAP_EXTEND))
 		r = extend_file(&q, &st);
 	if (r == 0)
-		r = map_request(engine, &q, &result);
+		r = q.huge_bytes ? map_huge(engine, &q, &result) : map_request(engine, &q, &result);
+	if (q.denies)
+		object_allow_writes(q.object);
 	object_unuse(q.object);
 	if (r == 0)
 		populate(engine, &q, result);

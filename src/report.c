@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "entry.h"
+#include "sys/huge.h"
 #include "sys/io.h"
 #include "sys/page_size.h"
 
@@ -121,6 +122,8 @@ static uint64_t resident_bytes(struct space *space, const struct area *area)
 	uint64_t pages = area->shared ? 0 : private_resident(space->private_pages, area_addr(area), area->view.pages);
 	uint64_t first = area->view.first, end = first + area->view.pages;
 
+	if (area->huge)
+		return bytes_of(area->view.pages);
 	if (area->view.object)
 		for (struct chunk *chunk = table_next(&area->view.object->table, first); chunk && chunk->first < end;
 		     chunk = table_next(&area->view.object->table, chunk->first + CHUNK_PAGES))
@@ -145,8 +148,11 @@ int quire_area_stats_get(const void *addr, struct quire_area_stats *ret)
 			stats.addr = area_addr(area);
 			stats.len = area->view.pages << page_shift;
 			stats.prot = area->prot;
-			stats.flags = (area->shared ? MAP_SHARED : MAP_PRIVATE) | (area->anonymous ? MAP_ANONYMOUS : 0) |
-				      (area->view.locked ? MAP_LOCKED : 0);
+			stats.flags = (area->huge     ? (int)(area->huge & ~HUGE_SHIFT_MASK)
+				       : area->shared ? MAP_SHARED
+						      : MAP_PRIVATE) |
+				      (area->anonymous ? MAP_ANONYMOUS : 0) | (area->view.locked ? MAP_LOCKED : 0) |
+				      (area->guard ? MAP_GROWSDOWN : 0);
 			stats.offset = (off_t)bytes_of(area->view.first);
 			stats.major_faults = area->major_faults;
 			stats.minor_faults = area->minor_faults;
@@ -163,12 +169,13 @@ int quire_area_stats_get(const void *addr, struct quire_area_stats *ret)
 static int print_area(FILE *out, const struct quire_area_stats *s)
 {
 	return fprintf(out,
-		       "%012" PRIxPTR "-%012" PRIxPTR " %c%c%c%c %012llx %s%s resident %" PRIu64 "K major %" PRIu64
+		       "%012" PRIxPTR "-%012" PRIxPTR " %c%c%c%c %012llx %s%s%s%s resident %" PRIu64 "K major %" PRIu64
 		       " minor %" PRIu64 "\n",
 		       (uintptr_t)s->addr, (uintptr_t)s->addr + s->len, s->prot & PROT_READ ? 'r' : '-',
 		       s->prot & PROT_WRITE ? 'w' : '-', s->prot & PROT_EXEC ? 'x' : '-', s->flags & MAP_SHARED ? 's' : 'p',
 		       (unsigned long long)s->offset, s->flags & MAP_ANONYMOUS ? "anonymous" : "file",
-		       s->flags & MAP_LOCKED ? " locked" : "", s->resident_bytes >> 10, s->major_faults, s->minor_faults) < 0
+		       s->flags & MAP_LOCKED ? " locked" : "", s->flags & MAP_HUGETLB ? " huge" : "",
+		       s->flags & MAP_GROWSDOWN ? " guard" : "", s->resident_bytes >> 10, s->major_faults, s->minor_faults) < 0
 		   ? -EIO
 		   : 0;
 }

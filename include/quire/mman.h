@@ -16,6 +16,16 @@
 #ifndef MAP_NOSYNC
 #define MAP_NOSYNC QUIRE_MAP_NOSYNC
 #endif
+#ifndef MAP_HASSEMAPHORE
+#define MAP_HASSEMAPHORE QUIRE_MAP_HASSEMAPHORE
+#endif
+#ifndef MAP_INHERIT
+#define MAP_INHERIT QUIRE_MAP_INHERIT
+#endif
+/* Linux's, which a strict standard hides: accepted, and means nothing. FreeBSD's meaning is MAP_GROWSDOWN's here. */
+#ifndef MAP_STACK
+#define MAP_STACK 0x20000
+#endif
 
 #define mmap(addr, len, prot, flags, fd, offset) quire_mmap(addr, len, prot, flags, fd, offset)
 #define munmap(addr, len)                        quire_munmap(addr, len)

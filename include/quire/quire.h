@@ -54,16 +54,26 @@ extern "C" {
  * MAP_NOSYNC. A page that another mapping without it shows as well is written by its age all the same.
  */
 #define QUIRE_MAP_NOSYNC 0x02000000
+/*
+ * Flags of the BSDs that are accepted and mean nothing, so that one bit serves both. Semaphores, mutexes and futexes in shared
+ * mappings work without: see quire_mmap(3).
+ */
+#define QUIRE_MAP_HASSEMAPHORE 0x00200000
+#define QUIRE_MAP_INHERIT      0x00200000
 
 /*
  * Maps len bytes of fd from offset on, or anonymous memory with MAP_ANONYMOUS (fd -1) or a descriptor of /dev/zero.
  * => prot: PROT_NONE or any of PROT_READ, PROT_WRITE, PROT_EXEC. flags: one of MAP_SHARED, MAP_PRIVATE, MAP_SHARED_VALIDATE, and
  *    any of MAP_FIXED, MAP_FIXED_NOREPLACE, MAP_ANONYMOUS, MAP_LOCKED, MAP_POPULATE, MAP_NORESERVE, QUIRE_MAP_EXTEND,
- *    QUIRE_MAP_NOCORE, QUIRE_MAP_NOSYNC.
+ *    QUIRE_MAP_NOCORE, QUIRE_MAP_NOSYNC, QUIRE_MAP_HASSEMAPHORE, QUIRE_MAP_INHERIT;
+ *    MAP_GROWSDOWN: a stack of len bytes, private and readable and writable, with a guard below it;
+ *    MAP_HUGETLB: the kernel's huge pages, which count as locked; its size in MAP_HUGE_2MB and the like;
+ *    MAP_DENYWRITE: the file is not open for writing; who opens it so later is held off, as far as file leases can.
  * => Nothing is read before a page is touched. fd may be closed, and the file unlinked or renamed, while the mapping lives.
  * => EACCES the descriptor does not allow it; EAGAIN MAP_LOCKED over the limit or the budget; EBADF; EEXIST
  *    MAP_FIXED_NOREPLACE; EINVAL; ENFILE, EMFILE; ENODEV the object cannot be mapped; ENOMEM; EOPNOTSUPP a flag that this
- *    version does not serve; EOVERFLOW; EPERM PROT_EXEC on a noexec mount, or userfaultfd is refused (see `quire probe`).
+ *    version does not serve; EOVERFLOW; EPERM PROT_EXEC on a noexec mount, or userfaultfd is refused (see `quire probe`);
+ *    ETXTBSY MAP_DENYWRITE of a file that is open for writing.
  */
 void *quire_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t offset);
 
@@ -256,7 +266,8 @@ int quire_stats_get(struct quire_stats *ret, size_t size);
 struct quire_area_stats {
 	void *addr;
 	size_t len;
-	int prot, flags; /* PROT_*, MAP_SHARED or MAP_PRIVATE, MAP_ANONYMOUS, MAP_LOCKED */
+	int prot,
+	    flags; /* PROT_*, MAP_SHARED or MAP_PRIVATE, MAP_ANONYMOUS, MAP_LOCKED, MAP_HUGETLB; MAP_GROWSDOWN: the guard below a stack */
 	off_t offset;
 	uint64_t major_faults, minor_faults;
 	uint64_t resident_bytes;

@@ -335,7 +335,10 @@ static struct step look(struct fault *fault, struct holding *holding)
 
 	rwlock_read_acquire(&space->cache->map_lock);
 	area = space_find(space, fault->addr);
-	if (area) {
+	if (area && area->huge) {
+		/* The kernel's own page, and it could not give it: the file was cut, say. */
+		step = step_error(EFAULT);
+	} else if (area) {
 		step = area->shared ? look_at_object(fault, area, holding) : look_at_private(fault, area, holding);
 		if (step.kind == STEP_DONE) {
 			atomic_fetch_add_explicit(holding->major ? &area->major_faults : &area->minor_faults, 1,
@@ -595,6 +598,8 @@ static int populate_part(void *arg, const struct part *part)
 	const struct population *population = arg;
 	bool write = population->access == FAULT_WRITE;
 
+	if (part->huge)
+		return 0;
 	if (population->access == FAULT_AS_LOCKED) {
 		if (!(part->prot & (PROT_READ | PROT_WRITE | PROT_EXEC)))
 			return -EFAULT;

@@ -14,6 +14,7 @@
 #include "object/private.h"
 #include "object/writeback.h"
 #include "sys/frames.h"
+#include "sys/lease.h"
 #include "sys/page_size.h"
 #include "util/fail.h"
 
@@ -33,6 +34,7 @@ int object_create(struct registry *registry, struct cache *cache, enum object_ki
 		object->cache = cache;
 		object->pager = pager;
 		object->frames = -1;
+		object->lease = -1;
 		object->refs = 1;
 		object->uses = 1;
 		object->bytes = bytes;
@@ -177,6 +179,8 @@ void registry_bury(struct registry *registry)
 		next = dead->next;
 		if (dead->pager)
 			dead->pager->ops->close(dead->pager);
+		if (dead->lease >= 0)
+			close(dead->lease);
 		free(dead);
 		lock_acquire(&registry->lock);
 		registry->count--;
@@ -192,6 +196,8 @@ void object_add_view(struct object *object, struct view *view)
 	view->object = object;
 	view->next = object->views;
 	object->views = view;
+	if (view->denies)
+		object_repeat_denial(object);
 }
 
 void object_remove_view(struct object *object, struct view *view)
@@ -203,6 +209,72 @@ void object_remove_view(struct object *object, struct view *view)
 		at = &(*at)->next;
 	*at = view->next;
 	view->next = NULL;
+	if (view->denies)
+		object_allow_writes(object);
+}
+
+/* ---- writers held off ---- */
+
+int object_deny_writes(struct object *object, int fd)
+{
+	int fresh = -1, r;
+	bool none;
+
+	lock_acquire(&object->deny_lock);
+	none = object->lease < 0;
+	lock_release(&object->deny_lock);
+	/* Opening may wait, which is not done under the lock. */
+	if (none && (r = lease_open(fd, &fresh)) < 0)
+		return r;
+	lock_acquire(&object->deny_lock);
+	if (object->lease < 0) {
+		object->lease = fresh;
+		fresh = -1;
+	}
+	r = lease_take(object->lease);
+	if (r == 0)
+		object->denials++;
+	lock_release(&object->deny_lock);
+	if (fresh >= 0)
+		close(fresh);
+	return r;
+}
+
+void object_repeat_denial(struct object *object)
+{
+	lock_acquire(&object->deny_lock);
+	ASSERT(object->denials > 0);
+	object->denials++;
+	lock_release(&object->deny_lock);
+}
+
+void object_allow_writes(struct object *object)
+{
+	lock_acquire(&object->deny_lock);
+	ASSERT(object->denials > 0);
+	if (--object->denials == 0)
+		lease_drop(object->lease);
+	lock_release(&object->deny_lock);
+}
+
+void object_admit_writer(struct object *object)
+{
+	lock_acquire(&object->deny_lock);
+	if (object->lease >= 0)
+		lease_drop(object->lease);
+	lock_release(&object->deny_lock);
+}
+
+bool registry_has_dying(struct registry *registry, dev_t dev, ino_t ino)
+{
+	const struct object *object;
+
+	lock_acquire(&registry->lock);
+	for (object = registry->head; object; object = object->next)
+		if (object->kind == OBJECT_FILE && object->dev == dev && object->ino == ino && object->uses == 0)
+			break;
+	lock_release(&registry->lock);
+	return object;
 }
 
 page_word *object_page(struct object *object, uint64_t page, struct chunk **ret_chunk)

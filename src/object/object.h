@@ -40,10 +40,11 @@ struct view {
 	bool locked;  /* pages are not taken out */
 	bool tracked; /* stores are possible now or were before: it has to be asked what was written */
 	bool nosync;  /* what is stored through it is not written by its age */
+	bool denies;  /* the file is not to be opened for writing */
 };
 
 /*
- * Locks: (m) the cache's map_lock. (l) lock. (r) the registry's lock. (a) atomic. (p) constant once published.
+ * Locks: (m) the cache's map_lock. (l) lock. (r) the registry's lock. (d) deny_lock. (a) atomic. (p) constant once published.
  */
 struct object {
 	enum object_kind kind; /* (p) */
@@ -72,6 +73,9 @@ struct object {
 	struct object *next;         /* (r) all objects of the engine */
 	struct registry *registry;   /* (p) */
 	struct private_pages *private_pages; /* (p) PRIVATE: the rest of it */
+	struct lock deny_lock;
+	uint32_t denials; /* (d) views that deny, and calls that are about to make one */
+	int lease;        /* (d) the descriptor by which writers are held off; -1: there was no need yet */
 };
 
 /*
@@ -121,6 +125,20 @@ void registry_bury(struct registry *registry);
 /* Map lock held for writing. */
 void object_add_view(struct object *object, struct view *view);
 void object_remove_view(struct object *object, struct view *view);
+
+/*
+ * Holds off who would open the file for writing, until object_allow_writes was called as often and no view denies. fd: open on the
+ * file.
+ * => 0; -EAGAIN it is open for writing; -EMFILE, -ENFILE, -ENOMEM; else no lease is granted: see lease_take. No lock held.
+ */
+int object_deny_writes(struct object *object, int fd);
+/* One more, where there is one. */
+void object_repeat_denial(struct object *object);
+void object_allow_writes(struct object *object);
+/* Before the engine itself opens it for writing, which must not wait for its own lease. Of some files the kernel does not count writers. */
+void object_admit_writer(struct object *object);
+/* Whether an object of the file is in use no more, and has not closed it yet. */
+bool registry_has_dying(struct registry *registry, dev_t dev, ino_t ino);
 
 /* ---- pages ---- */
 

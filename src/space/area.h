@@ -23,6 +23,9 @@ struct area {
 	bool lock_on_fault; /* with view.locked: nothing was brought in beforehand */
 	bool noreserve;
 	bool nodump; /* left out of core files */
+	unsigned
+	    huge;   /* the flags that the kernel was asked with for huge pages, which it serves by itself: see space_map. 0: none */
+	bool guard; /* kept free below a stack: a hole to all but what maps and unmaps. It goes with what lies above it */
 	enum readahead_advice advice;
 	bool once; /* pages that come in through it are used once */
 	struct readahead stream;

@@ -13,6 +13,7 @@
 
 #include "object/writeback.h"
 #include "space/edit.h"
+#include "sys/huge.h"
 #include "sys/page_size.h"
 #include "util/fail.h"
 #include "util/message.h"
@@ -20,6 +21,8 @@
 #ifndef MAP_FIXED_NOREPLACE
 #define MAP_FIXED_NOREPLACE 0x100000
 #endif
+
+#define GUARD_PAGES ((size_t)256) /* what Linux keeps below a stack: stack_guard_gap */
 
 static int kernel_protect(void *addr, size_t len, int prot)
 {
@@ -70,12 +73,26 @@ static int quiesce(struct space *space, char *addr, char *end)
 	return 0;
 }
 
+/* What begins at addr goes, and its guard with it. Where the kernel cannot take it away it stays, and stays known. */
+static void drop_guard(struct edit *edit, const char *addr)
+{
+	struct area_set *set = &edit->space->areas;
+	size_t i = area_set_search(set, addr - 1);
+
+	if (i >= set->count || !set->all[i]->guard || area_end(set->all[i]) != addr)
+		return;
+	if (munmap(area_addr(set->all[i]), set->all[i]->view.pages << page_shift) == 0)
+		edit_remove(edit, i);
+}
+
 /* The kernel has removed or replaced the range; the areas follow. Two spares for the ends. */
 static void forget_range(struct edit *edit, char *addr, char *end)
 {
 	struct space *space = edit->space;
 	size_t i;
 
+	if (space_find(space, addr) && area_addr(space_find(space, addr)) == addr)
+		drop_guard(edit, addr);
 	edit_split(edit, addr);
 	edit_split(edit, end);
 	i = area_set_search(&space->areas, addr);
@@ -88,18 +105,39 @@ static void forget_range(struct edit *edit, char *addr, char *end)
 	}
 }
 
+/* Huge pages cannot be cut. The kernel would refuse as well, but does not say why. */
+static int check_cut(struct space *space, const char *at)
+{
+	struct area *area = space_find(space, at);
+	size_t bytes = area && area->huge ? huge_bytes(area->huge) : 1;
+
+	if (((uintptr_t)at & (bytes - 1)) == 0)
+		return 0;
+	return message_set(EINVAL, "the address %p lies inside of a huge page of %zu bytes", (const void *)at, bytes);
+}
+
+static int check_cuts(struct space *space, const char *addr, size_t len)
+{
+	int r = check_cut(space, addr);
+
+	return r < 0 ? r : check_cut(space, addr + len);
+}
+
 /* ---- map ---- */
 
 static int kernel_map(const struct mapping *m, char **ret_addr)
 {
-	int flags = (m->shared ? MAP_SHARED : MAP_PRIVATE) | (m->object ? 0 : MAP_ANONYMOUS) | (m->fixed ? MAP_FIXED : 0) |
-		    (m->noreplace ? MAP_FIXED_NOREPLACE : 0) | MAP_NORESERVE;
+	int flags = (m->huge     ? (int)m->huge | (m->huge_fd < 0 ? MAP_ANONYMOUS : 0)
+		     : m->shared ? MAP_SHARED | MAP_NORESERVE
+				 : MAP_PRIVATE | MAP_NORESERVE) |
+		    (m->object || m->huge ? 0 : MAP_ANONYMOUS) | (m->fixed ? MAP_FIXED : 0) |
+		    (m->noreplace ? MAP_FIXED_NOREPLACE : 0);
+	int fd = m->huge ? m->huge_fd : m->object ? m->object->frames : -1;
 	char *addr;
 
 	if (fail_now(FAIL_MAP))
 		return -ENOMEM;
-	addr = mmap(m->addr, m->len, PROT_NONE, flags, m->object ? m->object->frames : -1,
-		    m->object ? (off_t)(m->first << page_shift) : 0);
+	addr = mmap(m->addr, m->len, PROT_NONE, flags, fd, fd >= 0 ? (off_t)(m->first << page_shift) : 0);
 	if (addr == MAP_FAILED)
 		return -errno;
 	if (m->noreplace && addr != m->addr) {
@@ -113,7 +151,9 @@ static int kernel_map(const struct mapping *m, char **ret_addr)
 /* Registers a fresh mapping and opens it. On failure it is gone. */
 static int open_mapping(struct space *space, const struct mapping *m, char *addr)
 {
-	int r = fail_now(FAIL_MAP) ? -ENOMEM : pmap_register(&space->pmap, addr, m->len, m->shared, m->object != NULL);
+	int r = fail_now(FAIL_MAP) ? -ENOMEM
+		: m->huge          ? 0
+				   : pmap_register(&space->pmap, addr, m->len, m->shared, m->object != NULL);
 
 	/* Children of a fork have no engine: they must not find pages that nobody fills. */
 	if (r == 0 && madvise(addr, m->len, MADV_DONTFORK) < 0)
@@ -141,12 +181,15 @@ static void fill_area(struct area *area, const struct mapping *m, struct space *
 	area->view.locked = m->locked;
 	area->view.tracked = m->tracked || (m->shared && (m->prot & PROT_WRITE));
 	area->view.nosync = m->nosync;
+	area->view.denies = m->denies;
 	area->prot = m->prot;
 	area->max_prot = m->max_prot;
 	area->shared = m->shared;
 	area->anonymous = m->anonymous;
 	area->noreserve = m->noreserve;
 	area->nodump = m->nodump;
+	area->guard = m->guard;
+	area->huge = m->huge;
 	area->lock_on_fault = m->lock_on_fault;
 	area->advice = m->advice;
 	area->once = m->once;
@@ -162,6 +205,8 @@ static int map_locked(struct space *space, const struct mapping *m, char **ret_a
 	if (r < 0)
 		return r;
 	if (m->fixed)
+		r = check_cuts(space, m->addr, m->len);
+	if (r == 0 && m->fixed)
 		r = quiesce(space, m->addr, m->addr + m->len);
 	if (r == 0) {
 		r = kernel_map(m, &addr);
@@ -180,6 +225,44 @@ static int map_locked(struct space *space, const struct mapping *m, char **ret_a
 	edit_add(&edit, area);
 	edit_join(&edit, addr, addr + m->len);
 	*ret_addr = addr;
+out:
+	edit_end(&edit);
+	return r;
+}
+
+/*
+ * A stack, and below it addresses that stay inaccessible, as the gap does that the kernel keeps below one of its own. With a fixed
+ * address there is a guard only where nothing is in its place.
+ */
+static int map_stack_locked(struct space *space, const struct mapping *m, char **ret_addr)
+{
+	struct mapping stack = *m, guard = {.len = GUARD_PAGES << page_shift, .noreserve = true, .anonymous = true, .guard = true};
+	struct edit edit;
+	char *placed;
+	int r;
+
+	if (m->fixed || m->noreplace) {
+		r = map_locked(space, m, ret_addr);
+		guard.noreplace = true;
+		guard.addr = m->addr - guard.len;
+		if (r == 0 && (uintptr_t)m->addr > guard.len)
+			(void)map_locked(space, &guard, &placed);
+		return r;
+	}
+	/* One guard for both at first, of which the stack replaces the upper part. */
+	guard.addr = (uintptr_t)m->addr > guard.len ? m->addr - guard.len : NULL;
+	guard.len += m->len;
+	r = edit_begin(&edit, space, 2);
+	if (r < 0)
+		return r;
+	r = map_locked(space, &guard, &placed);
+	if (r < 0)
+		goto out;
+	stack.addr = placed + guard.len - m->len;
+	stack.fixed = true;
+	r = map_locked(space, &stack, ret_addr);
+	if (r < 0 && munmap(placed, guard.len) == 0)
+		forget_range(&edit, placed, placed + guard.len);
 out:
 	edit_end(&edit);
 	return r;
@@ -276,8 +359,10 @@ static void release_kept(struct space *space, struct kept *kept)
 static int unmap_locked(struct space *space, char *addr, size_t len)
 {
 	struct edit edit;
-	int r = edit_begin(&edit, space, 2);
+	int r = check_cuts(space, addr, len);
 
+	if (r == 0)
+		r = edit_begin(&edit, space, 2);
 	if (r < 0)
 		return r;
 	r = quiesce(space, addr, addr + len);
@@ -332,7 +417,7 @@ int space_map(struct space *space, const struct mapping *mapping, char **ret_add
 	if (r < 0)
 		return r;
 	rwlock_write_acquire(&space->cache->map_lock);
-	r = map_locked(space, &m, ret_addr);
+	r = m.stack ? map_stack_locked(space, &m, ret_addr) : map_locked(space, &m, ret_addr);
 	rwlock_write_release(&space->cache->map_lock);
 	if (m.fixed)
 		release_kept(space, &kept);
@@ -347,7 +432,7 @@ static int may_protect(struct space *space, char *addr, size_t len, int prot)
 	for (char *at = addr; at < addr + len;) {
 		struct area *area = space_find(space, at);
 
-		if (!area)
+		if (!area || area->guard)
 			return space_check_locked(space, at, (size_t)(addr + len - at));
 		if (prot & ~area->max_prot)
 			return message_set(
@@ -365,6 +450,8 @@ int space_protect(struct space *space, char *addr, size_t len, int prot)
 
 	rwlock_write_acquire(&space->cache->map_lock);
 	r = may_protect(space, addr, len, prot);
+	if (r == 0)
+		r = check_cuts(space, addr, len);
 	if (r == 0)
 		r = edit_begin(&edit, space, 2);
 	if (r == 0) {
@@ -394,7 +481,7 @@ static int remap_source(struct space *space, char *addr, size_t len, struct area
 {
 	struct area *area = space_find(space, addr);
 
-	if (!area)
+	if (!area || area->guard)
 		return message_set(EFAULT, "nothing is mapped at %p", (void *)addr);
 	if (len > (size_t)(area_end(area) - addr))
 		return message_set(EFAULT, "the old range %p…%p is not inside one mapping, which ends at %p", (void *)addr,
@@ -415,6 +502,7 @@ static struct mapping mapping_like(const struct area *area, char *addr, size_t l
 	    .noreserve = area->noreserve,
 	    .nodump = area->nodump,
 	    .nosync = area->view.nosync,
+	    .denies = area->view.denies,
 	    .locked = area->view.locked,
 	    .lock_on_fault = area->lock_on_fault,
 	    .object = area->view.object,
@@ -552,7 +640,7 @@ static int kernel_move(struct space *space, struct edit *edit, int prot, char *a
 
 static bool is_closed(const struct area *area)
 {
-	return !area->shared && area->prot == PROT_NONE;
+	return !area->shared && area->prot == PROT_NONE && !area->huge;
 }
 
 static void reregister(struct space *space, struct area *area)
@@ -648,9 +736,16 @@ static int remap_locked(struct space *space, char *addr, size_t old_len, size_t 
 {
 	struct area *area;
 	struct object *object;
+	bool denies;
 	int r = remap_source(space, addr, old_len ? old_len : page_size(), &area);
 
 	if (r < 0)
+		return r;
+	if (area->huge)
+		return message_set(EINVAL,
+				   "the mapping at %p is of huge pages, which can be cut off at its end, but not grow or move",
+				   (void *)addr);
+	if (flags & SPACE_FIXED && (r = check_cuts(space, new_addr, new_len)) < 0)
 		return r;
 	if (old_len == 0 && !area->shared)
 		return message_set(EINVAL, "old length 0 duplicates shared mappings only, and the one at %p is private",
@@ -668,14 +763,19 @@ static int remap_locked(struct space *space, char *addr, size_t old_len, size_t 
 			return message_set(ENOMEM, "the addresses behind %p are in use, and MREMAP_MAYMOVE is not set",
 					   (void *)(addr + old_len));
 	}
-	/* The area goes with its last page: the object must outlive the move. */
+	/* The area goes with its last page: the object must outlive the move, and writers stay held off. */
 	object = area->view.object;
+	denies = area->view.denies;
 	if (object)
 		object_use(object);
+	if (denies)
+		object_repeat_denial(object);
 	if (area->shared)
 		r = move_shared(space, area, addr, old_len, new_len, flags, new_addr, ret_addr);
 	else
 		r = move_private(space, area, addr, old_len, new_len, flags, new_addr, ret_addr);
+	if (denies)
+		object_allow_writes(object);
 	object_unuse(object);
 	return r;
 }

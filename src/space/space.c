@@ -96,7 +96,7 @@ int space_check_locked(struct space *space, const char *addr, size_t len)
 	while (addr < end) {
 		struct area *area = space_find(space, addr);
 
-		if (!area)
+		if (!area || area->guard)
 			return message_set(ENOMEM, "nothing is mapped at %p, in the range %p…%p", (const void *)addr,
 					   (const void *)(end - len), (const void *)end);
 		addr = area_end(area);
@@ -176,6 +176,8 @@ void edit_remove(struct edit *edit, size_t index)
 	}
 	if (area->view.locked)
 		budget_unlock(space->cache, area->view.pages);
+	if (area->huge)
+		budget_release(space->cache, area->view.pages);
 	arena_free(&space->cache->arena, atomic_load(&area->recent), sizeof(struct once));
 	free(area);
 }
@@ -192,6 +194,8 @@ static void copy_properties(struct area *to, const struct area *from)
 	to->lock_on_fault = from->lock_on_fault;
 	to->noreserve = from->noreserve;
 	to->nodump = from->nodump;
+	to->guard = from->guard;
+	to->huge = from->huge;
 	to->advice = from->advice;
 	to->once = from->once;
 }
@@ -230,8 +234,9 @@ static bool join_before(struct edit *edit, size_t index)
 	left->view.pages += right->view.pages;
 	atomic_fetch_add(&left->major_faults, atomic_load(&right->major_faults));
 	atomic_fetch_add(&left->minor_faults, atomic_load(&right->minor_faults));
-	/* The pages are the left area's now, and stay locked if they were. */
+	/* The pages are the left area's now, and stay locked, and promised, if they were. */
 	right->view.locked = false;
+	right->huge = 0;
 	edit_remove(edit, index);
 	return true;
 }
@@ -271,6 +276,7 @@ static bool next_part(struct space *space, char **addr, char *end, struct part *
 	ret->shared = area->shared;
 	ret->locked = area->view.locked;
 	ret->anonymous = area->anonymous;
+	ret->huge = area->huge;
 	ret->prot = area->prot;
 	ret->max_prot = area->max_prot;
 	if (ret->object)
@@ -382,6 +388,9 @@ static void change_locked(struct area *area, const void *arg)
 {
 	const struct locking *locking = arg;
 
+	/* Those are locked by what they are. */
+	if (area->huge)
+		return;
 	if (area->view.locked && !locking->locked)
 		budget_unlock(locking->cache, area->view.pages);
 	area->view.locked = locking->locked;

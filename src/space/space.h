@@ -43,7 +43,12 @@ struct mapping {
 	char *addr;
 	size_t len;
 	int prot, max_prot;
-	bool shared, fixed, noreplace, noreserve, locked, lock_on_fault, nodump, nosync;
+	bool shared, fixed, noreplace, noreserve, locked, lock_on_fault, nodump, nosync, denies;
+	bool stack; /* a guard is kept below it, where the place is free */
+	bool guard; /* is one */
+	unsigned
+	    huge;    /* MAP_HUGETLB, its size, MAP_SHARED or MAP_PRIVATE: the kernel's huge pages. Locked; promised by the caller */
+	int huge_fd; /* of hugetlbfs; -1: none */
 	bool tracked;          /* as the area that it continues; a shared one that may be stored to is tracked anyhow */
 	struct object *object; /* the caller's reference stays his; NULL: private memory without a file */
 	bool anonymous;
@@ -70,7 +75,7 @@ struct part {
 	size_t pages;
 	struct object *object;
 	uint64_t first; /* page of the object at addr */
-	bool shared, locked, anonymous;
+	bool shared, locked, anonymous, huge;
 	int prot, max_prot;
 };
 int space_visit(struct space *space, char *addr, size_t len, int (*visit)(void *arg, const struct part *part), void *arg);

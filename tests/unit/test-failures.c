@@ -436,6 +436,26 @@ static void a_mapping_that_cannot_be_made_leaves_nothing_behind(void **state)
 	TRY(.run = run_map, .done = done_map);
 }
 
+static int run_map_stack(void)
+{
+	made = quire_mmap(NULL, PAGES(EACH), RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_GROWSDOWN, ANON, 0);
+	return answer((intptr_t)made);
+}
+
+static void done_map_stack(void)
+{
+	expect(store(made, 1) == 0, "it cannot be stored to\n");
+	expect(load(made - 1) == -SIGSEGV, "it has no guard\n");
+	expect(quire_munmap(made, PAGES(EACH)) == 0, "it cannot be unmapped: %s\n", quire_errormsg());
+}
+
+static void a_stack_that_cannot_be_made_leaves_no_guard_behind(void **state)
+{
+	(void)state;
+	which = MEMORY;
+	TRY(.run = run_map_stack, .done = done_map_stack);
+}
+
 static int run_map_locked(void)
 {
 	made = quire_mmap(place_addr(FREE), PAGES(EACH), RW, flags_of(which) | MAP_LOCKED, fd_of(which, world.fresh_file), 0);
@@ -1198,6 +1218,7 @@ static const struct conformance_test tests[] = {
     TEST_BEFORE_START(an_engine_that_cannot_start_leaves_nothing_and_starts_when_it_can, ""),
     ALONE(a_mapping_that_cannot_be_made_leaves_nothing_behind),
     ALONE(a_locked_mapping_that_cannot_be_made_leaves_nothing_locked),
+    ALONE(a_stack_that_cannot_be_made_leaves_no_guard_behind),
     ALONE(a_second_mapping_of_a_file_that_cannot_be_made_leaves_the_first),
     ALONE(a_mapping_that_cannot_be_replaced_is_there_or_a_hole),
     ALONE(a_mapping_that_cannot_be_unmapped_is_still_there_with_its_bytes),
