@@ -19,7 +19,7 @@ help:
 	@echo 'make demo       the word index: two files bigger than the memory budget'
 	@echo 'make check      every test; the last line counts them'
 	@echo 'make bench      every benchmark, beside the kernel'
-	@echo 'make soak       the model test against the kernel for long: PROGRAMS=$(PROGRAMS) SEED=$(SEED)'
+	@echo 'make soak       the model test and the exerciser of files for long: PROGRAMS=$(PROGRAMS) SEED=$(SEED)'
 	@echo 'make filesystems the conformance programs on XFS, btrfs, ext4 and tmpfs, each on an image (root)'
 	@echo 'make asan       every test again under the address and undefined-behaviour sanitizers, in build-asan/'
 	@echo 'make clang      every test again in a build by clang, in build-clang/'
@@ -46,6 +46,10 @@ bench: all
 soak: all
 	QUIRE_TRAP=signal $(BUILD)/tests/oracle/oracle --programs $(PROGRAMS) --seed $(SEED)
 	QUIRE_TRAP=thread $(BUILD)/tests/oracle/oracle --programs $(PROGRAMS) --seed $(SEED)
+	QUIRE_TRAP=signal $(BUILD)/tests/fsx/fsx --operations $(PROGRAMS)0 --seed $(SEED)
+	QUIRE_TRAP=thread $(BUILD)/tests/fsx/fsx --operations $(PROGRAMS)0 --seed $(SEED)
+	QUIRE_TRAP=signal $(BUILD)/tests/fsx/fsx --operations $(PROGRAMS)0 --seed $(SEED) --threads 4
+	QUIRE_TRAP=thread $(BUILD)/tests/fsx/fsx --operations $(PROGRAMS)0 --seed $(SEED) --threads 4
 
 filesystems: all
 	@scripts/setup mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs
