@@ -945,6 +945,39 @@ static bool do_madvise(struct fsx *x)
 	return true;
 }
 
+/* What a read ahead that is under way brings is older than the write, and not to be seen any more after MS_INVALIDATE. */
+static bool do_overtake(struct fsx *x)
+{
+	struct fsx_map *m = pick_map(x);
+	int64_t page, at = below(x, x->page_bytes - 8);
+	struct model_file *f;
+	unsigned char *addr;
+
+	if (m == NULL || !m->shared || m->locked)
+		return true;
+	f = &x->files[m->file];
+	page = m->first + below(x, m->pages);
+	addr = m->addr + (page - m->first) * x->page_bytes;
+	if (!settle_sizes(x, m->file) || (page + 1) * x->page_bytes > f->bytes)
+		return x->failure[0] == '\0';
+	make_bytes(x, x->buffer, 8);
+	if (x->calls->msync(addr, (size_t)x->page_bytes, MS_SYNC | MS_INVALIDATE) != 0 ||
+	    x->calls->madvise(addr, (size_t)x->page_bytes, MADV_WILLNEED) != 0)
+		return call_failed(x, m->file, page, "MS_INVALIDATE and MADV_WILLNEED");
+	model_sync(f, page);
+	model_invalidate(f, page);
+	if (pwrite(x->fds[m->file][FD_PLAIN], x->buffer, 8, page * x->page_bytes + at) != 8)
+		return call_failed(x, m->file, page, "pwrite");
+	model_write(f, page, at, 8, x->buffer);
+	if (x->calls->msync(addr, (size_t)x->page_bytes, MS_INVALIDATE) != 0)
+		return call_failed(x, m->file, page, "MS_INVALIDATE");
+	model_invalidate(f, page);
+	m->split |= m->pages > 1;
+	note(x, m->file, page, page, "willneed, write of bytes %" PRId64 "+8, invalidate by mapping %d: %02x %02x", at,
+	     (int)(m - x->maps), x->buffer[0], x->buffer[1]);
+	return load(x, (struct access){.map = m, .page = page - m->first, .n = x->page_bytes});
+}
+
 /* Of shared mappings, as a whole; what cannot be had of it is locked when it is touched. */
 static bool do_mlock(struct fsx *x)
 {
@@ -995,6 +1028,7 @@ static const struct {
     {6, do_settle},     {10, do_stat},    {30, do_mmap},     {14, do_munmap},
     {2, do_munmap_all}, {4, do_trim},     {12, do_mprotect}, {16, do_mremap},
     {30, do_msync},     {36, do_madvise}, {8, do_mlock},     {7, do_munlock},
+    {8, do_overtake},
 };
 
 static bool run_one(struct fsx *x)
