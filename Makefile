@@ -20,7 +20,7 @@ help:
 	@echo 'make demo       the word index: two files bigger than the memory budget'
 	@echo 'make check      every test; the last line counts them'
 	@echo 'make bench      every benchmark, beside the kernel'
-	@echo 'make soak       the model test against the kernel for long: PROGRAMS=$(PROGRAMS) SEED=$(SEED)'
+	@echo 'make soak       the model test and the exerciser of files for long: PROGRAMS=$(PROGRAMS) SEED=$(SEED)'
 	@echo 'make fuzz       every call with wild arguments, for SECONDS=$(SECONDS) under each trap: SEED=$(SEED)'
 	@echo 'make filesystems the conformance programs on XFS, btrfs, ext4 and tmpfs, each on an image (root)'
 	@echo 'make asan       every test again under the address and undefined-behaviour sanitizers, in build-asan/'
@@ -49,6 +49,10 @@ bench: all
 soak: all
 	QUIRE_TRAP=signal $(BUILD)/tests/oracle/oracle --programs $(PROGRAMS) --seed $(SEED)
 	QUIRE_TRAP=thread $(BUILD)/tests/oracle/oracle --programs $(PROGRAMS) --seed $(SEED)
+	QUIRE_TRAP=signal $(BUILD)/tests/fsx/fsx --operations $(PROGRAMS)0 --seed $(SEED)
+	QUIRE_TRAP=thread $(BUILD)/tests/fsx/fsx --operations $(PROGRAMS)0 --seed $(SEED)
+	QUIRE_TRAP=signal $(BUILD)/tests/fsx/fsx --operations $(PROGRAMS)0 --seed $(SEED) --threads 4
+	QUIRE_TRAP=thread $(BUILD)/tests/fsx/fsx --operations $(PROGRAMS)0 --seed $(SEED) --threads 4
 
 fuzz: all
 	QUIRE_TRAP=signal $(BUILD)/fuzz/calls --seconds $(SECONDS) --seed $(SEED)

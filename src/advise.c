@@ -93,7 +93,7 @@ static int sync_part(void *arg, const struct part *part)
 		return message_set(-r, "write-back of the mapping at %p failed: %s. Its pages are still dirty", (void *)part->addr,
 				   strerrordesc_np(-r));
 	if (syncing->flags & MS_INVALIDATE)
-		object_drop(part->object, part->first, end, false);
+		object_invalidate(part->object, part->first, end);
 	return 0;
 }
 

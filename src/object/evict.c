@@ -299,6 +299,21 @@ void object_drop_once(struct object *object, uint64_t first, uint64_t end)
 		object_write(object, first, end, true, NULL);
 }
 
+void object_invalidate(struct object *object, uint64_t first, uint64_t end)
+{
+	for (struct chunk *chunk = table_next(&object->table, first); chunk && chunk->first < end;
+	     chunk = table_next(&object->table, chunk->first + CHUNK_PAGES))
+		for (unsigned i = 0; i < CHUNK_PAGES; i++) {
+			uint32_t word;
+
+			if (chunk->first + i < first || chunk->first + i >= end)
+				continue;
+			while (page_state(word = page_load(&chunk->page[i])) == PAGE_LOADING || page_state(word) == PAGE_HELD)
+				page_wait(&chunk->page[i], word);
+		}
+	object_drop(object, first, end, false);
+}
+
 /* ---- what the cache asks for ---- */
 
 static void unmap_chunk(struct chunk *chunk)

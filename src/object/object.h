@@ -196,6 +196,12 @@ void object_drop(struct object *object, uint64_t first, uint64_t end, bool write
 /* Likewise those pages of a range that are ONCE; of what is dirty, the writing is begun and not waited for. Async-signal-safe. */
 void object_drop_once(struct object *object, uint64_t first, uint64_t end);
 
+/*
+ * The same for who wants to see the storage: pages that are being read or changed hands are waited for first, since a read that was
+ * begun before may bring what the storage was. No lock held.
+ */
+void object_invalidate(struct object *object, uint64_t first, uint64_t end);
+
 /* ---- write-back (writeback.c) ---- */
 
 /*

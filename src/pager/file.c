@@ -50,6 +50,10 @@
 #include "util/fail.h"
 #include "util/lock.h"
 
+/* 6.5; the number is the same everywhere. */
+#ifndef SYS_cachestat
+#define SYS_cachestat 451
+#endif
 #ifndef XFS_SUPER_MAGIC
 #define XFS_SUPER_MAGIC 0x58465342
 #endif
@@ -362,7 +366,27 @@ static void file_prepare(struct file_pager *file, struct pager_request *request)
 	transfer->len = direct > 0 ? direct : request->len - request->progress;
 	transfer->offset = request->offset + request->progress;
 	transfer->nowait = lockless && direct > 0;
+	transfer->locked = request->op == PAGER_WRITE && !file->scratch;
 	transfer->mapped = lockless && direct == 0 && file->lockless == LOCKLESS_MAPPED;
+}
+
+/*
+ * Whether the kernel's page cache may hold something of what was transferred. Where the kernel cannot be asked (before 6.5), it is told
+ * to drop it, which it does but for pages in use.
+ */
+static bool may_be_cached(const struct io_transfer *transfer, size_t bytes)
+{
+	struct {
+		uint64_t offset, len;
+	} range = {transfer->offset, bytes};
+	struct {
+		uint64_t cached, dirty, writeback, evicted, recently_evicted;
+	} pages = {0};
+
+	if (syscall(SYS_cachestat, transfer->fd, &range, &pages, 0) == 0)
+		return pages.cached > 0;
+	(void)posix_fadvise(transfer->fd, (off_t)transfer->offset, (off_t)bytes, POSIX_FADV_DONTNEED);
+	return false;
 }
 
 /* Accounts for a transfer that ended with ret. Returns whether the request needs another one. */
@@ -373,11 +397,18 @@ static bool file_advance(struct file_pager *file, struct pager_request *request,
 
 	if (ret > 0) {
 		/*
-		 * Of a read that went this way only because a direct one would have waited, nothing is to stay in the kernel's
-		 * cache. And behind a direct write nothing old may stay there: the kernel drops it as part of the write, but gives
-		 * up on pages that a reader has in hand just then.
+		 * Behind a direct write nothing old may stay in the kernel's cache: the kernel drops it as part of the write, but
+		 * gives up on pages that a reader has in hand just then. What is there is overwritten.
 		 */
-		if (request->buffered || (direct && request->op == PAGER_WRITE && !file->scratch))
+		if (direct && request->op == PAGER_WRITE && !file->scratch && may_be_cached(transfer, (size_t)ret)) {
+			request->buffered = true;
+			return true;
+		}
+		/*
+		 * Of what went this way only because a direct transfer would have waited, or was not enough, nothing is to stay in
+		 * the kernel's cache.
+		 */
+		if (request->buffered)
 			(void)posix_fadvise(transfer->fd, (off_t)transfer->offset, (off_t)ret, POSIX_FADV_DONTNEED);
 		request->progress += (size_t)ret;
 		if (request->progress < request->len)

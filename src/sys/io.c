@@ -2,10 +2,11 @@
 /*
  * io.c - asynchronous transfers: io_uring and the threads that reap it, or plain threads where io_uring is refused
  *
- * There are two lanes, one for reads and one for writes, that share nothing but this file:
+ * There are three lanes, one for reads, one for writes and one for writes that keep the file's lock, that share nothing but this
+ * file:
  *
  *      io_start ──> queue ──> ring + 1 thread ─────> done        with io_uring
- *      io_start ──> queue ──> 4 threads in pread ──> done        without
+ *      io_start ──> queue ──> 4 threads in pread ──> done        without, and for writes that keep the lock
  *
  * Why the lane's thread, and not the caller, puts transfers on the ring. io_uring reports a completion by work that must run
  * on the task that submitted the transfer. Were that an application's thread,
@@ -22,6 +23,10 @@
  * that a queued read is to bring: such a read must never wait behind writes, neither in our queue nor for one of the threads
  * that the kernel runs blocking transfers on, which are counted per submitting task. It also keeps a read's completion from
  * waiting behind the work of a write's.
+ *
+ * Why a third. A direct write on a ring has given the inode's lock up when it is under way. A write(2) of the program to a part of the
+ * same page then reads the page into the kernel's cache with what the storage still has, and the kernel, which drops its cache behind
+ * a direct write, cannot drop a page that is dirty by now: its old bytes come back over ours. pwrite(2) keeps the lock to the end.
  *
  * IOSQE_ASYNC is not set: io_uring tries each transfer without blocking first and hands it to its own workers only where it
  * would block. Always taking the detour costs a thread switch a transfer. What does run inline (a copy out of the kernel's
@@ -51,7 +56,8 @@
 #include "util/fail.h"
 #include "util/lock.h"
 
-#define LANES        2  /* one for each enum io_op */
+#define LANES        3  /* one for each enum io_op, and: */
+#define LANE_LOCKED  2  /* writes that keep the file's lock, where the others go on a ring */
 #define LANE_THREADS 4  /* without a ring */
 #define BATCH        32 /* completions taken off the ring at once */
 #define PLUG_MOST    32
@@ -217,7 +223,7 @@ static void lane_start(struct lane *lane, struct io_transfer *transfer, unsigned
 	wake = lane->sleepers > 0;
 	if (wake) {
 		atomic_fetch_add_explicit(&lane->wake, 1, memory_order_relaxed);
-		if (lane->io->uring)
+		if (lane->wake_fd >= 0)
 			lane->sleepers = 0; /* one write of the eventfd is enough until it goes to sleep again */
 	}
 	lock_release(&lane->lock);
@@ -230,7 +236,7 @@ void io_start(struct io *io, struct io_transfer *transfer)
 	atomic_fetch_add(&io->outstanding, 1);
 	transfer->next = NULL;
 	if (!plug || plug->io != io || transfer->op != IO_READ) {
-		lane_start(&io->lanes[transfer->op], transfer, 1);
+		lane_start(&io->lanes[io->uring && transfer->locked ? LANE_LOCKED : transfer->op], transfer, 1);
 		return;
 	}
 	if (plug->tail)
@@ -502,7 +508,10 @@ static int io_open(struct io *io, bool uring)
 
 	io->uring = uring;
 	for (unsigned i = 0; i < LANES && r == 0; i++)
-		r = uring ? lane_open_ring(&io->lanes[i]) : lane_spawn(&io->lanes[i], pool_main, LANE_THREADS);
+		if (uring && i != LANE_LOCKED)
+			r = lane_open_ring(&io->lanes[i]);
+		else if (uring || i != LANE_LOCKED)
+			r = lane_spawn(&io->lanes[i], pool_main, LANE_THREADS);
 	for (unsigned i = 0; i < LANES && r < 0; i++)
 		lane_close(&io->lanes[i]);
 	return r;

@@ -29,6 +29,7 @@ struct io_transfer {
 	uint64_t offset;
 	bool nowait; /* a read that ends with -EAGAIN where it would wait for a lock or, buffered, for storage */
 	bool mapped; /* for io_perform only: a read through a mapping, which takes no lock of the file */
+	bool locked; /* a write that keeps the file's lock until it is over: never on a ring, which gives it up at the start */
 	void (*done)(struct io_transfer *transfer);
 	ssize_t ret;              /* bytes, or -errno; may be short */
 	struct io_transfer *next; /* the I/O layer's own */

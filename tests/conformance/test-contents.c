@@ -99,6 +99,30 @@ static void M06_what_was_written_before_the_first_touch_is_seen(void **state)
 	unmap(p, 1);
 }
 
+/* A write(2) to another part of a page that is just then on its way to the file. */
+static void M06_store_survives_a_write_beside_it(void **state)
+{
+	int fd = file_new(PAGES(64));
+
+	(void)state;
+	for (int round = 1; round < 100; round++) {
+		char *p = map_shared(fd, 64);
+
+		for (size_t i = 0; i < 64; i++) {
+			p[PAGES(i)] = (char)round;
+			assert_ok(quire_msync(p + PAGES(i), PAGES(1), MS_ASYNC));
+			/* A moment of another length for each. */
+			for (volatile size_t wait = 0; wait < i * 300; wait++)
+				;
+			(void)file_byte(fd, (off_t)PAGES(i) + 200);
+			assert_int_equal(pwrite(fd, "beside", 6, (off_t)PAGES(i) + 100), 6);
+		}
+		unmap(p, 64);
+		for (size_t i = 0; i < 64; i++)
+			assert_int_equal(file_byte(fd, (off_t)PAGES(i)), round);
+	}
+}
+
 /* ---- M07: private ---- */
 
 static void M07_private_is_never_written_back(void **state)
@@ -312,6 +336,7 @@ static const struct conformance_test tests[] = {
     TEST(M06_store_reaches_the_file_without_msync),
     TEST(M06_store_survives_eviction),
     TEST(M06_what_was_written_before_the_first_touch_is_seen),
+    TEST(M06_store_survives_a_write_beside_it),
     TEST(M07_private_is_never_written_back),
     TEST(M07_private_store_is_not_seen_elsewhere),
     TEST(M07_private_store_is_discarded_at_unmap),

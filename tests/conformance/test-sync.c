@@ -311,6 +311,29 @@ static void S01_clean_pages_are_not_written_again(void **state)
 }
 #endif
 
+/* What was being read when the file was written to is what the file was. */
+static void S02_invalidate_reaches_pages_that_are_being_read(void **state)
+{
+	int fd = file_new(PAGES(64));
+	char *p = map_shared(fd, 64);
+
+	(void)state;
+	for (int round = 1; round < 400; round++) {
+		size_t page = (size_t)round * 7 % 64;
+		char byte = (char)round;
+
+		assert_ok(quire_msync(p, PAGES(64), MS_SYNC | MS_INVALIDATE));
+		assert_ok(quire_madvise(p + PAGES(page & ~7ul), PAGES(8), MADV_WILLNEED));
+		/* A moment of another length for each. */
+		for (volatile int wait = 0; wait < round % 50 * 400; wait++)
+			;
+		assert_int_equal(pwrite(fd, &byte, 1, (off_t)PAGES(page)), 1);
+		assert_ok(quire_msync(p, PAGES(64), MS_INVALIDATE));
+		assert_int_equal(p[PAGES(page)], byte);
+	}
+	unmap(p, 64);
+}
+
 static const struct conformance_test tests[] = {
     TEST(S01_sync_writes_what_was_stored),
     TEST(S01_sync_of_a_range_writes_the_range),
@@ -328,6 +351,7 @@ static const struct conformance_test tests[] = {
     TEST(S02_invalidate_keeps_what_was_stored),
     TEST(S02_invalidate_keeps_private_copies),
     TEST(S02_invalidate_of_locked_pages_is_EBUSY),
+    TEST(S02_invalidate_reaches_pages_that_are_being_read),
 #ifndef KERNEL_ORACLE
     TEST(S01_full_disk_is_ENOSPC_and_nothing_is_lost),
     TEST(S01_full_disk_fails_every_sync_until_there_is_room),

@@ -107,6 +107,26 @@ static int hang(const void *addr, size_t len)
 	return calls_kernel.mlock(addr, len);
 }
 
+static int unlocked(const void *addr, size_t len)
+{
+	/* The errors are right. */
+	return calls_kernel.mlock(addr, len) == 0 ? calls_kernel.munlock(addr, len) : -1;
+}
+
+static int blind(void *addr, size_t len, unsigned char *vec)
+{
+	int rc = mincore(addr, len, vec);
+
+	for (size_t i = 0; rc == 0 && i < len / (size_t)page_bytes(); i++)
+		vec[i] = 0;
+	return rc;
+}
+
+static int keeps_locks(void)
+{
+	return 0;
+}
+
 /* Goes wrong only late in the life of the process: such a program passes when it is run alone. */
 static int late(void *addr, size_t len)
 {
@@ -132,6 +152,9 @@ static const struct {
     {"no-cut", "ftruncate never cuts", {.ftruncate = no_cut}},
     {"lossy-move", "mremap loses bytes", {.mremap = lossy_move}},
     {"half-done", "failed calls change something", {.msync = msync}},
+    {"unlocked", "mlock brings in and does not lock", {.mlock = unlocked}},
+    {"blind", "mincore sees nothing", {.mincore = blind}},
+    {"keeps-locks", "munlockall does nothing", {.munlockall = keeps_locks}},
     {"crash", "mremap crashes", {.mremap = crash}},
     {"hang", "mlock hangs", {.mlock = hang}},
     {"late", "munmap fails after the fiftieth call", {.munmap = late}},
@@ -160,6 +183,8 @@ bool broken_make(struct calls *ret, const char *kind)
 		TAKE(msync);
 		TAKE(madvise);
 		TAKE(mlock);
+		TAKE(mincore);
+		TAKE(munlockall);
 		TAKE(ftruncate);
 		return true;
 	}

@@ -317,9 +317,10 @@ static void make_msync(struct generator *g, struct op *op)
 
 static void make_madvise(struct generator *g, struct op *op)
 {
-	static const int advice[] = {MADV_NORMAL,   MADV_RANDOM,  MADV_SEQUENTIAL, MADV_WILLNEED,      MADV_DONTNEED,
-				     MADV_DONTNEED, MADV_COLD,    MADV_PAGEOUT,    MADV_POPULATE_READ, MADV_POPULATE_WRITE,
-				     MADV_REMOVE,   MADV_PAGEOUT, MADV_DONTDUMP,   MADV_DODUMP};
+	static const int advice[] = {MADV_NORMAL,   MADV_RANDOM,     MADV_SEQUENTIAL, MADV_WILLNEED,      MADV_DONTNEED,
+				     MADV_DONTNEED, MADV_COLD,       MADV_PAGEOUT,    MADV_POPULATE_READ, MADV_POPULATE_WRITE,
+				     MADV_REMOVE,   MADV_PAGEOUT,    MADV_DONTDUMP,   MADV_DODUMP,        MADV_DONTFORK,
+				     MADV_HUGEPAGE, MADV_NOHUGEPAGE, MADV_MERGEABLE,  MADV_UNMERGEABLE};
 
 	pick_range(g, op);
 	op->advice = advice[rng_below(&g->rng, sizeof(advice) / sizeof(advice[0]))];
@@ -348,6 +349,8 @@ static void make_lock(struct generator *g, struct op *op)
 	pick_range(g, op);
 	if (pages_of(op->len) > 3)
 		op->len = odd_bytes(g, 3);
+	if (op->kind == OP_MLOCK && rng_percent(&g->rng, 30))
+		op->flags = rng_percent(&g->rng, 90) ? MLOCK_ONFAULT : 6;
 	if (spoiled(g))
 		spoil_range(g, op);
 }
@@ -390,6 +393,22 @@ static void make_cut(struct generator *g, struct op *op)
 	op->size = pick_file_size(g);
 }
 
+static void make_foreign(struct generator *g, struct op *op)
+{
+	int64_t page = rng_percent(&g->rng, 70) ? pick_page(g) : rng_below(&g->rng, WINDOW_PAGES);
+
+	op->addr = page * page_bytes();
+	op->len = few(g, WINDOW_PAGES - page) * page_bytes();
+	op->prot = pick_prot(g);
+	guess(g, op->addr, op->len, true);
+}
+
+static void make_unlock_all(struct generator *g, struct op *op)
+{
+	(void)g;
+	(void)op;
+}
+
 static void make_pressure(struct generator *g, struct op *op)
 {
 	op->value = (int64_t)(rng_next(&g->rng) >> 32);
@@ -411,11 +430,13 @@ static const struct {
     [OP_POSIX_MADVISE] = {10, make_posix_madvise},
     [OP_MLOCK] = {15, make_lock},
     [OP_MUNLOCK] = {10, make_lock},
-    [OP_MINCORE] = {8, make_mincore},
+    [OP_MINCORE] = {20, make_mincore},
     [OP_TRUNCATE] = {50, make_truncate},
     [OP_REOPEN] = {8, make_reopen},
     [OP_WRITE] = {10, make_write},
     [OP_CUT] = {6, make_cut},
+    [OP_FOREIGN] = {20, make_foreign},
+    [OP_UNLOCK_ALL] = {8, make_unlock_all},
     [OP_PRESSURE] = {60, make_pressure},
 };
 

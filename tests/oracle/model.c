@@ -102,6 +102,19 @@ static void lay(struct model *m, int64_t at, int64_t pages, struct model_page pa
 	}
 }
 
+void model_foreign(struct model *m, const struct op *op)
+{
+	struct model_page page = {
+	    .fragment = m->next_fragment++,
+	    .object = m->next_object++,
+	    .prot = (int)op->prot,
+	    .foreign = true,
+	    .may_write = true,
+	};
+
+	lay(m, op->addr, pages_of(op->len), page);
+}
+
 void model_mmap(struct model *m, const struct op *op, int64_t at)
 {
 	struct model_page page = model_mmap_page(m, op);
@@ -158,6 +171,23 @@ void model_lock(struct model *m, const struct op *op, bool locked)
 	model_range(op->addr, op->len, &first, &last);
 	for (int64_t i = first; i < last; i++)
 		m->pages[i].locked = locked && !page_is_hole(&m->pages[i]);
+	for (int64_t i = first; i < last; i++)
+		m->pages[i].present = m->pages[i].locked && (m->pages[i].present || !(op->flags & MLOCK_ONFAULT));
+}
+
+void model_unlock_all(struct model *m)
+{
+	for (int64_t i = 0; i < WINDOW_PAGES; i++)
+		m->pages[i].locked = m->pages[i].present = false;
+	model_split(m, 0, WINDOW_PAGES * page_bytes());
+}
+
+void model_forget_present(struct model *m, int64_t file)
+{
+	for (int64_t i = 0; i < WINDOW_PAGES; i++) {
+		if (page_is_file(&m->pages[i]) && m->pages[i].object == file)
+			m->pages[i].present = false;
+	}
 }
 
 /* rules_mremap() has seen to it that the old range is one fragment, or that old_len is 0. */
@@ -167,6 +197,7 @@ void model_mremap(struct model *m, const struct op *op, int64_t at)
 	struct model_page head = *model_at(m, op->addr);
 
 	head.fragment = m->next_fragment++;
+	head.present = false;
 	if (op->flags & MREMAP_DONTUNMAP) {
 		struct model_page left = head;
 
@@ -218,6 +249,7 @@ void model_truncate(struct model *m, int64_t file, int64_t bytes)
 {
 	struct model_file *f = &m->files[file];
 
+	model_forget_present(m, file);
 	/* A cut zeroes what it cuts off; a growth may do the same for what was stored behind the end before. */
 	if (bytes < f->bytes)
 		unmark(f, bytes, FILE_PAGES_MAX * page_bytes(), BYTE_UNSPECIFIED);

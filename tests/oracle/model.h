@@ -20,6 +20,8 @@ struct model_page {
 	int64_t offset;  /* in the object, bytes, whole pages */
 	int prot;
 	bool shared, locked;
+	bool present;   /* it was brought in by locking, and nothing has taken it away since */
+	bool foreign;   /* a mapping of the kernel's own, on both sides */
 	bool may_write; /* the descriptor allows PROT_WRITE */
 };
 
@@ -76,6 +78,11 @@ void model_munmap(struct model *m, const struct op *op);
 void model_mprotect(struct model *m, const struct op *op);
 void model_mremap(struct model *m, const struct op *op, int64_t at);
 void model_lock(struct model *m, const struct op *op, bool locked);
+void model_unlock_all(struct model *m);
+void model_foreign(struct model *m, const struct op *op);
+
+/* Pages of the file may have been taken away. */
+void model_forget_present(struct model *m, int64_t file);
 
 /* The range may have been split at its ends. */
 void model_split(struct model *m, int64_t addr, int64_t len);

@@ -51,13 +51,15 @@ static const struct shape shapes[OP_KINDS] = {
     [OP_MSYNC] = {"msync", {FIELD(addr, T_PLACE), FIELD(len, T_PLACE), FIELD(flags, T_MSYNC_FLAGS)}},
     [OP_MADVISE] = {"madvise", {FIELD(addr, T_PLACE), FIELD(len, T_PLACE), FIELD(advice, T_ADVICE)}},
     [OP_POSIX_MADVISE] = {"posix_madvise", {FIELD(addr, T_PLACE), FIELD(len, T_PLACE), FIELD(advice, T_POSIX_ADVICE)}},
-    [OP_MLOCK] = {"mlock", {FIELD(addr, T_PLACE), FIELD(len, T_PLACE)}},
+    [OP_MLOCK] = {"mlock", {FIELD(addr, T_PLACE), FIELD(len, T_PLACE), FIELD(flags, T_NUMBER)}},
     [OP_MUNLOCK] = {"munlock", {FIELD(addr, T_PLACE), FIELD(len, T_PLACE)}},
     [OP_MINCORE] = {"mincore", {FIELD(addr, T_PLACE), FIELD(len, T_PLACE)}},
     [OP_TRUNCATE] = {"truncate", {FIELD(fd, T_FD), FIELD(size, T_PLACE)}},
     [OP_REOPEN] = {"reopen", {FIELD(fd, T_FD)}},
     [OP_WRITE] = {"write", {FIELD(file, T_NUMBER), FIELD(offset, T_PLACE), FIELD(len, T_PLACE), FIELD(value, T_NUMBER)}},
     [OP_CUT] = {"cut", {FIELD(file, T_NUMBER), FIELD(size, T_PLACE)}},
+    [OP_FOREIGN] = {"foreign", {FIELD(addr, T_PLACE), FIELD(len, T_PLACE), FIELD(prot, T_PROT)}},
+    [OP_UNLOCK_ALL] = {"munlockall", {{NULL, T_NUMBER, 0}}},
     [OP_PRESSURE] = {"pressure", {FIELD(value, T_NUMBER), FIELD(size, T_NUMBER)}},
 };
 
@@ -113,6 +115,11 @@ static const struct word advice_words[] = {
     EXACT("populate-write", MADV_POPULATE_WRITE),
     EXACT("dontdump", MADV_DONTDUMP),
     EXACT("dodump", MADV_DODUMP),
+    EXACT("dontfork", MADV_DONTFORK),
+    EXACT("hugepage", MADV_HUGEPAGE),
+    EXACT("nohugepage", MADV_NOHUGEPAGE),
+    EXACT("mergeable", MADV_MERGEABLE),
+    EXACT("unmergeable", MADV_UNMERGEABLE),
     {NULL, 0, 0},
 };
 static const struct word posix_advice_words[] = {

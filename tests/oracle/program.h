@@ -38,6 +38,8 @@ enum op_kind {
 	OP_REOPEN,   /* close a descriptor and open it anew */
 	OP_WRITE,    /* write(2) to a file that nobody maps */
 	OP_CUT,      /* ftruncate(2) of a file that nobody maps */
+	OP_FOREIGN,  /* a mapping of the kernel's own, on both sides, over whatever is there */
+	OP_UNLOCK_ALL,
 	OP_PRESSURE, /* touch memory outside the window, so that pages of the window are paged out */
 	OP_KINDS,
 };

@@ -12,6 +12,7 @@ enum { LOCKED_PAGES_MAX = 8 };
 /* What a range of the window holds. */
 struct span {
 	int64_t first, last;
+	bool ours, foreign; /* mappings of the side's, and of the kernel's own */
 	bool holes, locked, one_mapping, all_shared_writable, anonymous, private_file_locked;
 };
 
@@ -29,6 +30,8 @@ static struct span span_of(struct model *m, int64_t addr, int64_t len)
 		const struct model_page *p = &m->pages[i];
 
 		s.holes |= page_is_hole(p);
+		s.foreign |= p->foreign;
+		s.ours |= !page_is_hole(p) && !p->foreign;
 		s.locked |= p->locked;
 		s.all_shared_writable &= !page_is_hole(p) && p->shared && p->may_write;
 		s.anonymous |= !page_is_hole(p) && !page_is_file(p);
@@ -169,8 +172,31 @@ static bool allow_access(const struct op *op)
 	       in_page + op->size <= page_bytes();
 }
 
+/* Rule 11. A call that fails half-way is undone on one side only, so that a range of the kernel's has no holes. */
+static bool allow_foreign(struct model *m, const struct op *op)
+{
+	struct span s = span_of(m, op->addr, op->kind == OP_MREMAP && op->len == 0 ? 1 : op->len);
+
+	if (!s.foreign || op->addr < 0)
+		return true;
+	if (s.ours || s.holes || op->kind == OP_MLOCK || op->kind == OP_MUNLOCK)
+		return false;
+	if (op->kind != OP_MREMAP || !(op->flags & MREMAP_FIXED))
+		return true;
+	s = span_of(m, op->to, op->new_len);
+	return !s.ours;
+}
+
+static bool is_about_pages(const struct op *op)
+{
+	return op->kind == OP_MPROTECT || op->kind == OP_MREMAP || op->kind == OP_MSYNC || op->kind == OP_MADVISE ||
+	       op->kind == OP_POSIX_MADVISE || op->kind == OP_MLOCK || op->kind == OP_MUNLOCK || op->kind == OP_MINCORE;
+}
+
 bool rules_allow(struct model *m, const struct op *op)
 {
+	if (is_about_pages(op) && !allow_foreign(m, op))
+		return false;
 	switch ((enum op_kind)op->kind) {
 	case OP_MMAP:
 		return allow_mmap(m, op);
@@ -202,6 +228,9 @@ bool rules_allow(struct model *m, const struct op *op)
 		       !model_file_mapped(m, op->file);
 	case OP_CUT:
 		return op->size >= 0 && op->size <= FILE_PAGES_MAX * page_bytes() && !model_file_mapped(m, op->file);
+	case OP_FOREIGN:
+		return is_aligned(op->addr) && op->len > 0 && inside(op->addr, op->len);
+	case OP_UNLOCK_ALL:
 	case OP_PRESSURE:
 		return true;
 	case OP_KINDS:
@@ -248,8 +277,9 @@ static void restore_locks(struct model *m, struct side *s, int64_t first, int64_
 
 		if (page_is_hole(&m->pages[i]))
 			continue;
+		/* Brought in it is already, if it was. */
 		if (m->pages[i].locked)
-			calls_kernel.mlock(at, (size_t)page_bytes());
+			calls_kernel.mlock2(at, (size_t)page_bytes(), MLOCK_ONFAULT);
 		else
 			calls_kernel.munlock(at, (size_t)page_bytes());
 	}
@@ -274,6 +304,9 @@ static enum rules_compare compare_madvise(struct model *m, const struct op *op)
 
 	if (op->advice == MADV_WILLNEED && s.anonymous)
 		return COMPARE_NOTHING;
+	if (op->advice == MADV_HUGEPAGE || op->advice == MADV_NOHUGEPAGE || op->advice == MADV_MERGEABLE ||
+	    op->advice == MADV_UNMERGEABLE)
+		return s.holes ? COMPARE_SUCCESS : COMPARE_NOTHING;
 	if (op->advice == MADV_POPULATE_READ || op->advice == MADV_POPULATE_WRITE || (s.holes && s.locked))
 		return COMPARE_SUCCESS;
 	return COMPARE_ALL;

@@ -23,6 +23,11 @@ static int raw_mlock(const void *addr, size_t len)
 	return (int)syscall(SYS_mlock, addr, len);
 }
 
+static int raw_mlock2(const void *addr, size_t len, unsigned flags)
+{
+	return (int)syscall(SYS_mlock2, addr, len, flags);
+}
+
 static int raw_munlock(const void *addr, size_t len)
 {
 	return (int)syscall(SYS_munlock, addr, len);
@@ -40,6 +45,7 @@ const struct calls calls_kernel = {
     .posix_madvise = posix_madvise,
     .mincore = mincore,
     .mlock = raw_mlock,
+    .mlock2 = raw_mlock2,
     .munlock = raw_munlock,
     .ftruncate = ftruncate,
     .errormsg = no_message,
@@ -267,10 +273,42 @@ static void run_pressure(struct side *s, const struct op *op, struct result *ret
 	ret->err = EIO;
 }
 
+/* Locks of whole pages, one by one where there is no other way; a hole is no error. */
+static void run_unlock_all(struct side *s, struct result *ret)
+{
+	if (s->calls->munlockall != NULL) {
+		returned(ret, s->calls->munlockall());
+		return;
+	}
+	for (int64_t i = 0; i < WINDOW_PAGES; i++)
+		s->calls->munlock(s->window + i * page_bytes(), (size_t)page_bytes());
+}
+
+/* The side forgets what was there, and then finds memory that it did not map. */
+static void run_foreign(struct side *s, const struct op *op, struct result *ret)
+{
+	void *at = s->window + op->addr;
+
+	if (s->calls->munmap(at, (size_t)op->len) != 0) {
+		returned(ret, -1);
+		return;
+	}
+	returned_address(s, ret, mmap(at, (size_t)op->len, (int)op->prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0));
+}
+
+static void run_mincore(struct side *s, const struct op *op, struct result *ret)
+{
+	unsigned char vec[WINDOW_PAGES + 1] = {0};
+
+	returned(ret, s->calls->mincore(side_address(s, op->addr), (size_t)op->len, vec));
+	for (int64_t i = 0; ret->ret == 0 && i < pages_of(op->len) && i < WINDOW_PAGES; i++)
+		ret->loaded |= (uint64_t)(vec[i] & 1) << i;
+}
+
 void side_run(struct side *s, const struct op *op, struct result *ret)
 {
 	const struct calls *c = s->calls;
-	unsigned char *addr = side_address(s, op->addr), *to, vec[WINDOW_PAGES + 1];
+	unsigned char *addr = side_address(s, op->addr), *to;
 	size_t len = (size_t)op->len;
 
 	*ret = (struct result){0};
@@ -305,13 +343,13 @@ void side_run(struct side *s, const struct op *op, struct result *ret)
 		run_posix_madvise(s, op, ret);
 		break;
 	case OP_MLOCK:
-		returned(ret, c->mlock(addr, len));
+		returned(ret, op->flags != 0 ? c->mlock2(addr, len, (unsigned)op->flags) : c->mlock(addr, len));
 		break;
 	case OP_MUNLOCK:
 		returned(ret, c->munlock(addr, len));
 		break;
 	case OP_MINCORE:
-		returned(ret, c->mincore(addr, len, vec));
+		run_mincore(s, op, ret);
 		break;
 	case OP_TRUNCATE:
 		returned(ret, c->ftruncate(s->fd[op->fd], op->size));
@@ -324,6 +362,12 @@ void side_run(struct side *s, const struct op *op, struct result *ret)
 		break;
 	case OP_CUT:
 		returned(ret, ftruncate(s->file[op->file], op->size));
+		break;
+	case OP_FOREIGN:
+		run_foreign(s, op, ret);
+		break;
+	case OP_UNLOCK_ALL:
+		run_unlock_all(s, ret);
 		break;
 	case OP_PRESSURE:
 		run_pressure(s, op, ret);

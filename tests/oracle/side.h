@@ -23,7 +23,9 @@ struct calls {
 	int (*posix_madvise)(void *addr, size_t len, int advice);
 	int (*mincore)(void *addr, size_t len, unsigned char *vec);
 	int (*mlock)(const void *addr, size_t len);
+	int (*mlock2)(const void *addr, size_t len, unsigned flags);
 	int (*munlock)(const void *addr, size_t len);
+	int (*munlockall)(void); /* NULL: page by page. The kernel's is for the whole process. */
 	int (*ftruncate)(int fd, off_t size);
 	const char *(*errormsg)(void);
 	/* Asked after each program whether the side's own promises hold. NULL: none. => false: said in message */
@@ -40,7 +42,7 @@ struct result {
 	int64_t ret;
 	int err;
 	struct trap trap; /* of loads and stores; addr is relative */
-	uint64_t loaded;  /* the first bytes of a load, for the log */
+	uint64_t loaded;  /* the first bytes of a load, for the log; of mincore, a bit for each page */
 };
 
 struct side {

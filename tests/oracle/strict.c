@@ -71,29 +71,51 @@ static int strict_mprotect(void *addr, size_t len, int prot)
 	return rc;
 }
 
-static int locking(int (*call)(const void *, size_t), const void *addr, size_t len)
+/* What is there of it is locked already; the rest is not to be brought in by this. */
+static int lock_again(const void *addr, size_t len)
+{
+	return calls_kernel.mlock2(addr, len, MLOCK_ONFAULT);
+}
+
+static int plain_mlock(const void *addr, size_t len, unsigned flags)
+{
+	(void)flags;
+	return calls_kernel.mlock(addr, len);
+}
+
+static int plain_munlock(const void *addr, size_t len, unsigned flags)
+{
+	(void)flags;
+	return calls_kernel.munlock(addr, len);
+}
+
+static int locking(int (*call)(const void *, size_t, unsigned), const void *addr, size_t len, unsigned flags)
 {
 	struct snapshot s;
 	int rc, error;
 
 	snapshot_take(&s, addr, len);
-	rc = call(addr, len);
+	rc = call(addr, len, flags);
 	error = errno;
 	for (size_t i = 0; rc != 0 && i < s.count; i++)
-		(s.maps[i].locked ? calls_kernel.mlock : calls_kernel.munlock)((void *)s.maps[i].start,
-									       s.maps[i].end - s.maps[i].start);
+		(s.maps[i].locked ? lock_again : calls_kernel.munlock)((void *)s.maps[i].start, s.maps[i].end - s.maps[i].start);
 	errno = error;
 	return rc;
 }
 
 static int strict_mlock(const void *addr, size_t len)
 {
-	return locking(calls_kernel.mlock, addr, len);
+	return locking(plain_mlock, addr, len, 0);
+}
+
+static int strict_mlock2(const void *addr, size_t len, unsigned flags)
+{
+	return locking(calls_kernel.mlock2, addr, len, flags);
 }
 
 static int strict_munlock(const void *addr, size_t len)
 {
-	return locking(calls_kernel.munlock, addr, len);
+	return locking(plain_munlock, addr, len, 0);
 }
 
 static int strict_madvise(void *addr, size_t len, int advice)
@@ -116,6 +138,7 @@ void strict_make(struct calls *ret)
 	ret->partial = false;
 	ret->mprotect = strict_mprotect;
 	ret->mlock = strict_mlock;
+	ret->mlock2 = strict_mlock2;
 	ret->munlock = strict_munlock;
 	ret->madvise = strict_madvise;
 }

@@ -4,7 +4,8 @@
  *
  * Every 8-byte cell of the file belongs to one thread, and each page has cells of all of them. A thread knows what it last stored
  * in each of its cells, and verifies that whenever it comes by. It also has anonymous memory of its own, with the same rules.
- * Disturbers drop, write back, lock and map the same memory, and protect and move memory of their own. At the end every byte
+ * Disturbers drop, write back, lock and map the same memory, and protect and move memory of their own; beside them there is a range
+ * that is mapped over and moved while it is used (contest.c). At the end every byte
  * of the mapping, and then of the file, must be what was last stored there. No byte may be lost or invented.
  */
 #include <errno.h>
@@ -19,6 +20,7 @@
 #include <sys/mman.h>
 #include <time.h>
 
+#include "contest.h"
 #include "rng.h"
 #include "subjects.h"
 
@@ -443,11 +445,16 @@ static int stress_run(struct stress *s, const char *directory)
 	struct disturber disturbers[2];
 	uint64_t salt = s->seed * 1000003 + 17;
 	struct timespec rest = {0, 20000000}, start, now;
+	struct contest *contest;
+	char message[256];
 
 	if (workers == NULL || !make_file(s, directory, salt) || !make_mappings(s, workers, disturbers, disturber_count, salt)) {
 		fprintf(stderr, "threads: cannot start: %s %s\n", strerror(errno), s->calls.errormsg());
 		return 2;
 	}
+	contest = contest_start(&s->calls, directory, s->seed);
+	if (contest == NULL)
+		return 2;
 	for (size_t i = 0; i < s->threads; i++)
 		pthread_create(&workers[i].thread, NULL, work, &workers[i]);
 	for (size_t i = 0; i < disturber_count; i++)
@@ -456,12 +463,16 @@ static int stress_run(struct stress *s, const char *directory)
 	do {
 		nanosleep(&rest, NULL);
 		clock_gettime(CLOCK_MONOTONIC, &now);
+		if (contest_failed(contest, message, sizeof(message)))
+			fail(s, "%s", message);
 	} while (now.tv_sec - start.tv_sec < s->seconds && !atomic_load(&s->stop));
 	atomic_store(&s->stop, true);
 	for (size_t i = 0; i < s->threads; i++)
 		pthread_join(workers[i].thread, NULL);
 	for (size_t i = 0; i < disturber_count; i++)
 		pthread_join(disturbers[i].thread, NULL);
+	if (!contest_end(contest, message, sizeof(message)))
+		fail(s, "%s", message);
 	verify_memory(s, workers, disturbers, disturber_count);
 	verify_file(s, workers);
 	for (size_t i = 0; i < s->threads; i++) {

@@ -302,7 +302,35 @@ static bool after_access(struct world *w, const struct op *op, const struct resu
 	return true;
 }
 
-static bool after_success(struct world *w, const struct op *op, const struct result *r)
+/* Pages that a hole has taken away, also those of other mappings. */
+static void forget_removed(struct world *w, const struct op *op)
+{
+	int64_t first, last;
+
+	model_range(op->addr, op->len, &first, &last);
+	for (int64_t i = first; i < last; i++) {
+		if (page_is_file(&w->model.pages[i]))
+			model_forget_present(&w->model, w->model.pages[i].object);
+	}
+}
+
+/* Rule 12. */
+static bool after_mincore(struct world *w, const struct op *op, size_t i)
+{
+	int64_t first, last;
+
+	model_range(op->addr, op->len, &first, &last);
+	for (int64_t page = first; page < last; page++) {
+		for (int s = 0; s < SIDES && w->model.pages[page].present; s++) {
+			if (!(w->results[s][i].loaded >> (page - first) & 1))
+				return differ(w, "mincore: page %" PRId64 " is locked, and not resident on the %s", page,
+					      w->sides[s].calls->name);
+		}
+	}
+	return true;
+}
+
+static bool after_success(struct world *w, const struct op *op, const struct result *r, size_t i)
 {
 	switch ((enum op_kind)op->kind) {
 	case OP_MMAP:
@@ -322,6 +350,8 @@ static bool after_success(struct world *w, const struct op *op, const struct res
 	case OP_MADVISE:
 	case OP_POSIX_MADVISE:
 		model_split(&w->model, op->addr, op->len);
+		if (op->kind == OP_MADVISE && op->advice == MADV_REMOVE)
+			forget_removed(w, op);
 		return true;
 	case OP_MLOCK:
 	case OP_MUNLOCK:
@@ -337,6 +367,12 @@ static bool after_success(struct world *w, const struct op *op, const struct res
 		model_truncate(&w->model, op->file, op->size);
 		return true;
 	case OP_MINCORE:
+		return after_mincore(w, op, i);
+	case OP_FOREIGN:
+		return after_munmap(w, op) && (model_foreign(&w->model, op), true);
+	case OP_UNLOCK_ALL:
+		model_unlock_all(&w->model);
+		return true;
 	case OP_REOPEN:
 	case OP_PRESSURE:
 	case OP_KINDS:
@@ -397,7 +433,7 @@ static bool run_op(struct world *w, size_t i)
 		return false;
 	same = true;
 	if (succeeded(w, i))
-		same = after_success(w, op, r[ORACLE]);
+		same = after_success(w, op, r[ORACLE], i);
 	else
 		after_failure(w, op);
 	if (op->kind == OP_MMAP || op->kind == OP_MREMAP)
