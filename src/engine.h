@@ -9,6 +9,8 @@
 #include "fault/prefetch.h"
 #include "fault/traps/trap.h"
 #include "object/writeback.h"
+#include "pager/user.h"
+#include "source.h"
 #include "space/space.h"
 
 struct engine {
@@ -19,6 +21,8 @@ struct engine {
 	struct io *io;
 	struct space *space;
 	struct flusher flusher;
+	struct sources sources;
+	struct user_pagers user_pagers;
 	struct prefetcher prefetcher;
 	enum quire_trap trap;
 	struct thread_trap *thread_trap;
