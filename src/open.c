@@ -10,10 +10,14 @@
 #include <quire/pager.h>
 
 #include "entry.h"
+#include "pager/file.h"
 #include "pager/swap.h"
 #include "sys/page_size.h"
+#include "uri.h"
 
-#define PAGER_MODE 0600 /* permission bits that fstat tells */
+#define PAGER_MODE   0600         /* permission bits that fstat tells */
+#define FILTER_DEPTH 8            /* transfers that go through filters at once */
+#define FILTER_BYTES (512u << 10) /* of each */
 
 static int check_oflags(int oflags)
 {
@@ -131,5 +135,86 @@ int quire_pager_complete(uint64_t id, int error, size_t bytes)
 		r = user_pager_complete(&engine->user_pagers, id, error, bytes);
 	else
 		r = message_set(ESTALE, "no transfer %#llx is under way: this process has no engine", (unsigned long long)id);
+	return entry_end(&entry, r);
+}
+
+/* ---- files, and filters over them ---- */
+
+static int open_file(const char *path, int oflags, mode_t mode)
+{
+	int fd = open(path, oflags, mode);
+
+	return fd < 0 ? message_set(errno, "%s cannot be opened: %s", path, strerrordesc_np(errno)) : fd;
+}
+
+static int make_filters(struct engine *engine, const struct uri *uri, int fd, bool writable, struct pager **ret)
+{
+	struct pager *pager;
+	int r = file_pager_open(engine->io, fd, writable, engine->trap == QUIRE_TRAP_THREAD, !engine->config.no_direct, &pager);
+
+	if (r == -ENODEV)
+		return message_set(ENODEV, "%s is neither a regular file nor a block device, and filters go over these", uri->path);
+	if (r < 0)
+		return describe(r, uri->path);
+	return uri_stack(uri, pager, ret);
+}
+
+static int make_filtered_object(struct engine *engine, const struct uri *uri, int fd, bool writable, struct object **ret)
+{
+	struct object_file file = {.writable = writable};
+	struct pager *pager;
+	uint64_t bytes;
+	unsigned most;
+	int r = make_filters(engine, uri, fd, writable, &pager);
+
+	if (r < 0)
+		return r;
+	r = pager->ops->size(pager, &bytes);
+	if (r == 0)
+		r = object_buffers(engine->cache, (unsigned)pages_of(FILTER_BYTES), FILTER_DEPTH, &file.buffers, &most);
+	if (r < 0) {
+		pager->ops->close(pager);
+		return r;
+	}
+	return object_create(&engine->registry, engine->cache, OBJECT_FILE, pager, bytes, &file, ret);
+}
+
+static int open_filtered(const struct uri *uri, const char *name, int oflags, mode_t mode)
+{
+	bool writable = (oflags & O_ACCMODE) == O_RDWR;
+	struct source *source;
+	struct engine *engine;
+	struct object *object;
+	struct stat st;
+	int fd, r = entry_engine(&engine);
+
+	if (r < 0)
+		return r;
+	(void)sources_sweep(engine);
+	fd = open_file(uri->path, oflags | O_CLOEXEC, mode);
+	if (fd < 0)
+		return fd;
+	r = fstat(fd, &st) < 0 ? -errno : make_filtered_object(engine, uri, fd, writable, &object);
+	close(fd);
+	if (r == 0)
+		r = source_create(engine, object, &(struct source_kind){.name = name, .mode = st.st_mode, .fd = -1}, &source);
+	if (r == 0)
+		r = descriptor_of(engine, source, oflags);
+	registry_bury(&engine->registry);
+	return r;
+}
+
+int quire_open(const char *name, int oflags, mode_t mode)
+{
+	struct entry entry;
+	struct uri uri;
+	int r;
+
+	entry_begin(&entry, "quire_open");
+	r = uri_parse(name, &uri);
+	if (r == 0 && uri.n_filters == 0)
+		r = open_file(uri.path, oflags, mode);
+	else if (r == 0 && (r = check_oflags(oflags)) == 0)
+		r = open_filtered(&uri, name, oflags, mode);
 	return entry_end(&entry, r);
 }

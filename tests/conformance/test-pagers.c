@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * test-pagers.c - pagers of the program's own (M25), and what they can do wrong (B05)
+ * test-pagers.c - pagers of the program's own (M25), what they can do wrong, and filters (B05)
  *
  * What the pagers of these tests hold is bytes in memory, or nothing at all: they compute what is asked for.
  */
@@ -1178,6 +1178,196 @@ static void B05_pager_that_touches_itself_is_stopped(void **state)
 	close(fd);
 }
 
+/* ---- filters ---- */
+
+/* A descriptor of the filters over the file. */
+static int open_filters(const char *filters, const char *path, int oflags)
+{
+	char name[1024];
+	int fd;
+
+	snprintf(name, sizeof(name), "%s:file:%s", filters, path);
+	fd = quire_open(name, oflags | O_CLOEXEC, 0);
+	check_call(fd, 0, name, __FILE__, __LINE__);
+	return fd;
+}
+
+static void B05_path_is_opened_as_by_open(void **state)
+{
+	char path[FILE_PATH_MAX], name[FILE_PATH_MAX + 8];
+	int file = file_named(PAGES(2), path), fd;
+	char byte;
+
+	(void)state;
+	snprintf(name, sizeof(name), "file:%s", path);
+	fd = quire_open(name, O_RDONLY, 0);
+	assert_true(fd >= 0);
+	assert_int_equal(read(fd, &byte, 1), 1);
+	assert_int_equal((unsigned char)byte, pattern(0));
+	close(fd);
+	assert_int_equal(unlink(path), 0);
+	assert_fails(quire_open(path, O_RDONLY, 0), ENOENT);
+	assert_message("quire_open", path);
+	fd = quire_open(path, O_RDWR | O_CREAT | O_EXCL, 0640);
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, &byte, 1), 1);
+	close(fd);
+	file_close(file);
+}
+
+static void B05_injected_read_error_is_SIGBUS_once(void **state)
+{
+	char path[FILE_PATH_MAX];
+	int file = file_named(PAGES(8), path), fd = open_filters("error:op=read,count=2", path, O_RDONLY);
+	char *p = map(NULL, PAGES(8), PROT_READ, MAP_SHARED, fd, 0);
+
+	(void)state;
+	/* The page with its neighbours, and then alone. */
+	assert_ok(quire_madvise(p, PAGES(8), MADV_RANDOM));
+	assert_load_raises(p + PAGES(3), SIGBUS, BUS_ADRERR);
+	(void)load(p + PAGES(3));
+	assert_pattern(p, PAGES(8), 0);
+	unmap(p, 8);
+	close(fd);
+	file_close(file);
+}
+
+static void B05_injected_write_error_is_told_and_nothing_is_lost(void **state)
+{
+	char path[FILE_PATH_MAX];
+	int file = file_named(PAGES(4), path), fd = open_filters("error:op=write,errno=ENOSPC,count=1", path, O_RDWR);
+	char *p = map_shared(fd, 4);
+
+	(void)state;
+	p[PAGES(1)] = 1;
+	assert_fails(quire_msync(p, PAGES(4), MS_SYNC), ENOSPC);
+	assert_ok(quire_msync(p, PAGES(4), MS_SYNC));
+	assert_int_equal(file_byte(file, (off_t)PAGES(1)), 1);
+	unmap(p, 4);
+	close(fd);
+	file_close(file);
+}
+
+static void B05_many_errors_lose_and_invent_nothing(void **state)
+{
+	char path[FILE_PATH_MAX];
+	int file = file_named(PAGES(64), path), fd = open_filters("error:rate=0.2,seed=5", path, O_RDWR);
+	char *p = map_shared(fd, 64);
+
+	(void)state;
+	for (int round = 1; round < 20; round++) {
+		for (size_t i = 0; i < 64; i++)
+			while (store(p + PAGES(i) + (size_t)round, round) != 0)
+				;
+		while (quire_msync(p, PAGES(64), round % 2 ? MS_SYNC : MS_ASYNC) != 0)
+			;
+		(void)quire_madvise(p, PAGES(64), MADV_PAGEOUT);
+		for (size_t i = 0; i < 64; i++) {
+			int byte;
+
+			while ((byte = load(p + PAGES(i) + (size_t)round)) < 0)
+				assert_int_equal(byte, -SIGBUS);
+			assert_int_equal(byte, round);
+			while ((byte = load(p + PAGES(i))) < 0)
+				;
+			assert_int_equal(byte, pattern((off_t)PAGES(i)));
+		}
+	}
+	while (quire_munmap(p, PAGES(64)) != 0)
+		;
+	for (size_t i = 0; i < 64; i++)
+		assert_int_equal(file_byte(file, (off_t)PAGES(i) + 19), 19);
+	close(fd);
+	file_close(file);
+}
+
+static size_t count_lines(const char *path, const char *word)
+{
+	FILE *trace = fopen(path, "r");
+	char line[256];
+	size_t n = 0;
+
+	assert_non_null(trace);
+	while (fgets(line, sizeof(line), trace))
+		n += strstr(line, word) != NULL;
+	fclose(trace);
+	return n;
+}
+
+static void B05_trace_tells_of_every_transfer(void **state)
+{
+	char path[FILE_PATH_MAX], trace[FILE_PATH_MAX], filters[FILE_PATH_MAX + 64];
+	int file = file_named(PAGES(16), path), traced = file_named(0, trace), fd;
+	struct quire_stats before;
+	char *p;
+
+	(void)state;
+	snprintf(filters, sizeof(filters), "trace:file=%s:delay:us=1", trace);
+	fd = open_filters(filters, path, O_RDWR);
+	settle();
+	before = stats();
+	p = map_shared(fd, 16);
+	for (size_t i = 0; i < 16; i++)
+		p[PAGES(i)] = 1;
+	assert_ok(quire_msync(p, PAGES(16), MS_SYNC));
+	unmap(p, 16);
+	assert_int_equal(count_lines(trace, " read "), grown(before, read_calls));
+	assert_int_equal(count_lines(trace, " write "), grown(before, write_calls));
+	assert_int_equal(count_lines(trace, " sync "), 1);
+	close(fd);
+	file_close(traced);
+	file_close(file);
+}
+
+static void B05_size_under_filters_is_that_of_the_file(void **state)
+{
+	char path[FILE_PATH_MAX];
+	int file = file_named(PAGES(2), path), fd = open_filters("error:rate=0", path, O_RDWR);
+	char *p = map_shared(fd, 8);
+
+	(void)state;
+	assert_int_equal(file_size(fd), PAGES(2));
+	assert_ok(quire_ftruncate(fd, (off_t)PAGES(4)));
+	assert_int_equal(file_size(file), PAGES(4));
+	assert_int_equal(file_size(fd), PAGES(4));
+	assert_zeros(p + PAGES(2), PAGES(2));
+	assert_int_equal(ftruncate(file, (off_t)PAGES(6)), 0);
+	assert_zeros(p + PAGES(4), PAGES(2));
+	while (file_size(fd) != (off_t)PAGES(6))
+		sched_yield();
+	assert_past_the_end(p + PAGES(6));
+	unmap(p, 8);
+	close(fd);
+	fd = open_filters("error:op=resize,errno=EDQUOT", path, O_RDWR);
+	assert_fails(quire_ftruncate(fd, 1), EDQUOT);
+	assert_int_equal(file_size(fd), PAGES(6));
+	close(fd);
+	file_close(file);
+}
+
+static void B05_bad_names_are_refused_by_part(void **state)
+{
+	char path[FILE_PATH_MAX], name[FILE_PATH_MAX + 64];
+	int file = file_named(PAGES(1), path);
+
+	(void)state;
+	assert_fails(quire_open("gopher:x", O_RDONLY, 0), EINVAL);
+	assert_message("quire_open", "gopher");
+	assert_fails(quire_open("error:rate=7:x", O_RDONLY, 0), EINVAL);
+	assert_message("quire_open", "rate=7");
+	assert_fails(quire_open("", O_RDONLY, 0), EINVAL);
+	assert_fails(quire_open(NULL, O_RDONLY, 0), EINVAL);
+	assert_fails(quire_open("error:file:/tmp", O_RDONLY, 0), ENODEV);
+	assert_fails(quire_open("error:file:/nonexistent", O_RDONLY, 0), ENOENT);
+	assert_fails(quire_open("trace:file=/nonexistent/trace:/dev/null", O_RDONLY, 0), ENODEV);
+	snprintf(name, sizeof(name), "trace:file=/nonexistent/trace:%s", path);
+	assert_fails(quire_open(name, O_RDONLY, 0), ENOENT);
+	assert_message("quire_open", "/nonexistent/trace");
+	snprintf(name, sizeof(name), "error:%s", path);
+	assert_fails(quire_open(name, O_WRONLY, 0), EINVAL);
+	file_close(file);
+}
+
 static const struct conformance_test tests[] = {
     TEST(M25_pages_are_read_when_they_are_touched),
     TEST(M25_fault_is_called_for_each_page_that_is_touched_and_no_other),
@@ -1216,6 +1406,13 @@ static const struct conformance_test tests[] = {
     TEST(B05_pager_that_never_answers_keeps_nobody_else),
     TEST(B05_pager_that_takes_no_writes_keeps_nobody_else),
     TEST(B05_pager_that_touches_itself_is_stopped),
+    TEST(B05_path_is_opened_as_by_open),
+    TEST(B05_injected_read_error_is_SIGBUS_once),
+    TEST(B05_injected_write_error_is_told_and_nothing_is_lost),
+    TEST(B05_many_errors_lose_and_invent_nothing),
+    TEST(B05_trace_tells_of_every_transfer),
+    TEST(B05_size_under_filters_is_that_of_the_file),
+    TEST(B05_bad_names_are_refused_by_part),
 };
 
 CONFORMANCE_MAIN(tests)
