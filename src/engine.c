@@ -129,6 +129,8 @@ void engine_destroy(struct engine *engine)
 			if (space_unmap(engine->space, area_addr(area), area->view.pages << page_shift) < 0)
 				return;
 		}
+	shm_close(engine);
+	segments_close(engine);
 	sources_close(&engine->sources);
 	if (engine->signal_started)
 		signal_trap_stop();

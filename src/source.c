@@ -83,6 +83,19 @@ int source_open(struct engine *engine, struct source *source, int oflags)
 	return r < 0 ? r : fd;
 }
 
+int source_access(const struct source *source, int oflags)
+{
+	char path[64];
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/thread-self/fd/%d", source->fd);
+	fd = open(path, (oflags & O_ACCMODE) | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	close(fd);
+	return 0;
+}
+
 bool source_may_write(int flags)
 {
 	return flags & O_DSYNC;
@@ -254,6 +267,7 @@ bool sources_sweep(void *arg)
 	struct source *source;
 	bool any = false;
 
+	segments_sweep(engine);
 	while ((source = take_closed(&engine->sources)) != NULL)
 		give_up(source);
 	for (source = next_kept(&engine->sources, NULL); source; source = next_kept(&engine->sources, source)) {

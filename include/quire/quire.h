@@ -145,6 +145,19 @@ int quire_munlockall(void);
  */
 int quire_open(const char *uri, int oflags, mode_t mode);
 
+/*
+ * Opens shared memory by its name, or makes it, as shm_open(3): memory of size 0, whose size ftruncate() or quire_ftruncate() sets. It is
+ * counted in the budget and swapped. The name is known to this program alone, and ends with it.
+ * => name: a slash, and up to 255 bytes without one. oflags: O_RDONLY or O_RDWR, O_CREAT, O_EXCL, O_TRUNC. The descriptor is for
+ *    quire_mmap(), quire_ftruncate(), ftruncate(), fstat(), fchmod(), dup() and close(), and has FD_CLOEXEC; read(2), write(2) and
+ *    mmap(2) on it fail.
+ * => EACCES its permissions; EEXIST O_CREAT and O_EXCL; EINVAL the name or the flags; EMFILE, ENFILE; ENAMETOOLONG; ENOENT; ENOMEM.
+ */
+int quire_shm_open(const char *name, int oflags, mode_t mode);
+
+/* Takes a name away. The memory lives on while it is open or mapped. => EINVAL, ENAMETOOLONG the name; ENOENT. */
+int quire_shm_unlink(const char *name);
+
 /* Sets the size of a file, mapped or not, and of its mappings at once. The rest as ftruncate(2). */
 int quire_ftruncate(int fd, off_t size);
 
