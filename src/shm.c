@@ -50,11 +50,18 @@ static struct shm_name **find_locked(struct engine *engine, const char *name)
 	return at;
 }
 
+/* Asked of /proc: umask(2) could only be asked by setting it, for every thread. Where it is not told, nobody but the owner. */
 static mode_t current_umask(void)
 {
-	mode_t mask = umask(0);
+	FILE *status = fopen("/proc/thread-self/status", "re");
+	unsigned mask = 077;
+	char line[256];
 
-	umask(mask);
+	while (status && fgets(line, sizeof(line), status))
+		if (sscanf(line, "Umask: %o", &mask) == 1)
+			break;
+	if (status)
+		fclose(status);
 	return mask;
 }
 

@@ -21,6 +21,12 @@
 #include "util/fail.h"
 #include "util/message.h"
 
+/* Since Linux 6.3; libc's headers may be older. */
+#ifndef MFD_NOEXEC_SEAL
+#define MFD_NOEXEC_SEAL 0x8u
+#define MFD_EXEC        0x10u
+#endif
+
 #define OWNER_WRITES 0200
 
 /* ---- the memfd ---- */
@@ -33,7 +39,12 @@ int source_memfd(const char *name, uint64_t bytes)
 	if (bytes > INT64_MAX)
 		return -EFBIG;
 	snprintf(label, sizeof(label), "quire:%s", name);
-	fd = fail_now(FAIL_FRAME) ? (errno = ENOMEM, -1) : memfd_create(label, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (fail_now(FAIL_FRAME))
+		return -ENOMEM;
+	fd = memfd_create(label, MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_EXEC);
+	/* Where the system allows only those that can never be executed. */
+	if (fd < 0 && errno == EACCES)
+		fd = memfd_create(label, MFD_CLOEXEC | MFD_NOEXEC_SEAL);
 	if (fd < 0)
 		return -errno;
 	if (ftruncate(fd, (off_t)bytes) == 0 && fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE) == 0)
@@ -103,6 +114,12 @@ bool source_may_write(int flags)
 
 /* ---- life ---- */
 
+/* Without the right to execute, where that is sealed. */
+static int set_mode(int fd, mode_t mode)
+{
+	return fchmod(fd, mode) == 0 || fchmod(fd, mode & 0666) == 0 ? 0 : -1;
+}
+
 static int source_new(struct object *object, const struct source_kind *kind, struct source **ret)
 {
 	size_t len = strlen(kind->name) + 1;
@@ -114,7 +131,7 @@ static int source_new(struct object *object, const struct source_kind *kind, str
 	source->name = memcpy(source + 1, kind->name, len);
 	source->shown = atomic_load(&object->bytes);
 	source->fd = kind->fd >= 0 ? kind->fd : source_memfd(kind->name, source->shown);
-	if (source->fd < 0 || fstat(source->fd, &st) < 0 || fchmod(source->fd, kind->mode & 0777) < 0 ||
+	if (source->fd < 0 || fstat(source->fd, &st) < 0 || set_mode(source->fd, kind->mode & 0777) < 0 ||
 	    fcntl(source->fd, F_ADD_SEALS, F_SEAL_SEAL | (kind->fixed ? F_SEAL_GROW | F_SEAL_SHRINK : 0)) < 0) {
 		int r = source->fd < 0 ? source->fd : -errno;
 

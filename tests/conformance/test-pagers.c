@@ -1124,6 +1124,43 @@ static void B05_pager_that_never_answers_keeps_nobody_else(void **state)
 	store_free(s);
 }
 
+static void *load_stuck(void *arg)
+{
+	size_t i = (size_t)(intptr_t)arg;
+
+	unsigned char byte = *(volatile unsigned char *)(stuck.addr + PAGES(i));
+
+	return (void *)(intptr_t)byte;
+}
+
+static void B05_threads_that_touch_what_does_not_come_keep_nobody_else(void **state)
+{
+	struct quire_pager_ops ops = whole;
+	struct store *s = store_new(STORE_PAGES);
+	pthread_t threads[STUCK_THREADS];
+	void *byte;
+	char *p;
+
+	(void)state;
+	/* More than the engine has threads for faults at first. */
+	ops.depth = 16;
+	stuck.addr = p = mapped(s, &ops, STORE_PAGES);
+	assert_ok(quire_madvise(p, PAGES(STORE_PAGES), MADV_RANDOM));
+	s->hold = true;
+	for (size_t i = 0; i < STUCK_THREADS; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, load_stuck, (void *)(intptr_t)i), 0);
+	for (unsigned i = 0; i < ops.depth; i++)
+		wait_for(&s->holding);
+	work_elsewhere();
+	let_go(s, 0);
+	for (size_t i = 0; i < STUCK_THREADS; i++) {
+		assert_int_equal(pthread_join(threads[i], &byte), 0);
+		assert_int_equal((intptr_t)byte, pattern((off_t)PAGES(i)));
+	}
+	unmap(p, STORE_PAGES);
+	store_free(s);
+}
+
 static void *sync_stuck(void *arg)
 {
 	assert_ok(quire_msync(arg, PAGES(STORE_PAGES), MS_SYNC));
@@ -1406,6 +1443,7 @@ static const struct conformance_test tests[] = {
     TEST(B05_pager_is_told_of_its_lies),
     TEST(B05_write_that_fails_is_told_and_nothing_is_lost),
     TEST(B05_pager_that_never_answers_keeps_nobody_else),
+    TEST(B05_threads_that_touch_what_does_not_come_keep_nobody_else),
     TEST(B05_pager_that_takes_no_writes_keeps_nobody_else),
     TEST(B05_pager_that_touches_itself_is_stopped),
     TEST(B05_path_is_opened_as_by_open),
