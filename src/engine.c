@@ -79,6 +79,8 @@ static int start_threads(struct engine *engine)
 {
 	int r = pageout_start(engine->cache);
 
+	engine->flusher.sweep = sources_sweep;
+	engine->flusher.sweep_arg = engine;
 	if (r == 0)
 		r = flusher_start(&engine->flusher, &engine->registry, engine->cache, engine->config.expire_ms);
 	if (r == 0 && engine->trap == QUIRE_TRAP_THREAD)
@@ -127,6 +129,9 @@ void engine_destroy(struct engine *engine)
 			if (space_unmap(engine->space, area_addr(area), area->view.pages << page_shift) < 0)
 				return;
 		}
+	shm_close(engine);
+	segments_close(engine);
+	sources_close(&engine->sources);
 	if (engine->signal_started)
 		signal_trap_stop();
 	thread_trap_stop(engine->thread_trap);

@@ -9,16 +9,24 @@
 #include "fault/prefetch.h"
 #include "fault/traps/trap.h"
 #include "object/writeback.h"
+#include "pager/user.h"
+#include "shm.h"
+#include "source.h"
 #include "space/space.h"
 
 struct engine {
 	struct config config;
 	struct registry registry;
-	struct lock open_lock; /* finding the object of a file, or making it */
+	struct lock open_lock; /* finding the object of a file, or what has a name or a key, or making it */
 	struct cache *cache;
 	struct io *io;
 	struct space *space;
 	struct flusher flusher;
+	struct sources sources;
+	struct user_pagers user_pagers;
+	struct shm_name *names;   /* [open_lock] */
+	struct segment *segments; /* [open_lock] */
+	int next_segment;         /* [open_lock] */
 	struct prefetcher prefetcher;
 	enum quire_trap trap;
 	struct thread_trap *thread_trap;

@@ -66,6 +66,7 @@ struct request {
 	struct object *object; /* a use; NULL: private memory without a file */
 	bool denies;           /* a denial of it is ours */
 	size_t huge_bytes;     /* the size of huge pages; 0: none */
+	struct source *source; /* kept; NULL: a file, or memory without one */
 };
 
 /* Of which the kernel knows nothing. */
@@ -265,6 +266,19 @@ static int make_anonymous_object(struct engine *engine, struct request *q)
 	return r < 0 ? r : object_create(&engine->registry, engine->cache, OBJECT_ANON, pager, q->len, NULL, &q->object);
 }
 
+static int find_source_object(struct engine *engine, struct request *q)
+{
+	int r = source_prepare(engine, q->source);
+
+	if ((q->flags & MAP_TYPE) != MAP_PRIVATE && !source_may_write(q->mode))
+		q->max_prot &= ~PROT_WRITE;
+	if (r < 0)
+		return r;
+	q->object = q->source->object;
+	object_use(q->object);
+	return 0;
+}
+
 /* Finds or makes what is to be mapped. The file was found good by the kernel. */
 static int find_object(struct engine *engine, struct request *q, const struct stat *st)
 {
@@ -275,6 +289,8 @@ static int find_object(struct engine *engine, struct request *q, const struct st
 		q->max_prot &= ~PROT_WRITE;
 	if (q->huge_bytes)
 		return 0;
+	if (q->source)
+		return find_source_object(engine, q);
 	if (!q->anonymous)
 		return find_file_object(engine, q, st);
 	q->offset = 0;
@@ -337,8 +353,29 @@ static int deny_writes(struct engine *engine, struct request *q, const struct st
 	}
 }
 
+/* What MAP_SHARED_VALIDATE lets pass. */
+#define KNOWN_FLAGS                                                                                                                \
+	(MAP_TYPE | MAP_FIXED | MAP_FIXED_NOREPLACE | MAP_LOCKED | MAP_NORESERVE | MAP_POPULATE | MAP_NONBLOCK | MAP_STACK |       \
+	 MAP_EXECUTABLE | OUR_FLAGS)
+
+/* The kernel knows nothing of what is behind such a descriptor: what it would say of a file is said here. */
+static int check_source(const struct request *q)
+{
+	if ((q->flags & MAP_TYPE) == MAP_SHARED_VALIDATE && (q->flags & ~KNOWN_FLAGS))
+		return message_set(EOPNOTSUPP, "flags %#x hold one that MAP_SHARED_VALIDATE does not know", q->flags & ~MAP_TYPE);
+	if ((q->flags & MAP_TYPE) != MAP_PRIVATE && (q->prot & PROT_WRITE) && !source_may_write(q->mode))
+		return message_set(EACCES,
+				   "protection %#x of a shared mapping is more than descriptor %d allows: it was opened O_RDONLY",
+				   q->prot, q->fd);
+	if ((uint64_t)q->offset > (uint64_t)INT64_MAX - q->len)
+		return message_set(EOVERFLOW, "offset %lld and length %zu are more than an object can have", (long long)q->offset,
+				   q->asked_len);
+	return 0;
+}
+
 static int check_file(struct request *q, struct stat *ret_st)
 {
+	struct engine *engine = entry_engine_if_started();
 	int r;
 
 	if (fstat(q->fd, ret_st) < 0)
@@ -349,6 +386,7 @@ static int check_file(struct request *q, struct stat *ret_st)
 		    EINVAL,
 		    "MAP_HUGETLB is for memory without a file, and for files of hugetlbfs, which that of descriptor %d is not",
 		    q->fd);
+	q->source = engine ? source_find(engine, ret_st) : NULL;
 	r = check_range(q);
 	if (r == 0)
 		r = check_flags(q);
@@ -357,6 +395,8 @@ static int check_file(struct request *q, struct stat *ret_st)
 	q->mode = fcntl(q->fd, F_GETFL);
 	if (q->mode & O_PATH)
 		return message_set(EBADF, "descriptor %d was opened with O_PATH", q->fd);
+	if (q->source)
+		return check_source(q);
 	q->anonymous = S_ISCHR(ret_st->st_mode) && ret_st->st_rdev == makedev(1, 5);
 	if (!q->anonymous && !S_ISREG(ret_st->st_mode) && !S_ISBLK(ret_st->st_mode)) {
 		/* A directory or a pipe that was opened the wrong way gives EACCES, as the kernel has it. */
@@ -413,14 +453,17 @@ static int lengthen_file(void *arg)
 	return fstat(q->fd, &st) == 0 && (st.st_size >= end || ftruncate(q->fd, end) == 0) ? 0 : -errno;
 }
 
-static int extend_file(struct request *q, const struct stat *st)
+static int extend_file(struct engine *engine, struct request *q, const struct stat *st)
 {
 	uint64_t end = (uint64_t)q->offset + q->asked_len;
 	int r;
 
 	if (!S_ISREG(st->st_mode) || (uint64_t)st->st_size >= end)
 		return 0;
-	r = object_extend(q->object, end, lengthen_file, q);
+	if (q->source)
+		r = source_resize(engine, q->source, end, true);
+	else
+		r = object_extend(q->object, end, lengthen_file, q);
 	if (r < 0)
 		return message_set(-r, "the file of descriptor %d could not be made %llu bytes long: %s", q->fd,
 				   (unsigned long long)end, strerrordesc_np(-r));
@@ -543,15 +586,17 @@ void *quire_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t offs
 		r = entry_engine(&engine);
 	if (r == 0)
 		r = find_object(engine, &q, &st);
-	if (r == 0 && (flags & MAP_DENYWRITE) && q.object && !q.anonymous)
+	if (r == 0 && (flags & MAP_DENYWRITE) && q.object && !q.anonymous && !q.source)
 		r = deny_writes(engine, &q, &st);
 	if (r == 0 && (flags & QUIRE_MAP_EXTEND))
-		r = extend_file(&q, &st);
+		r = extend_file(engine, &q, &st);
 	if (r == 0)
 		r = q.huge_bytes ? map_huge(engine, &q, &result) : map_request(engine, &q, &result);
 	if (q.denies)
 		object_allow_writes(q.object);
 	object_unuse(q.object);
+	if (q.source)
+		source_release(entry_engine_if_started(), q.source);
 	if (r == 0)
 		populate(engine, &q, result);
 	if (entry_engine_if_started())
@@ -699,24 +744,31 @@ int quire_ftruncate(int fd, off_t size)
 {
 	struct truncation truncation = {fd, size};
 	struct engine *engine = entry_engine_if_started();
+	struct source *source = NULL;
 	struct object *object = NULL;
 	struct entry entry;
 	struct stat st;
 	int r;
 
 	entry_begin(&entry, "quire_ftruncate");
-	if (engine && size >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && !is_hopeless(fd, st.st_size, size)) {
+	if (engine && size >= 0 && fstat(fd, &st) == 0)
+		source = source_find(engine, &st);
+	if (!source && engine && size >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && !is_hopeless(fd, st.st_size, size)) {
 		lock_acquire(&engine->open_lock);
 		object = object_find(&engine->registry, st.st_dev, st.st_ino);
 		lock_release(&engine->open_lock);
 	}
-	if (object && pages_of((uint64_t)size) > (uint64_t)INT64_MAX / page_size())
+	if ((object || source) && pages_of((uint64_t)size) > (uint64_t)INT64_MAX / page_size())
 		r = -EFBIG; /* the frames could not follow */
+	else if (source)
+		r = source_may_write(fcntl(fd, F_GETFL)) ? source_resize(engine, source, (uint64_t)size, false) : -EINVAL;
 	else
 		r = object ? object_truncate(object, (uint64_t)size, truncate_file, &truncation) : truncate_file(&truncation);
 	if (r < 0)
 		message_set(-r, "descriptor %d could not be set to %lld bytes: %s", fd, (long long)size, strerrordesc_np(-r));
 	object_unuse(object);
+	if (source)
+		source_release(engine, source);
 	if (engine)
 		registry_bury(&engine->registry);
 	return entry_end(&entry, r);

@@ -51,7 +51,7 @@ static void gather(struct engine *engine, struct quire_stats *ret)
 	ret->budget_bytes = bytes_of(cache->limit);
 	ret->resident_bytes = bytes_of(cache->used);
 	ret->resident_peak_bytes = bytes_of(cache->used_peak);
-	ret->buffer_bytes = bytes_of(cache->buffers.total_pages);
+	ret->buffer_bytes = bytes_of(cache->buffers.total_pages + atomic_load(&cache->own_buffer_pages));
 	ret->dirty_bytes = bytes_of(cache->dirty_pages);
 	ret->swapped_bytes = bytes_of(engine->space->private_pages->out);
 	ret->locked_bytes = bytes_of(cache->locked);

@@ -137,6 +137,37 @@ int quire_munlock(const void *addr, size_t len);
 int quire_mlockall(int flags);
 int quire_munlockall(void);
 
+/*
+ * Opens a file, or filters over one, for quire_mmap().
+ * => uri: a path or file:PATH, of which a plain descriptor is made, as by open(2); or filters, each before what it stands over:
+ *
+ *        error:rate=0.01,errno=EIO,op=read,seed=7:file:PATH   operations fail by chance, the same ones for each seed; after=N
+ *                                                             succeed first, count=N fail at most
+ *        delay:us=500,op=write:URI                            operations begin later
+ *        trace:file=TRACE:URI                                 each leaves a line: time, operation, offset, length, bytes, error, µs
+ *
+ *    op is read, write, sync, resize, discard or all, and all by default. A path with a colon before its first slash: file:PATH.
+ * => oflags, mode: as for open(2); with filters O_RDONLY or O_RDWR.
+ * => A descriptor with filters is for quire_mmap(), quire_ftruncate(), fstat() (st_size), dup() and close(); read(2), write(2) and
+ *    mmap(2) on it fail. What is mapped through it has pages of its own, apart from those of other mappings of the file.
+ * => EINVAL a part of the name is wrong: the message says which; ENODEV filters over what is neither a regular file nor a block
+ *    device; ENOMEM; and what open(2) says.
+ */
+int quire_open(const char *uri, int oflags, mode_t mode);
+
+/*
+ * Opens shared memory by its name, or makes it, as shm_open(3): memory of size 0, whose size ftruncate() or quire_ftruncate() sets. It is
+ * counted in the budget and swapped. The name is known to this program alone, and ends with it.
+ * => name: a slash, and up to 255 bytes without one. oflags: O_RDONLY or O_RDWR, O_CREAT, O_EXCL, O_TRUNC. The descriptor is for
+ *    quire_mmap(), quire_ftruncate(), ftruncate(), fstat(), fchmod(), dup() and close(), and has FD_CLOEXEC; read(2), write(2) and
+ *    mmap(2) on it fail.
+ * => EACCES its permissions; EEXIST O_CREAT and O_EXCL; EINVAL the name or the flags; EMFILE, ENFILE; ENAMETOOLONG; ENOENT; ENOMEM.
+ */
+int quire_shm_open(const char *name, int oflags, mode_t mode);
+
+/* Takes a name away. The memory lives on while it is open or mapped. => EINVAL, ENAMETOOLONG the name; ENOENT. */
+int quire_shm_unlink(const char *name);
+
 /* Sets the size of a file, mapped or not, and of its mappings at once. The rest as ftruncate(2). */
 int quire_ftruncate(int fd, off_t size);
 

@@ -45,9 +45,16 @@ uint64_t buffers_pages(uint64_t budget_pages, unsigned *ret_run_pages, unsigned 
 int buffers_create(struct buffers *buffers, uint64_t budget_pages)
 {
 	unsigned run_pages, runs, singles;
+
+	(void)buffers_pages(budget_pages, &run_pages, &runs, &singles);
+	return buffers_create_some(buffers, run_pages, runs, singles);
+}
+
+int buffers_create_some(struct buffers *buffers, unsigned run_pages, unsigned runs, unsigned singles)
+{
 	char *data;
 
-	buffers->total_pages = buffers_pages(budget_pages, &run_pages, &runs, &singles);
+	buffers->total_pages = singles + (uint64_t)runs * run_pages;
 	buffers->run_pages = run_pages;
 	buffers->runs = buffers->free_runs = runs;
 	buffers->singles = buffers->free_singles = singles;
@@ -137,6 +144,13 @@ static struct buffer *take(struct buffers *buffers, enum purpose purpose)
 	return buffer;
 }
 
+void buffer_wait(struct buffers *buffers, uint32_t seen)
+{
+	atomic_fetch_add(&buffers->waiters, 1);
+	futex_wait(&buffers->freed, seen, NULL);
+	atomic_fetch_sub(&buffers->waiters, 1);
+}
+
 static struct buffer *wait_for(struct buffers *buffers, enum purpose purpose)
 {
 	struct buffer *buffer;
@@ -147,9 +161,7 @@ static struct buffer *wait_for(struct buffers *buffers, enum purpose purpose)
 		buffer = take(buffers, purpose);
 		if (buffer)
 			return buffer;
-		atomic_fetch_add(&buffers->waiters, 1);
-		futex_wait(&buffers->freed, seen, NULL);
-		atomic_fetch_sub(&buffers->waiters, 1);
+		buffer_wait(buffers, seen);
 	}
 }
 

@@ -57,6 +57,8 @@ struct buffers {
 
 /* 0 or -errno. Sizes follow from the budget. */
 int buffers_create(struct buffers *buffers, uint64_t budget_pages);
+/* Likewise, so many: runs long ones of run_pages each, and singles. */
+int buffers_create_some(struct buffers *buffers, unsigned run_pages, unsigned runs, unsigned singles);
 void buffers_done(struct buffers *buffers);
 
 /* How many pages of a budget the buffers take. */
@@ -79,6 +81,8 @@ struct buffer *buffer_try_spare(struct buffers *buffers, unsigned pages);
  */
 struct buffer *buffer_try_run(struct buffers *buffers);
 struct buffer *buffer_get_run(struct buffers *buffers);
+/* Sleeps until one is freed that was not when freed had the value seen. */
+void buffer_wait(struct buffers *buffers, uint32_t seen);
 void buffer_put(struct buffers *buffers, struct buffer *buffer);
 
 /*

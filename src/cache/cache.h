@@ -71,6 +71,7 @@ struct cache {
 	_Atomic uint64_t used_peak; /* (a) */
 	_Atomic uint64_t locked;    /* (a) pages that may not be paged out */
 	struct buffers buffers;
+	_Atomic uint64_t own_buffer_pages; /* (a) of objects that have buffers of their own, part of used */
 
 	/* Policy. */
 	struct lock queue_lock;

@@ -198,8 +198,8 @@ static struct step plan_load(struct area *area, struct chunk *chunk, uint64_t pa
 	unsigned i = (unsigned)(page % CHUNK_PAGES);
 	bool before = i > 0 && page_has_frame(page_load(&chunk->page[i - 1]));
 
-	step.advice = area->advice;
-	step.plan = readahead_miss(&area->stream, area->advice, page, readahead_end(area), most_readahead(area), before);
+	step.advice = area->view.object->pager->on_demand ? READAHEAD_RANDOM : area->advice;
+	step.plan = readahead_miss(&area->stream, step.advice, page, readahead_end(area), most_readahead(area), before);
 	note_reading(area, &step);
 	return step;
 }

@@ -162,6 +162,9 @@ static uint64_t begin_run(struct prefetch *prefetch, struct span *span, uint64_t
 		return 1;
 	r = object_load_begin(span->object, at, (unsigned)(most < prefetch->left ? most : prefetch->left), PAGE_AHEAD,
 			      prefetch->patient, span->shared ? &span->placement : NULL, &prefetch->batch, &done);
+	/* One whose pager may be stuck is not waited for, and keeps nothing behind it. */
+	if (r == -ENOMEM && object_has_own_buffers(span->object))
+		return end - at;
 	if (r == -ENOMEM && !prefetch->patient)
 		return 0;
 	if (r == -ENOMEM)
@@ -264,6 +267,9 @@ static void wait_page(struct prefetch *prefetch, struct span *span, uint64_t pag
 	page_word *at = object_page(span->object, page, NULL);
 	bool busy = true;
 
+	/* One whose pager may be stuck keeps the lists of nobody else. */
+	if (object_has_own_buffers(span->object))
+		return;
 	for (uint32_t word; busy && at && page < atomic_load(&span->object->pages);) {
 		while (page_is_busy(word = page_load(at)) && page_state(word) != PAGE_HELD)
 			page_wait(at, word);

@@ -56,7 +56,7 @@ static int finish(struct buffer *buffer, struct placement *placement)
 	int error = request->ret_error;
 
 	/* What was appended since the size was asked comes with the growth (object.c, grow), not by chance with this page. */
-	if (error == 0 && object->kind == OBJECT_FILE) {
+	if (error == 0 && object->kind != OBJECT_SWAP) {
 		uint64_t bytes = atomic_load(&object->bytes), left = bytes > request->offset ? bytes - request->offset : 0;
 
 		if (request->ret_bytes > left)
@@ -86,7 +86,7 @@ static int finish(struct buffer *buffer, struct placement *placement)
 		count(&cache->counters.copied_bytes, (uint64_t)whole << page_shift);
 	publish(object, chunk, (unsigned)(buffer->first % CHUNK_PAGES), whole, flags);
 	unclaim(buffer, chunk, whole);
-	buffer_put(&cache->buffers, buffer);
+	buffer_put(object->buffers, buffer);
 	object_unref(object);
 	if (batch)
 		batch_done(batch, error);
@@ -160,6 +160,33 @@ static int promise(struct cache *cache, unsigned *n, bool wait)
 	return budget_reserve(cache, 1);
 }
 
+/*
+ * Frames, and a buffer. Where the object has buffers of its own, they may be free again only after long, and what is promised is wanted
+ * by others meanwhile.
+ */
+static struct buffer *get_own_buffer(struct object *object, unsigned *n, enum patience patience, int *ret_error)
+{
+	unsigned most = *n;
+
+	for (;;) {
+		uint32_t seen = atomic_load(&object->buffers->freed);
+		struct buffer *buffer;
+
+		*n = most;
+		*ret_error = promise(object->cache, n, patience == PATIENCE_ALL);
+		if (*ret_error < 0)
+			return NULL;
+		buffer = buffer_try(object->buffers, *n);
+		if (buffer)
+			return buffer;
+		budget_release(object->cache, *n);
+		*ret_error = -ENOMEM;
+		if (patience != PATIENCE_ALL)
+			return NULL;
+		buffer_wait(object->buffers, seen);
+	}
+}
+
 static struct buffer *get_buffer(struct buffers *buffers, unsigned n, enum patience patience)
 {
 	struct buffer *buffer;
@@ -195,19 +222,23 @@ static int load_run(struct object *object, uint64_t first, unsigned n, uint32_t 
 	*ret_done = 0;
 	if (!object_page(object, first, &chunk))
 		return -ENOMEM;
-	r = promise(cache, &n, patience >= PATIENCE_ROOM);
-	if (r < 0)
-		return r;
-	buffer = get_buffer(&cache->buffers, n, patience);
-	if (!buffer) {
-		budget_release(cache, n);
-		return -ENOMEM;
+	if (object_has_own_buffers(object)) {
+		buffer = get_own_buffer(object, &n, patience, &r);
+	} else {
+		r = promise(cache, &n, patience >= PATIENCE_ROOM);
+		buffer = r == 0 ? get_buffer(object->buffers, n, patience) : NULL;
+		if (r == 0 && !buffer) {
+			budget_release(cache, n);
+			r = -ENOMEM;
+		}
 	}
+	if (!buffer)
+		return r;
 	claimed = claim(object, chunk, first, n, &zero);
 	budget_release(cache, n - claimed);
 	*ret_done = claimed;
 	if (claimed == 0) {
-		buffer_put(&cache->buffers, buffer);
+		buffer_put(object->buffers, buffer);
 		return -EAGAIN;
 	}
 	object_ref(object);
@@ -257,8 +288,8 @@ int object_load(struct object *object, uint64_t first, unsigned pages, uint32_t 
 
 		if (n > end - at)
 			n = (unsigned)(end - at);
-		if (n > object->cache->buffers.run_pages)
-			n = object->cache->buffers.run_pages;
+		if (n > object->buffers->run_pages)
+			n = object->buffers->run_pages;
 		/* The mark, as an own run, so that it gets its flag before anybody can touch it. */
 		if (mark > at && mark < at + n)
 			n = (unsigned)(mark - at);
@@ -295,7 +326,7 @@ int object_load_begin(struct object *object, uint64_t first, unsigned pages, uin
 		pages = (unsigned)(end - first);
 	if (n > pages)
 		n = pages;
-	if (n > object->cache->buffers.run_pages)
-		n = object->cache->buffers.run_pages;
+	if (n > object->buffers->run_pages)
+		n = object->buffers->run_pages;
 	return load_run(object, first, n, flags, wait ? PATIENCE_ROOM : PATIENCE_SPARE, placement, batch, ret_done);
 }

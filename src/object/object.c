@@ -23,6 +23,51 @@
 
 /* ---- life ---- */
 
+/* What buffers of an object's own may take of the budget. */
+#define OWN_SHARE 16
+
+int object_buffers(struct cache *cache, unsigned run_pages, unsigned depth, struct buffers **ret, unsigned *ret_most)
+{
+	uint64_t share = atomic_load(&cache->limit) / OWN_SHARE;
+	struct buffers *buffers = fail_now(FAIL_ALLOC) ? NULL : calloc(1, sizeof(*buffers));
+	unsigned singles;
+	int r = buffers ? 0 : -ENOMEM;
+
+	/* Writes leave one of the long ones to reads, so there are two at least. */
+	depth = depth < 2 ? 2 : depth;
+	while (run_pages > 1 && (uint64_t)depth * (run_pages + 1) > share)
+		run_pages /= 2;
+	while (depth > 2 && (uint64_t)depth * (run_pages + 1) > share)
+		depth /= 2;
+	singles = depth;
+	if (r == 0)
+		r = budget_reserve(cache, (uint64_t)depth * run_pages + singles);
+	if (r < 0) {
+		free(buffers);
+		return r;
+	}
+	r = buffers_create_some(buffers, run_pages, depth, singles);
+	if (r < 0) {
+		budget_release(cache, (uint64_t)depth * run_pages + singles);
+		free(buffers);
+		return r;
+	}
+	atomic_fetch_add(&cache->own_buffer_pages, buffers->total_pages);
+	*ret = buffers;
+	*ret_most = depth + singles;
+	return 0;
+}
+
+void object_buffers_free(struct cache *cache, struct buffers *buffers)
+{
+	if (!buffers)
+		return;
+	atomic_fetch_sub(&cache->own_buffer_pages, buffers->total_pages);
+	budget_release(cache, buffers->total_pages);
+	buffers_done(buffers);
+	free(buffers);
+}
+
 int object_create(struct registry *registry, struct cache *cache, enum object_kind kind, struct pager *pager, uint64_t bytes,
 		  const struct object_file *file, struct object **ret)
 {
@@ -33,6 +78,7 @@ int object_create(struct registry *registry, struct cache *cache, enum object_ki
 		object->kind = kind;
 		object->cache = cache;
 		object->pager = pager;
+		object->buffers = file && file->buffers ? file->buffers : &cache->buffers;
 		object->frames = -1;
 		object->lease = -1;
 		object->refs = 1;
@@ -52,6 +98,8 @@ int object_create(struct registry *registry, struct cache *cache, enum object_ki
 	if (r < 0) {
 		if (pager)
 			pager->ops->close(pager);
+		if (file)
+			object_buffers_free(cache, file->buffers);
 		free(object);
 		return r;
 	}
@@ -181,6 +229,8 @@ void registry_bury(struct registry *registry)
 			dead->pager->ops->close(dead->pager);
 		if (dead->lease >= 0)
 			close(dead->lease);
+		if (object_has_own_buffers(dead))
+			object_buffers_free(dead->cache, dead->buffers);
 		free(dead);
 		lock_acquire(&registry->lock);
 		registry->count--;
@@ -373,6 +423,37 @@ static void discard_copies(struct object *object, uint64_t first)
 }
 
 /*
+ * As lock_when_quiet. What lies past the new end in its page is gone for good: in memory without a file the page comes in first, if it is
+ * in the swap, so that it can be cut. 0; 1: patience is at an end; -errno: it cannot be had. The lock is taken with 0 only.
+ */
+static int lock_with_tail(struct object *object, uint64_t bytes, unsigned patience_ms)
+{
+	uint64_t last = bytes >> page_shift;
+	int r = 0;
+
+	while (lock_when_quiet(object, last, patience_ms)) {
+		struct chunk *chunk = table_find(&object->table, last);
+		uint32_t word = chunk ? page_load(&chunk->page[last % CHUNK_PAGES]) : 0;
+
+		if (object->kind != OBJECT_ANON || pages_of(bytes) == last || page_state(word) != PAGE_ABSENT ||
+		    !(word & PAGE_STORED))
+			return 0;
+		rwlock_write_release(&object->cache->map_lock);
+		r = object_load(object, last, 1, 0, UINT64_MAX, true, NULL);
+		if (r < 0 && r != -EAGAIN)
+			return r;
+	}
+	return 1;
+}
+
+/* Map lock held for writing. What is gone from a frame and from no file has to be written anew. */
+static void note_cut(struct object *object, struct chunk *chunk, uint64_t page)
+{
+	if (object->kind == OBJECT_ANON)
+		writeback_note_dirty(chunk, &chunk->page[page % CHUNK_PAGES]);
+}
+
+/*
  * Shrinks: the ends are lowered first, so that nobody begins to load past the new size, nor to write what reaches past it; when all
  * who had begun are done, the file is cut, by storage, and the frames are given up. Where storage fails, the ends are as before.
  * Meanwhile the size itself is the old one: who loads a page that the cut has not reached shows all of it.
@@ -382,7 +463,7 @@ static int shrink(struct object *object, uint64_t bytes, unsigned patience_ms, i
 {
 	uint64_t pages = pages_of(bytes), quiet = bytes >> page_shift, old = atomic_load(&object->bytes);
 	struct chunk *chunk;
-	int r = 0;
+	int r = 0, quieted;
 
 	atomic_fetch_add(&object->cuts, 1);
 	rwlock_write_acquire(&object->cache->map_lock);
@@ -395,10 +476,12 @@ static int shrink(struct object *object, uint64_t bytes, unsigned patience_ms, i
 		rwlock_write_release(&object->cache->map_lock);
 		r = storage(arg);
 	}
-	if (!lock_when_quiet(object, quiet, patience_ms)) {
+	quieted = lock_with_tail(object, bytes, patience_ms);
+	if (quieted != 0) {
 		/* Not yet: the size is followed the next time. */
 		rwlock_write_acquire(&object->cache->map_lock);
 		set_size(object, atomic_load(&object->bytes));
+		r = quieted < 0 ? quieted : 0;
 	} else if (r < 0) {
 		set_size(object, atomic_load(&object->bytes));
 	} else {
@@ -410,9 +493,14 @@ static int shrink(struct object *object, uint64_t bytes, unsigned patience_ms, i
 		r = frames_resize(object->frames, pages);
 		if (r == 0 && pages > quiet && chunk && page_has_frame(page_load(&chunk->page[quiet % CHUNK_PAGES])))
 			r = frames_zero_tail(object->frames, bytes);
+		if (r == 0 && pages > quiet && chunk && page_has_frame(page_load(&chunk->page[quiet % CHUNK_PAGES])))
+			note_cut(object, chunk, quiet);
 	}
 	atomic_fetch_add(&object->cuts, 1);
 	rwlock_write_release(&object->cache->map_lock);
+	/* Their place in the swap; size_lock is held, so that nothing can have been written there again. */
+	if (object->kind == OBJECT_ANON && quieted == 0 && r == 0)
+		(void)object->pager->ops->discard(object->pager, pages << page_shift, (pages_of(old) - pages) << page_shift);
 	return r;
 }
 
@@ -426,8 +514,13 @@ static void tail_read(struct pager_request *request)
  */
 static struct buffer *read_tail(struct object *object, uint64_t page)
 {
-	struct buffer *buffer = buffer_get(&object->cache->buffers, 1);
+	struct buffer *buffer = buffer_get(object->buffers, 1);
 
+	/* Memory without a file ends in zeros. */
+	if (object->kind == OBJECT_ANON) {
+		memset(buffer->data, 0, page_size());
+		return buffer;
+	}
 	buffer->request = (struct pager_request){
 	    .op = PAGER_READ,
 	    .offset = page << page_shift,
@@ -437,7 +530,7 @@ static struct buffer *read_tail(struct object *object, uint64_t page)
 	};
 	object->pager->ops->run(object->pager, &buffer->request);
 	if (buffer->request.ret_error) {
-		buffer_put(&object->cache->buffers, buffer);
+		buffer_put(object->buffers, buffer);
 		return NULL;
 	}
 	memset(buffer->data + buffer->request.ret_bytes, 0, page_size() - buffer->request.ret_bytes);
@@ -471,6 +564,8 @@ static int grow(struct object *object, uint64_t bytes, unsigned patience_ms)
 		word = page ? page_load(page) : PAGE_ABSENT;
 		if (r == 0 && page_has_frame(word))
 			r = frames_patch(object->frames, old, page_size() - inside, tail->data + inside);
+		if (r == 0 && page_has_frame(word))
+			note_cut(object, chunk, last);
 		if (r < 0 || page_state(word) == PAGE_LOADING)
 			set_size(object, old);
 		rwlock_write_release(&object->cache->map_lock);
@@ -479,7 +574,7 @@ static int grow(struct object *object, uint64_t bytes, unsigned patience_ms)
 		page_wait(page, word);
 	}
 	if (tail)
-		buffer_put(&object->cache->buffers, tail);
+		buffer_put(object->buffers, tail);
 	return r;
 }
 
@@ -499,7 +594,7 @@ int object_refresh_size(struct object *object)
 	uint64_t bytes;
 	int r;
 
-	if (object->kind != OBJECT_FILE)
+	if (!object->pager || object->pager->steady)
 		return 0;
 	/*
 	 * Who has it is about to know the size, and is waited for; but not for long one who is setting it: he may wait for a lock of

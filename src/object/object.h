@@ -47,11 +47,12 @@ struct view {
  * Locks: (m) the cache's map_lock. (l) lock. (r) the registry's lock. (d) deny_lock. (a) atomic. (p) constant once published.
  */
 struct object {
-	enum object_kind kind; /* (p) */
-	struct cache *cache;   /* (p) */
-	struct pager *pager;   /* (p) NULL: PRIVATE */
-	int frames;            /* (p) the memfd; -1: PRIVATE */
-	dev_t dev;             /* (p) FILE: identity */
+	enum object_kind kind;   /* (p) */
+	struct cache *cache;     /* (p) */
+	struct pager *pager;     /* (p) NULL: PRIVATE */
+	struct buffers *buffers; /* (p) what its transfers go through: the cache's, or its own */
+	int frames;              /* (p) the memfd; -1: PRIVATE */
+	dev_t dev;               /* (p) FILE: identity */
 	ino_t ino;
 	bool writable;                 /* (r) the pager can write */
 	_Atomic uint32_t refs;         /* (a) uses, transfers and sweepers under way; 0: being destroyed */
@@ -97,9 +98,27 @@ struct object_file {
 	dev_t dev;
 	ino_t ino;
 	bool writable;
+	struct buffers
+	    *buffers; /* of its own, from object_buffers, so that a pager that is stuck keeps nobody else's; NULL: none */
 };
 
-/* 0 or -errno. The caller has the one use. pager is the object's from now on, also when this fails. file: NULL for other kinds. */
+/*
+ * Buffers for an object of its own, taken from the budget: about as many as are asked for, and less where the budget is small.
+ * => ret_most: how many transfers they allow at once. 0 or -errno.
+ */
+int object_buffers(struct cache *cache, unsigned run_pages, unsigned depth, struct buffers **ret, unsigned *ret_most);
+void object_buffers_free(struct cache *cache, struct buffers *buffers);
+
+/* Whether what it waits for is no business of any other object's: then nobody who serves all may wait for it. */
+static inline bool object_has_own_buffers(const struct object *object)
+{
+	return object->buffers != &object->cache->buffers;
+}
+
+/*
+ * 0 or -errno. The caller has the one use. pager and buffers are the object's from now on, also when this fails. file: NULL for most
+ * other kinds.
+ */
 int object_create(struct registry *registry, struct cache *cache, enum object_kind kind, struct pager *pager, uint64_t bytes,
 		  const struct object_file *file, struct object **ret);
 

@@ -24,7 +24,9 @@
 #include "sys/thread.h"
 
 #define TICK_MS       500
-#define DIRTY_DIVISOR 4 /* more than this part of the budget dirty: write all */
+#define SWEEP_MS      50
+#define DIRTY_DIVISOR 4     /* more than this part of the budget dirty: write all */
+#define STUCK_MS      10000 /* at the end of the program, for a pager of its own that takes nothing */
 
 /* chunk->dirty is never below the number of dirty pages: it is raised before the flag is set, and lowered after it was cleared. */
 void writeback_note_dirty(struct chunk *chunk, page_word *page)
@@ -133,7 +135,7 @@ static void write_done(struct pager_request *request)
 	}
 	for (unsigned i = 0; i < buffer->count; i++)
 		end_write(chunk, &chunk->page[buffer->first % CHUNK_PAGES + i], error != 0);
-	buffer_put(&cache->buffers, buffer);
+	buffer_put(object->buffers, buffer);
 	if (batch)
 		batch_done(batch, error);
 	object_unref(object);
@@ -223,7 +225,7 @@ static enum claim claim_dirty(struct object *object, struct chunk *chunk, unsign
 	uint32_t word = page_load(page);
 
 	/* Past the end: the file is being cut. Who has to be sure looks again when that is over (object_flush). */
-	if (object->kind == OBJECT_FILE && chunk->first + i >= atomic_load(&object->writable_end))
+	if (object->kind != OBJECT_SWAP && chunk->first + i >= atomic_load(&object->writable_end))
 		return CLAIM_CLEAN;
 	while ((word & PAGE_DIRTY) && !(idle_only && (word & PAGE_MAPPED))) {
 		/* Without a frame: a mark that was made to raise SIGBUS was taken for a store. Cleared only if the word still is so. */
@@ -326,7 +328,7 @@ static void send_kept(struct writer *writer, bool here)
 
 static unsigned write_chunk(struct writer *writer, struct chunk *chunk, unsigned i, unsigned end)
 {
-	struct buffers *buffers = &writer->object->cache->buffers;
+	struct buffers *buffers = writer->object->buffers;
 	unsigned begun = 0;
 	bool busy;
 
@@ -504,16 +506,56 @@ static struct object *next_object(struct registry *registry, struct object *obje
 	return next;
 }
 
+/* Whether nothing of it is dirty, or on its way. */
+static bool is_written(struct object *object)
+{
+	for (struct chunk *chunk = table_next(&object->table, 0); chunk;
+	     chunk = table_next(&object->table, chunk->first + CHUNK_PAGES))
+		for (unsigned i = 0; i < CHUNK_PAGES; i++)
+			if (page_load(&chunk->page[i]) & (PAGE_DIRTY | PAGE_WRITING))
+				return false;
+	return true;
+}
+
+/* As object_flush, for an object whose pager may be stuck: waits no longer than it takes for one more write to end. */
+static int flush_patiently(struct object *object)
+{
+	static const struct timespec moment = {.tv_nsec = 1000000};
+	uint32_t since = cache_clock_ms(), freed = atomic_load(&object->buffers->freed);
+
+	rwlock_read_acquire(&object->cache->map_lock);
+	(void)object_harvest(object, 0, UINT64_MAX);
+	rwlock_read_release(&object->cache->map_lock);
+	atomic_store(&object->write_error, 0);
+	for (;;) {
+		object_write(object, 0, UINT64_MAX, false, NULL);
+		if (is_written(object))
+			return 0;
+		if (atomic_load(&object->write_error))
+			return -atomic_load(&object->write_error);
+		if (freed != atomic_load(&object->buffers->freed))
+			since = cache_clock_ms();
+		freed = atomic_load(&object->buffers->freed);
+		if (cache_clock_ms() - since > STUCK_MS)
+			return -ETIMEDOUT;
+		nanosleep(&moment, NULL);
+	}
+}
+
+/* Those first whose storage answers. */
 int writeback_all(struct registry *registry)
 {
 	int result = 0;
 
-	for (struct object *object = next_object(registry, NULL); object; object = next_object(registry, object)) {
-		int r = object->kind == OBJECT_FILE ? object_flush(object, 0, UINT64_MAX) : 0;
+	for (int own = 0; own < 2; own++)
+		for (struct object *object = next_object(registry, NULL); object; object = next_object(registry, object)) {
+			int r = 0;
 
-		if (r < 0 && result == 0)
-			result = r;
-	}
+			if (object->kind == OBJECT_FILE && object_has_own_buffers(object) == own)
+				r = own ? flush_patiently(object) : object_flush(object, 0, UINT64_MAX);
+			if (r < 0 && result == 0)
+				result = r;
+		}
 	return result;
 }
 
@@ -529,7 +571,10 @@ static void retry_adopted(struct object *object)
 {
 	if (!atomic_exchange(&object->adopted, false))
 		return;
-	if (object_flush(object, 0, UINT64_MAX) == 0)
+	/* Without waiting, where the pager may be stuck. */
+	if (object_has_own_buffers(object))
+		object_write(object, 0, UINT64_MAX, false, NULL);
+	if (object_has_own_buffers(object) ? is_written(object) : object_flush(object, 0, UINT64_MAX) == 0)
 		object_unuse(object);
 	else
 		writeback_adopt(object);
@@ -575,14 +620,28 @@ static void flush_aged(struct flusher *flusher, struct object *object)
 	}
 }
 
+/* Sleeps for so long, but sweeps from time to time. */
+static void rest(struct flusher *flusher, unsigned ms)
+{
+	uint32_t start = cache_clock_ms(), passed = 0;
+
+	for (; passed < ms && !atomic_load(&flusher->stopping); passed = cache_clock_ms() - start) {
+		bool soon = flusher->sweep && flusher->sweep(flusher->sweep_arg);
+		unsigned next = soon && ms - passed > SWEEP_MS ? SWEEP_MS : ms - passed;
+		struct timespec timeout = {.tv_sec = next / 1000, .tv_nsec = (long)(next % 1000) * 1000000};
+
+		registry_bury(flusher->registry);
+		futex_wait(&flusher->word, 0, &timeout);
+	}
+}
+
 static void *flusher_main(void *arg)
 {
 	struct flusher *flusher = arg;
 	unsigned tick = flusher->expire_ms / 2 < TICK_MS ? flusher->expire_ms / 2 + 1 : TICK_MS;
-	struct timespec timeout = {.tv_sec = tick / 1000, .tv_nsec = (long)(tick % 1000) * 1000000};
 
 	while (!atomic_load(&flusher->stopping)) {
-		futex_wait(&flusher->word, 0, &timeout);
+		rest(flusher, tick);
 		for (struct object *object = next_object(flusher->registry, NULL); object;
 		     object = next_object(flusher->registry, object)) {
 			if (object->kind != OBJECT_FILE || atomic_load(&flusher->stopping))

@@ -20,6 +20,9 @@ struct flusher {
 	struct registry *registry;
 	struct cache *cache;
 	unsigned expire_ms;
+	/* Called now and then, with no lock held; must not wait. True: again soon. NULL: none. Set before the start. */
+	bool (*sweep)(void *arg);
+	void *sweep_arg;
 	pthread_t thread;
 	_Atomic uint32_t word; /* futex */
 	_Atomic bool stopping;

@@ -74,6 +74,8 @@ struct pager {
 	const struct pager_ops *ops;
 	_Atomic bool direct; /* transfers bypass the kernel's page cache */
 	size_t align_bytes;  /* alignment of offset, len and buf that a direct transfer needs; at most a page */
+	bool steady;         /* the size changes by resize only, so that it need not be asked for */
+	bool on_demand;      /* a page is asked for when it is needed, and not before */
 };
 
 #endif

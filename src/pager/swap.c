@@ -195,6 +195,7 @@ int swap_pager_open(struct io *io, const char *dir, bool allow_direct, struct pa
 		return r;
 	}
 	swap->base.ops = &swap_ops;
+	swap->base.steady = true;
 	swap->base.align_bytes = page_size(); /* enough for every file */
 	swap->dir = dir;
 	*ret = &swap->base;

@@ -10,7 +10,8 @@
 
 #define STACK_BYTES (256u << 10)
 
-int thread_start(pthread_t *ret_thread, const char *name, void *(*main)(void *), void *arg)
+/* stack_bytes 0: as the program's own. */
+static int start(pthread_t *ret_thread, const char *name, size_t stack_bytes, void *(*main)(void *), void *arg)
 {
 	pthread_attr_t attr;
 	sigset_t all, old;
@@ -19,7 +20,8 @@ int thread_start(pthread_t *ret_thread, const char *name, void *(*main)(void *),
 	if (fail_now(FAIL_ALLOC))
 		return -EAGAIN;
 	pthread_attr_init(&attr);
-	pthread_attr_setstacksize(&attr, STACK_BYTES);
+	if (stack_bytes)
+		pthread_attr_setstacksize(&attr, stack_bytes);
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	r = pthread_create(ret_thread, &attr, main, arg);
@@ -34,4 +36,14 @@ int thread_start(pthread_t *ret_thread, const char *name, void *(*main)(void *),
 	if (r == 0)
 		pthread_setname_np(*ret_thread, name);
 	return -r;
+}
+
+int thread_start(pthread_t *ret_thread, const char *name, void *(*main)(void *), void *arg)
+{
+	return start(ret_thread, name, STACK_BYTES, main, arg);
+}
+
+int thread_start_roomy(pthread_t *ret_thread, const char *name, void *(*main)(void *), void *arg)
+{
+	return start(ret_thread, name, 0, main, arg);
 }

@@ -145,6 +145,19 @@ static struct rig {
 	char *buf;             /* a page */
 } rig;
 
+/* Gives the object buffers of its own, so many pages long and about as many as depth; it must not have been touched. */
+static inline void rig_own_buffers(unsigned run_pages, unsigned depth)
+{
+	struct object_file file = {.writable = true};
+	uint64_t bytes = atomic_load(&rig.object->bytes);
+	unsigned most;
+
+	object_unuse(rig.object);
+	registry_bury(&rig.registry);
+	assert_int_equal(object_buffers(rig.cache, run_pages, depth, &file.buffers, &most), 0);
+	assert_int_equal(object_create(&rig.registry, rig.cache, OBJECT_FILE, &storage.pager, bytes, &file, &rig.object), 0);
+}
+
 /* limit: of the budget, pages; bytes: of the object and its storage. */
 static inline int rig_make(uint64_t limit, enum object_kind kind, uint64_t bytes)
 {

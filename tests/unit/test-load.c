@@ -3,6 +3,7 @@
  * test-load.c - page-in
  */
 #include <pthread.h>
+#include <sched.h>
 
 #include "cache/policy.h"
 #include "rig.h"
@@ -369,6 +370,73 @@ static void a_read_that_fails_places_nothing(void **state)
 #define ANONYMOUS(name) cmocka_unit_test_setup_teardown(name, make_anonymous, destroy)
 #define SMALL(name)     cmocka_unit_test_setup_teardown(name, make_small, destroy)
 
+/* ---- buffers of an object's own ---- */
+
+static void buffers_of_its_own_are_taken_from_the_budget_and_given_back(void **state)
+{
+	uint64_t before = atomic_load(&rig.cache->used);
+
+	(void)state;
+	rig_own_buffers(16, 4);
+	assert_int_equal(atomic_load(&rig.cache->used), before + 4 * 16 + 4);
+	assert_int_equal(atomic_load(&rig.cache->own_buffer_pages), 4 * 16 + 4);
+	assert_int_equal(load_pages(0, 8), 0);
+	check_frame(7, storage_byte(7));
+	assert_int_equal(atomic_load(&rig.cache->buffers.taken), 0);
+	object_unuse(rig.object);
+	registry_bury(&rig.registry);
+	rig.object = NULL;
+	assert_int_equal(atomic_load(&rig.cache->used), before);
+	assert_int_equal(atomic_load(&rig.cache->own_buffer_pages), 0);
+}
+
+static void buffers_of_its_own_are_fewer_under_a_small_budget(void **state)
+{
+	struct buffers *buffers;
+	unsigned most;
+
+	(void)state;
+	assert_int_equal(object_buffers(rig.cache, 128, 64, &buffers, &most), 0);
+	assert_true(buffers->total_pages <= 256 / 16);
+	assert_true(buffers->runs >= 2);
+	assert_int_equal(most, buffers->runs + buffers->singles);
+	object_buffers_free(rig.cache, buffers);
+}
+
+static void *load_one_more(void *arg)
+{
+	(void)arg;
+	assert_int_equal(load_pages(900, 1), 0);
+	return NULL;
+}
+
+static void who_waits_for_a_stuck_pager_holds_nothing_that_others_want(void **state)
+{
+	pthread_t thread;
+	uint64_t used;
+	unsigned taken;
+
+	(void)state;
+	rig_own_buffers(1, 2);
+	storage.hold = true;
+	/* As many as there are buffers. */
+	for (unsigned i = 0; i < 8; i++)
+		(void)object_load(rig.object, 100 * i, 1, 0, UINT64_MAX, false, NULL);
+	taken = storage.n_held;
+	assert_in_range(taken, 2, 4);
+	used = atomic_load(&rig.cache->used);
+	assert_int_equal(rig_frames(), taken + rig.object->buffers->total_pages);
+	assert_int_equal(atomic_load(&rig.cache->buffers.taken), 0);
+	assert_int_equal(pthread_create(&thread, NULL, load_one_more, NULL), 0);
+	while (atomic_load(&rig.object->buffers->waiters) == 0)
+		sched_yield();
+	assert_int_equal(atomic_load(&rig.cache->used), used);
+	storage_release();
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	check_frame(900, storage_byte(900));
+	check_frame(0, storage_byte(0));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -395,6 +463,9 @@ int main(void)
 	    TEST(a_page_that_comes_alone_is_placed_with_its_bytes),
 	    TEST(a_page_that_cannot_be_placed_or_does_not_come_alone_gets_a_frame),
 	    TEST(a_read_that_fails_places_nothing),
+	    TEST(buffers_of_its_own_are_taken_from_the_budget_and_given_back),
+	    SMALL(buffers_of_its_own_are_fewer_under_a_small_budget),
+	    TEST(who_waits_for_a_stuck_pager_holds_nothing_that_others_want),
 	};
 
 	return cmocka_run_group_tests_name("load", tests, NULL, NULL);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <sched.h>
 /*
  * test-writeback.c - dirty pages, how they are written, and the daemon that does it in time
  */
@@ -484,6 +485,57 @@ static void an_object_that_nobody_maps_is_tried_until_it_is_written_and_then_gon
 	check_storage(5, 'x');
 }
 
+static void the_daemon_waits_for_no_pager_that_may_be_stuck(void **state)
+{
+	struct flusher flusher = {0};
+	bool gone = false;
+
+	(void)state;
+	rig_own_buffers(4, 4);
+	assert_int_equal(load_pages(0, 100), 0);
+	for (unsigned i = 0; i < 100; i += 10)
+		store_page(i, 'x');
+	storage.hold = true;
+	writeback_adopt(rig.object);
+	rig.object = NULL;
+	assert_int_equal(flusher_start(&flusher, &rig.registry, rig.cache, 20), 0);
+	while (*(volatile unsigned *)&storage.n_held == 0)
+		sched_yield();
+	/* It can be stopped, so it is not waiting. */
+	flusher_stop(&flusher);
+	assert_int_equal(rig.registry.count, 1);
+	storage_release();
+	flusher = (struct flusher){0};
+	assert_int_equal(flusher_start(&flusher, &rig.registry, rig.cache, 20), 0);
+	while (!gone) {
+		sched_yield();
+		lock_acquire(&rig.registry.lock);
+		gone = rig.registry.count == 0;
+		lock_release(&rig.registry.lock);
+	}
+	flusher_stop(&flusher);
+	for (unsigned i = 0; i < 100; i += 10)
+		check_storage(i, 'x');
+}
+
+static void at_the_end_a_pager_of_its_own_is_flushed_as_others_are(void **state)
+{
+	(void)state;
+	rig_own_buffers(4, 4);
+	assert_int_equal(load_pages(0, 100), 0);
+	for (unsigned i = 0; i < 100; i += 10)
+		store_page(i, 'x');
+	assert_int_equal(writeback_all(&rig.registry), 0);
+	for (unsigned i = 0; i < 100; i += 10)
+		check_storage(i, 'x');
+	store_page(0, 'y');
+	storage.write_error = ENOSPC;
+	assert_int_equal(writeback_all(&rig.registry), -ENOSPC);
+	storage.write_error = 0;
+	assert_int_equal(writeback_all(&rig.registry), 0);
+	check_storage(0, 'y');
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, make, destroy)
 
 int main(void)
@@ -514,6 +566,8 @@ int main(void)
 	    TEST(the_daemon_writes_pages_of_some_age),
 	    TEST(the_daemon_leaves_young_pages),
 	    TEST(the_daemon_writes_dirty_pages_that_have_lost_their_time),
+	    TEST(the_daemon_waits_for_no_pager_that_may_be_stuck),
+	    TEST(at_the_end_a_pager_of_its_own_is_flushed_as_others_are),
 	    TEST(an_object_that_nobody_maps_is_tried_until_it_is_written_and_then_gone),
 	};
 

@@ -16,17 +16,21 @@
 #include "sys/page_size.h"
 #include "sys/thread.h"
 
-#define THREADS    8
-#define SPIN_READS 20 /* looks for the next message before sleeping: a wake-up costs more than some of them */
+#define THREADS      8
+#define THREADS_MOST 256
+#define SPIN_READS   20 /* looks for the next message before sleeping: a wake-up costs more than some of them */
 
 struct thread_trap {
 	struct space *space;
 	struct lock lead;
 	int stop; /* eventfd: readable when the threads are to end */
 	_Atomic bool stopping;
-	pthread_t threads[THREADS];
-	unsigned started;
+	_Atomic unsigned idle; /* threads that wait for the lead, or have it */
+	pthread_t threads[THREADS_MOST];
+	unsigned started; /* [lead], once they run */
 };
+
+static void *thread_main(void *arg);
 
 struct follower {
 	struct thread_trap *trap;
@@ -36,9 +40,14 @@ struct follower {
 static void hand_on(void *arg)
 {
 	struct follower *follower = arg;
+	struct thread_trap *trap = follower->trap;
 
+	/* All others wait for something, perhaps for long: for a pager of the program's own that is stuck, say. */
+	if (atomic_fetch_sub(&trap->idle, 1) == 1 && trap->started < THREADS_MOST && !atomic_load(&trap->stopping) &&
+	    thread_start(&trap->threads[trap->started], "quire-fault", thread_main, trap) == 0)
+		trap->started++;
 	follower->leading = false;
-	lock_release(&follower->trap->lead);
+	lock_release(&trap->lead);
 }
 
 static void handle(struct follower *follower, int uffd, const struct uffd_event *event)
@@ -96,6 +105,7 @@ static void *thread_main(void *arg)
 
 	for (;;) {
 		if (!follower.leading) {
+			atomic_fetch_add(&follower.trap->idle, 1);
 			lock_acquire(&follower.trap->lead);
 			follower.leading = true;
 		}
@@ -118,11 +128,13 @@ int thread_trap_start(struct space *space, struct thread_trap **ret)
 	trap->stop = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (trap->stop < 0)
 		r = -errno;
+	lock_acquire(&trap->lead);
 	while (r == 0 && trap->started < THREADS) {
 		r = thread_start(&trap->threads[trap->started], "quire-fault", thread_main, trap);
 		if (r == 0)
 			trap->started++;
 	}
+	lock_release(&trap->lead);
 	if (r < 0) {
 		thread_trap_stop(trap);
 		return r;

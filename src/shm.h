@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * shm.h - memory under names: objects of quire_shm_open, and segments
+ *
+ * Both are known to one engine, and so to the processes of one family. A name and a segment that was not removed keep the memory;
+ * otherwise it goes with the last descriptor and the last mapping.
+ */
+#ifndef QUIRE_SHM_H
+#define QUIRE_SHM_H
+
+struct engine;
+struct shm_name;
+struct segment;
+
+/* Frees segments that were removed and are attached nowhere. Takes open_lock and the map lock. */
+void segments_sweep(struct engine *engine);
+/* Forgets all names and segments; nothing is mapped any more. */
+void shm_close(struct engine *engine);
+void segments_close(struct engine *engine);
+
+#endif
