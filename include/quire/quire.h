@@ -193,6 +193,18 @@ int quire_dirty(const void *addr, size_t len, struct iovec *ret_ranges, int n);
 int quire_epoch(const void *addr, size_t len, uint64_t *ret_epoch);
 int quire_written(const void *addr, size_t len, uint64_t since, struct iovec *ret_ranges, int n);
 
+/*
+ * Copies len bytes from a mapping, or into one, as memcpy does, page by page: where a page cannot be had, the call fails instead of the
+ * program. Scopes of any code that do the same: <quire/guard.h>.
+ * => ret_done, which may be NULL: how many bytes were copied, also where the call fails: up to the page that cannot be had.
+ * => Any memory may be given, also for both sides. Memory that is not Quire's raises its signals as ever.
+ * => Threads that block SIGBUS may call it.
+ * => EIO, or what else the storage said; ENODATA the page lies past the end of the file; ENOMEM no frame can be had; ENOSPC … likewise,
+ *    since what is dirty cannot be written; what a page hook has answered.
+ */
+int quire_load(void *to, const void *addr, size_t len, size_t *ret_done);
+int quire_store(void *addr, const void *from, size_t len, size_t *ret_done);
+
 /* The last failed call of this thread, as a sentence: «quire_mmap: …». Valid until its next failed call. Never NULL. */
 const char *quire_errormsg(void);
 

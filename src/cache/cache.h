@@ -93,6 +93,7 @@ struct cache {
 	struct counters counters;
 	_Atomic uint64_t dirty_pages; /* (a) about */
 	_Atomic uint64_t epoch;       /* (a) that is now; 0: nobody has asked what was stored to since one */
+	_Atomic int write_errno;      /* (a) of the last write-back that failed, set before it is counted */
 };
 
 /* ---- budget ---- */

@@ -483,9 +483,18 @@ static bool waits(const struct step *step)
 	       step->kind == STEP_REFRESH || step->plan.pages > 0;
 }
 
+/* No frame can be had where writes fail meanwhile: then it is their error that matters. */
+static int cause_of(struct cache *cache, int error, uint64_t writeback_errors)
+{
+	if (error != ENOMEM || atomic_load(&cache->counters.writeback_errors) == writeback_errors)
+		return error;
+	return atomic_load(&cache->write_errno);
+}
+
 enum fault_result fault_resolve(struct fault *fault)
 {
 	struct cache *cache = fault->space->cache;
+	uint64_t writeback_errors = atomic_load_explicit(&cache->counters.writeback_errors, memory_order_relaxed);
 	struct holding holding = {0};
 	enum fault_result result;
 	int r = 0;
@@ -528,6 +537,7 @@ enum fault_result fault_resolve(struct fault *fault)
 		}
 		if (r < 0) {
 			fault->ret_error = -r;
+			fault->ret_cause = cause_of(cache, -r, writeback_errors);
 			count(&cache->counters.error_faults, 1);
 			result = FAULT_BUS;
 			break;
@@ -535,6 +545,19 @@ enum fault_result fault_resolve(struct fault *fault)
 	}
 	let_go(cache, &holding);
 	return result;
+}
+
+int64_t fault_offset(struct space *space, const char *addr)
+{
+	struct area *area;
+	int64_t offset = -1;
+
+	rwlock_read_acquire(&space->cache->map_lock);
+	area = space_find(space, addr);
+	if (area && area->view.object)
+		offset = (int64_t)(area->view.first << page_shift) + (addr - area_addr(area));
+	rwlock_read_release(&space->cache->map_lock);
+	return offset;
 }
 
 /*

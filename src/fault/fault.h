@@ -23,10 +23,14 @@ struct fault {
 	void (*blocking)(void *arg);
 	void *blocking_arg;
 	int ret_error; /* FAULT_BUS: the errno behind it; ENODATA: past the end of the object */
+	int ret_cause; /* … and what the program is to be told: of ENOMEM, why nothing can be paged out */
 };
 
 /* Async-signal-safe. No lock held. */
 enum fault_result fault_resolve(struct fault *fault);
+
+/* Where in its object addr is, in bytes; -1: nowhere. Async-signal-safe. No lock held. */
+int64_t fault_offset(struct space *space, const char *addr);
 
 /*
  * Lets every touch of the page at addr raise SIGBUS, until it is brought in after all, and wakes who sleeps on it. uffd's trap only.

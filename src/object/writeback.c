@@ -125,6 +125,7 @@ static void write_done(struct pager_request *request)
 	int error = request->ret_error;
 
 	if (error) {
+		atomic_store(&cache->write_errno, error);
 		count(&cache->counters.writeback_errors, 1);
 		atomic_store(&object->write_error, error);
 	} else {

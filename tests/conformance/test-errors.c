@@ -1,0 +1,554 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test-errors.c - errors are values: row B03
+ *
+ * Storage that fails, or is gone, is played by src/util/fail.h; a full disk is a small tmpfs; a file is cut by another process.
+ */
+#include "support.h"
+
+#include <pthread.h>
+#include <quire/guard.h>
+#include <sys/wait.h>
+
+#include "util/fail.h"
+
+#define PAGES_OF_FILE 8
+
+/* ---- what goes wrong ---- */
+
+/* Every transfer of a kind fails from now on; 0: none. */
+static void storage_fails(enum fail_kind kind, int error)
+{
+	fail_errno = error;
+	fail_arm(kind, error ? 1 : 0, true);
+}
+
+static void cut_by_another_process(int fd, size_t bytes)
+{
+	pid_t pid = fork();
+	int status;
+
+	assert_true(pid >= 0);
+	if (pid == 0)
+		_exit(ftruncate(fd, (off_t)bytes) == 0 ? 0 : 1);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
+/* Twice as many pages as the budget has, over a disk without space: the store that finds no room left to answer for. */
+static char *map_on_full_disk(size_t *ret_pages, int *ret_fd, int *ret_filler)
+{
+	size_t n = 2 * stats().budget_bytes / page_size;
+
+	*ret_fd = file_on_full_disk(n, ret_filler);
+	*ret_pages = n;
+	return map_shared(*ret_fd, n);
+}
+
+/* ---- guarded access ---- */
+
+/* The byte at addr, or -errno. */
+static int guarded_load(const char *addr, struct quire_guard *guard)
+{
+	QUIRE_GUARD(guard) {
+		return *(const volatile unsigned char *)addr;
+	}
+	QUIRE_ERROR(guard) {
+		return -guard->error;
+	}
+	return -1;
+}
+
+static int guarded_store(char *addr, int value, struct quire_guard *guard)
+{
+	QUIRE_GUARD(guard) {
+		*(volatile unsigned char *)addr = (unsigned char)value;
+	}
+	return -guard->error;
+}
+
+static void B03_guard_of_a_page_that_is_there_catches_nothing(void **state)
+{
+	int fd = file_new(PAGES(2));
+	char *p = map_shared(fd, 2);
+	struct quire_guard guard = {.error = EIO};
+
+	(void)state;
+	assert_int_equal(guarded_load(p + 17, &guard), pattern(17));
+	assert_int_equal(guard.error, 0);
+	assert_int_equal(guarded_store(p + PAGES(1), 's', &guard), 0);
+	assert_loads(p + PAGES(1), 's');
+	unmap(p, 2);
+}
+
+static void B03_guard_tells_a_page_cut_off_by_another_process(void **state)
+{
+	int fd = file_new(PAGES(PAGES_OF_FILE));
+	char *p = map(NULL, PAGES(4), RW, MAP_SHARED, fd, (off_t)PAGES(2));
+	struct quire_guard guard;
+
+	(void)state;
+	cut_by_another_process(fd, PAGES(3));
+	assert_int_equal(guarded_load(p, &guard), pattern((off_t)PAGES(2)));
+	assert_int_equal(guarded_load(p + PAGES(1) + 100, &guard), -ENODATA);
+	assert_ptr_equal(guard.addr, p + PAGES(1) + 100);
+	assert_int_equal(guard.offset, PAGES(3) + 100);
+	assert_int_equal(guarded_store(p + PAGES(2), 1, &guard), -ENODATA);
+	assert_past_the_end(p + PAGES(1));
+	assert_int_equal(ftruncate(fd, (off_t)PAGES(4)), 0);
+	assert_int_equal(guarded_load(p + PAGES(1) + 100, &guard), 0);
+	unmap(p, 4);
+}
+
+static void check_guarded_reads(int error)
+{
+	int fd = file_new(PAGES(PAGES_OF_FILE));
+	char *shared = map_shared(fd, PAGES_OF_FILE);
+	char *private = map_private(fd, PAGES_OF_FILE);
+	struct quire_guard guard;
+
+	storage_fails(FAIL_READ, error);
+	assert_int_equal(guarded_load(shared + PAGES(1) + 3, &guard), -error);
+	assert_ptr_equal(guard.addr, shared + PAGES(1) + 3);
+	assert_int_equal(guard.offset, PAGES(1) + 3);
+	assert_int_equal(guarded_store(shared + PAGES(2), 1, &guard), -error);
+	assert_int_equal(guarded_load(private + PAGES(3), &guard), -error);
+	assert_int_equal(guarded_store(private + PAGES(4), 1, &guard), -error);
+	assert_load_raises(shared + PAGES(1), SIGBUS, BUS_ADRERR);
+	assert_store_raises(private + PAGES(4), SIGBUS, BUS_ADRERR);
+	storage_fails(FAIL_READ, 0);
+	assert_int_equal(guarded_load(shared + PAGES(1) + 3, &guard), pattern((off_t)PAGES(1) + 3));
+	assert_int_equal(guarded_store(private + PAGES(4), 1, &guard), 0);
+	assert_pattern(shared, PAGES(PAGES_OF_FILE), 0);
+	unmap(shared, PAGES_OF_FILE);
+	unmap(private, PAGES_OF_FILE);
+}
+
+static void B03_guard_tells_EIO_and_the_page_works_when_the_disk_does(void **state)
+{
+	(void)state;
+	check_guarded_reads(EIO);
+}
+
+static void B03_guard_tells_a_device_that_is_gone(void **state)
+{
+	(void)state;
+	check_guarded_reads(ENXIO);
+}
+
+/* Stores until the first that cannot be had; the pages before it. */
+static size_t store_until_error(char *p, size_t n, struct quire_guard *guard)
+{
+	volatile size_t i;
+
+	for (i = 0; i < n && guarded_store(p + PAGES(i), 's', guard) == 0; i++)
+		;
+	return i;
+}
+
+static void B03_guard_tells_a_full_disk_where_nothing_can_be_paged_out(void **state)
+{
+	struct quire_guard guard;
+	int fd, filler;
+	size_t n, stored;
+	char *p = map_on_full_disk(&n, &fd, &filler);
+
+	(void)state;
+	stored = store_until_error(p, n, &guard);
+	assert_true(stored > 0 && stored < n);
+	assert_int_equal(guard.error, ENOSPC);
+	assert_int_equal(guard.offset, PAGES(stored));
+	assert_store_raises(p + PAGES(stored), SIGBUS, BUS_ADRERR);
+	/* Nothing that was stored is lost, and with room the rest can be. */
+	assert_int_equal(ftruncate(filler, 0), 0);
+	for (size_t i = stored; i < n; i++)
+		assert_stores(p + PAGES(i), 's');
+	unmap(p, n);
+	for (size_t i = 0; i < n; i++)
+		assert_int_equal(file_byte(fd, (off_t)PAGES(i)), 's');
+}
+
+static void B03_guards_nest_and_the_innermost_catches(void **state)
+{
+	int fd = file_new(PAGES(1));
+	char *p = map_shared(fd, 4);
+	struct quire_guard outer, inner;
+	volatile int inner_errors = 0, after_inner = 0, outer_errors = 0;
+
+	(void)state;
+	QUIRE_GUARD(&outer) {
+		QUIRE_GUARD(&inner) {
+			load(p);
+			(void)*(volatile char *)(p + PAGES(1));
+			fail();
+		}
+		QUIRE_ERROR(&inner) {
+			inner_errors++;
+			assert_int_equal(inner.offset, PAGES(1));
+		}
+		assert_int_equal(guarded_load(p + PAGES(2), &inner), -ENODATA);
+		after_inner++;
+		(void)*(volatile char *)(p + PAGES(3));
+		fail();
+	}
+	QUIRE_ERROR(&outer) {
+		outer_errors++;
+		assert_int_equal(outer.offset, PAGES(3));
+	}
+	assert_int_equal(inner_errors, 1);
+	assert_int_equal(after_inner, 1);
+	assert_int_equal(outer_errors, 1);
+	/* Both are left. */
+	assert_past_the_end(p + PAGES(1));
+	unmap(p, 4);
+}
+
+static int leave_by_return(char *p, struct quire_guard *guard)
+{
+	QUIRE_GUARD(guard) {
+		return *p;
+	}
+	return 0;
+}
+
+static void B03_guard_is_left_by_break_continue_return_and_goto(void **state)
+{
+	int fd = file_new(PAGES(1));
+	char *p = map_shared(fd, 2);
+	struct quire_guard guard;
+
+	(void)state;
+	QUIRE_GUARD(&guard) {
+		break;
+	}
+	assert_past_the_end(p + PAGES(1));
+	QUIRE_GUARD(&guard) {
+		if (*p)
+			continue;
+		fail();
+	}
+	assert_past_the_end(p + PAGES(1));
+	leave_by_return(p, &guard);
+	assert_past_the_end(p + PAGES(1));
+	QUIRE_GUARD(&guard) {
+		goto out;
+	}
+out:
+	assert_past_the_end(p + PAGES(1));
+	unmap(p, 2);
+}
+
+static void B03_guard_catches_nothing_that_is_not_managed(void **state)
+{
+	int fd = file_new(PAGES(1));
+	char *foreign = mmap(NULL, PAGES(2), RW, MAP_SHARED, fd, 0);
+	char *p = map(NULL, PAGES(1), PROT_NONE, MAP_SHARED, fd, 0);
+	struct quire_guard guard;
+
+	(void)state;
+	assert_ptr_not_equal(foreign, MAP_FAILED);
+	QUIRE_GUARD(&guard) {
+		assert_past_the_end(foreign + PAGES(1));
+		assert_load_raises(p, SIGSEGV, SEGV_ACCERR);
+		assert_unmapped(quiet());
+	}
+	QUIRE_ERROR(&guard) {
+		fail();
+	}
+	munmap(foreign, PAGES(2));
+	unmap(p, 1);
+}
+
+static bool is_blocked(int signo)
+{
+	sigset_t mask;
+
+	assert_int_equal(pthread_sigmask(SIG_BLOCK, NULL, &mask), 0);
+	return sigismember(&mask, signo);
+}
+
+static void B03_guard_lets_a_thread_that_blocks_everything_touch_a_mapping(void **state)
+{
+	int fd = file_new(PAGES(1));
+	char *p = map_shared(fd, 2);
+	struct quire_guard guard;
+	sigset_t all, before;
+	size_t done;
+	char bytes[16];
+
+	(void)state;
+	sigfillset(&all);
+	assert_int_equal(pthread_sigmask(SIG_SETMASK, &all, &before), 0);
+	assert_int_equal(guarded_load(p + 3, &guard), pattern(3));
+	assert_true(is_blocked(SIGBUS));
+	assert_int_equal(guarded_load(p + PAGES(1), &guard), -ENODATA);
+	assert_true(is_blocked(SIGBUS) && is_blocked(SIGUSR1) && is_blocked(SIGTERM));
+	assert_fails(quire_load(bytes, p + PAGES(1) - 5, 16, &done), ENODATA);
+	assert_int_equal(done, 5);
+	assert_true(is_blocked(SIGBUS));
+	assert_int_equal(pthread_sigmask(SIG_SETMASK, &before, NULL), 0);
+	unmap(p, 2);
+}
+
+static void B03_error_in_a_guard_restores_the_signal_mask(void **state)
+{
+	int fd = file_new(PAGES(1));
+	char *p = map_shared(fd, 2);
+	struct quire_guard guard;
+	sigset_t user, before;
+
+	(void)state;
+	sigemptyset(&user);
+	sigaddset(&user, SIGUSR1);
+	assert_int_equal(pthread_sigmask(SIG_BLOCK, &user, &before), 0);
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(guarded_load(p + PAGES(1), &guard), -ENODATA);
+		assert_true(is_blocked(SIGUSR1));
+		assert_false(is_blocked(SIGUSR2) || is_blocked(SIGBUS) || is_blocked(SIGTERM));
+	}
+	assert_int_equal(pthread_sigmask(SIG_SETMASK, &before, NULL), 0);
+	unmap(p, 2);
+}
+
+#ifndef SS_AUTODISARM
+#define SS_AUTODISARM (1U << 31)
+#endif
+
+static void check_alternate_stack(char *p, unsigned flags)
+{
+	static char memory[1 << 17];
+	stack_t stack = {.ss_sp = memory, .ss_size = sizeof(memory), .ss_flags = (int)flags}, before, now;
+	struct quire_guard guard;
+
+	assert_int_equal(sigaltstack(&stack, &before), 0);
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(guarded_load(p + PAGES(1), &guard), -ENODATA);
+		assert_int_equal(sigaltstack(NULL, &now), 0);
+		assert_ptr_equal(now.ss_sp, memory);
+		assert_int_equal(now.ss_flags & (SS_ONSTACK | SS_DISABLE), 0);
+	}
+	assert_int_equal(sigaltstack(&before, NULL), 0);
+}
+
+static void B03_guard_works_on_the_alternate_signal_stack(void **state)
+{
+	int fd = file_new(PAGES(1));
+	char *p = map_shared(fd, 2);
+
+	(void)state;
+	check_alternate_stack(p, 0);
+	check_alternate_stack(p, SS_AUTODISARM);
+	unmap(p, 2);
+}
+
+static char *touched_by_handler;
+static volatile sig_atomic_t handler_error;
+
+static void touch_guarded(int signo)
+{
+	struct quire_guard guard;
+
+	(void)signo;
+	handler_error = guarded_load(touched_by_handler, &guard);
+}
+
+static void B03_guard_in_a_signal_handler_catches_its_own(void **state)
+{
+	int fd = file_new(PAGES(1));
+	char *p = map_shared(fd, 2);
+	struct sigaction action = {.sa_handler = touch_guarded}, before;
+	struct quire_guard guard;
+	volatile int after = 0;
+
+	(void)state;
+	touched_by_handler = p + PAGES(1);
+	assert_int_equal(sigaction(SIGUSR1, &action, &before), 0);
+	QUIRE_GUARD(&guard) {
+		raise(SIGUSR1);
+		after++;
+	}
+	QUIRE_ERROR(&guard) {
+		fail();
+	}
+	assert_int_equal(handler_error, -ENODATA);
+	assert_int_equal(after, 1);
+	assert_false(is_blocked(SIGUSR1));
+	assert_int_equal(sigaction(SIGUSR1, &before, NULL), 0);
+	unmap(p, 2);
+}
+
+/* ---- copies ---- */
+
+static void B03_load_and_store_copy(void **state)
+{
+	int fd = file_new(PAGES(3));
+	char *p = map_shared(fd, 3);
+	char *bytes = malloc(PAGES(3));
+	size_t done = 1;
+
+	(void)state;
+	assert_non_null(bytes);
+	assert_ok(quire_load(bytes, p + 1, PAGES(3) - 1, &done));
+	assert_int_equal(done, PAGES(3) - 1);
+	assert_pattern(bytes, PAGES(3) - 1, 1);
+	memset(bytes, 'n', PAGES(2));
+	assert_ok(quire_store(p + 7, bytes, PAGES(2), NULL));
+	assert_filled(p + 7, PAGES(2), 'n');
+	assert_pattern(p + PAGES(2) + 7, PAGES(1) - 7, PAGES(2) + 7);
+	assert_ok(quire_load(bytes, p, 0, &done));
+	assert_int_equal(done, 0);
+	free(bytes);
+	unmap(p, 3);
+}
+
+static void B03_load_and_store_tell_how_far_they_came(void **state)
+{
+	int fd = file_new(PAGES(2));
+	char *p = map_shared(fd, 4);
+	char *bytes = malloc(PAGES(4));
+	size_t done;
+
+	(void)state;
+	assert_non_null(bytes);
+	memset(bytes, 'b', PAGES(4));
+	assert_fails(quire_load(bytes + 3, p + 5, PAGES(3), &done), ENODATA);
+	assert_message("quire_load", "past the end");
+	assert_int_equal(done, PAGES(2) - 5);
+	assert_pattern(bytes + 3, done, 5);
+	assert_int_equal(bytes[3 + done], 'b');
+	assert_fails(quire_store(p + PAGES(1) + 9, bytes, PAGES(2), &done), ENODATA);
+	assert_message("quire_store", "past the end");
+	assert_int_equal(done, PAGES(1) - 9);
+	assert_memory_equal(p + PAGES(1) + 9, bytes, done);
+	storage_fails(FAIL_READ, EIO);
+	assert_ok(quire_msync(p, PAGES(2), MS_SYNC));
+	assert_ok(quire_madvise(p, PAGES(2), 21 /* MADV_PAGEOUT */));
+	assert_fails(quire_load(bytes, p + PAGES(1), 10, &done), EIO);
+	assert_int_equal(done, 0);
+	/* From mapping to mapping. */
+	assert_fails(quire_store(p, p + PAGES(1), 10, NULL), EIO);
+	storage_fails(FAIL_READ, 0);
+	free(bytes);
+	unmap(p, 4);
+}
+
+/* ---- many at once ---- */
+
+#define THREADS 6
+#define ROUNDS  400
+
+static struct {
+	char *addr;
+	_Atomic bool stop;
+	_Atomic unsigned errors, wrong;
+} crowd;
+
+/* Either a byte that the file has had there, or that it has none. */
+static void note(int got, size_t page)
+{
+	crowd.errors += got == -ENODATA;
+	crowd.wrong += got != -ENODATA && got != 0 && got != pattern((off_t)PAGES(page));
+}
+
+static void *crowd_main(void *arg)
+{
+	volatile unsigned random = (unsigned)(uintptr_t)arg;
+	sigset_t all;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, NULL);
+	while (!crowd.stop) {
+		struct quire_guard outer, inner;
+		size_t a;
+		volatile size_t b;
+
+		random = random * 1664525 + 1013904223;
+		a = random >> 8 & 15;
+		b = random >> 16 & 15;
+		QUIRE_GUARD(&outer) {
+			note(guarded_load(crowd.addr + PAGES(a), &inner), a);
+			note(*(volatile unsigned char *)(crowd.addr + PAGES(b)), b);
+		}
+		QUIRE_ERROR(&outer) {
+			note(-outer.error, b);
+		}
+	}
+	crowd.wrong += !is_blocked(SIGBUS);
+	return NULL;
+}
+
+static void B03_guards_of_many_threads_while_the_file_is_cut_and_grown(void **state)
+{
+	int fd = file_new(PAGES(16));
+	pthread_t threads[THREADS];
+	struct quire_stats before;
+
+	(void)state;
+	crowd.stop = false;
+	crowd.errors = crowd.wrong = 0;
+	before = stats();
+	crowd.addr = map_shared(fd, 16);
+	for (uintptr_t i = 0; i < THREADS; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, crowd_main, (void *)(i + 1)), 0);
+	for (int round = 0; round < ROUNDS || crowd.errors < 100; round++) {
+		size_t bytes = PAGES(round % 16);
+
+		assert_ok(round % 2 ? quire_ftruncate(fd, (off_t)bytes) : ftruncate(fd, (off_t)bytes));
+		if (round % 3 == 0)
+			assert_ok(quire_madvise(crowd.addr, PAGES(16), MADV_DONTNEED));
+		assert_ok(quire_ftruncate(fd, (off_t)PAGES(16)));
+	}
+	crowd.stop = true;
+	for (unsigned i = 0; i < THREADS; i++)
+		pthread_join(threads[i], NULL);
+	assert_int_equal(crowd.wrong, 0);
+	unmap(crowd.addr, 16);
+	settle();
+	assert_int_equal(stats().resident_bytes, before.resident_bytes);
+	assert_int_equal(stats().locked_bytes, before.locked_bytes);
+	assert_int_equal(stats().dirty_bytes, before.dirty_bytes);
+}
+
+static void B03_errors_leave_nothing_behind(void **state)
+{
+	int fd = file_new(PAGES(PAGES_OF_FILE));
+	struct quire_stats before = stats();
+	char *p = map_shared(fd, PAGES_OF_FILE), *q = map_private(fd, PAGES_OF_FILE);
+	struct quire_guard guard;
+
+	(void)state;
+	storage_fails(FAIL_READ, EIO);
+	for (int round = 0; round < 2000; round++) {
+		assert_int_equal(guarded_store(p + PAGES(round % PAGES_OF_FILE), 1, &guard), -EIO);
+		assert_int_equal(guarded_store(q + PAGES(round % PAGES_OF_FILE), 1, &guard), -EIO);
+	}
+	storage_fails(FAIL_READ, 0);
+	assert_int_equal(stats().resident_bytes, before.resident_bytes);
+	assert_true(grown(before, error_faults) >= 4000);
+	unmap(p, PAGES_OF_FILE);
+	unmap(q, PAGES_OF_FILE);
+	settle();
+	assert_int_equal(stats().resident_bytes, before.resident_bytes);
+	assert_int_equal(stats().areas, before.areas);
+}
+
+static const struct conformance_test tests[] = {
+    TEST(B03_guard_of_a_page_that_is_there_catches_nothing),
+    TEST(B03_guard_tells_a_page_cut_off_by_another_process),
+    TEST(B03_guard_tells_EIO_and_the_page_works_when_the_disk_does),
+    TEST(B03_guard_tells_a_device_that_is_gone),
+    TEST_IN_OWN_PROCESS(B03_guard_tells_a_full_disk_where_nothing_can_be_paged_out, ""),
+    TEST(B03_guards_nest_and_the_innermost_catches),
+    TEST(B03_guard_is_left_by_break_continue_return_and_goto),
+    TEST(B03_guard_catches_nothing_that_is_not_managed),
+    TEST(B03_guard_lets_a_thread_that_blocks_everything_touch_a_mapping),
+    TEST(B03_error_in_a_guard_restores_the_signal_mask),
+    TEST(B03_guard_works_on_the_alternate_signal_stack),
+    TEST(B03_guard_in_a_signal_handler_catches_its_own),
+    TEST(B03_load_and_store_copy),
+    TEST(B03_load_and_store_tell_how_far_they_came),
+    TEST(B03_guards_of_many_threads_while_the_file_is_cut_and_grown),
+    TEST(B03_errors_leave_nothing_behind),
+};
+
+CONFORMANCE_MAIN(tests)
