@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * errors.c - the public calls that make errors of a mapping values: guarded access
+ * errors.c - the public calls that make errors of a mapping values: guarded access, and who is asked
  */
 #include <errno.h>
 #include <quire/guard.h>
@@ -82,4 +82,26 @@ int quire_load(void *to, const void *addr, size_t len, size_t *ret_done)
 int quire_store(void *addr, const void *from, size_t len, size_t *ret_done)
 {
 	return copy("quire_store", addr, from, len, ret_done);
+}
+
+/* ---- who is asked ---- */
+
+int quire_on_error(void *addr, size_t len, enum quire_error_answer (*callback)(void *arg, const struct quire_error *error),
+		   void *arg)
+{
+	struct engine *engine;
+	struct entry entry;
+	size_t rounded;
+	int r = 0;
+
+	entry_begin(&entry, "quire_on_error");
+	if ((uintptr_t)addr & (page_size() - 1))
+		r = message_set(EINVAL, "the address %p is not a multiple of the page size, %zu", addr, page_size());
+	else if (!entry_round(addr, len, &rounded))
+		r = message_set(ENOMEM, "the range at %p of %zu bytes lies outside of the address space", addr, len);
+	else if (len > 0)
+		r = entry_engine(&engine);
+	if (r == 0 && len > 0)
+		r = space_set_on_error(engine->space, addr, rounded, (struct error_callback){callback, callback ? arg : NULL});
+	return entry_end(&entry, r);
 }

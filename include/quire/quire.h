@@ -205,6 +205,49 @@ int quire_written(const void *addr, size_t len, uint64_t since, struct iovec *re
 int quire_load(void *to, const void *addr, size_t len, size_t *ret_done);
 int quire_store(void *addr, const void *from, size_t len, size_t *ret_done);
 
+/* What was being done when an error came. */
+enum quire_error_during {
+	QUIRE_DURING_LOAD = 1,      /* a load from the mapping */
+	QUIRE_DURING_STORE = 2,     /* a store into it */
+	QUIRE_DURING_WRITEBACK = 3, /* dirty pages on their way to the storage */
+};
+
+struct quire_error {
+	int error; /* errno, as quire_load() names it; of write-back what the storage has said */
+	enum quire_error_during during;
+	unsigned tries; /* how often this one has been tried again already */
+	void *addr;     /* what was touched; of write-back, the first of the pages in the mapping */
+	off_t offset;   /* where in the object that is, in bytes; -1: it has none */
+	size_t len;     /* of write-back: bytes in the mapping that were not written; else 1 */
+};
+
+enum quire_error_answer {
+	QUIRE_ANSWER_FAIL = 0,  /* as without a callback: a guard's error or SIGBUS; of write-back, the page stays dirty */
+	QUIRE_ANSWER_RETRY = 1, /* it is tried again, at once */
+	QUIRE_ANSWER_ZERO = 2,  /* a page of zeros is put there. Of write-back: as FAIL */
+};
+
+/*
+ * Has the program asked what to do where a page of the range cannot be had, before SIGBUS is raised or a guard ends, and where its dirty
+ * pages cannot be written. callback NULL: as it was. The range may span several mappings; what is split off, moved or duplicated keeps
+ * its callback.
+ * => A touch: called on the thread that touched the page, in the engine's handler of SIGBUS, with signals blocked but SIGSEGV; under both
+ *    traps. Write-back: called on whichever thread writes: one of the engine's, one that is inside a call of Quire, or a handler as
+ *    above; calls that change mappings wait for it to end, this one and quire_munmap() too.
+ * => The callback must be async-signal-safe, must not touch managed memory, and must call nothing of Quire but quire_pagesize(). It may
+ *    make room, write to the file, sleep.
+ * => Not asked: where a system call or quire_mlock() and its like meet the page. They fail.
+ * => ZERO. The page is zeros for the mapping whose callback has said so, and counted (filled_pages). It is not dirty, so it is never
+ *    written, unless the program stores to it: then it is the program's data, zeros and all. Another mapping's touch of it, and one's own
+ *    once it was unmapped by page-out, ask the storage again. Past the end of the file, what is stored is never written and lasts as
+ *    long as the page is resident. In a private mapping the page is a private copy of zeros from then on. There are no zeros for a page
+ *    that is in the swap file, nor where no frame can be had: FAIL.
+ * => RETRY of write-back ends after 16 tries: then the pages stay dirty.
+ * => EINVAL unaligned; ENOMEM a hole in the range.
+ */
+int quire_on_error(void *addr, size_t len, enum quire_error_answer (*callback)(void *arg, const struct quire_error *error),
+		   void *arg);
+
 /* The last failed call of this thread, as a sentence: «quire_mmap: …». Valid until its next failed call. Never NULL. */
 const char *quire_errormsg(void);
 
@@ -259,7 +302,8 @@ struct quire_stats {
 	uint64_t refaulted_pages; /* came back soon after they were evicted */
 	uint64_t swap_in_pages, swap_out_pages;
 	uint64_t writeback_errors;
-	enum quire_trap trap; /* the one in use */
+	enum quire_trap trap;  /* the one in use */
+	uint64_t filled_pages; /* zeros in the place of pages that could not be had: QUIRE_ANSWER_ZERO */
 };
 
 /* Fills what ret has room for. size is sizeof(struct quire_stats). => EINVAL size 0. */

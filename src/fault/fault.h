@@ -29,8 +29,12 @@ struct fault {
 /* Async-signal-safe. No lock held. */
 enum fault_result fault_resolve(struct fault *fault);
 
-/* Where in its object addr is, in bytes; -1: nowhere. Async-signal-safe. No lock held. */
-int64_t fault_offset(struct space *space, const char *addr);
+/* What the program is told of a fault that failed, and whom to ask. All are async-signal-safe, and called with no lock held. */
+void fault_describe(const struct fault *fault, void *touched, unsigned tries, struct quire_error *ret_error,
+		    struct error_callback *ret_callback);
+
+/* Puts zeros where a fault has failed. 0; -EAGAIN: something has changed, to be resolved again; -errno. */
+int fault_fill(struct fault *fault);
 
 /*
  * Lets every touch of the page at addr raise SIGBUS, until it is brought in after all, and wakes who sleeps on it. uffd's trap only.

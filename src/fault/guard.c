@@ -12,6 +12,7 @@
 #include <pthread.h>
 #include <quire/guard.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <ucontext.h>
 
 #define RED_ZONE_BYTES 128 /* below the stack pointer, and in use all the same: x86-64 */
@@ -87,15 +88,15 @@ static void return_to_land(ucontext_t *context, struct quire_guard *guard)
 #endif
 }
 
-bool guard_catch(void *context, int error, void *addr, int64_t offset)
+bool guard_catch(void *context, const struct quire_error *error)
 {
 	struct quire_guard *guard = innermost;
 
 	if (!guard)
 		return false;
-	guard->error = error;
-	guard->addr = addr;
-	guard->offset = (off_t)offset;
+	guard->error = error->error;
+	guard->addr = error->addr;
+	guard->offset = error->offset;
 	return_to_land(context, guard);
 	return true;
 }

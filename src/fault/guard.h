@@ -6,8 +6,8 @@
 #define QUIRE_FAULT_GUARD_H
 
 #include <stdbool.h>
-#include <stdint.h>
 
+struct quire_error;
 struct quire_guard;
 
 /* All are async-signal-safe. */
@@ -22,6 +22,6 @@ void guard_resume(struct quire_guard *guard);
  * For the handler of SIGBUS, which has given up all it held: lets the thread go on, when the handler returns, behind the innermost
  * scope that it is in. False: it is in none.
  */
-bool guard_catch(void *context, int error, void *addr, int64_t offset);
+bool guard_catch(void *context, const struct quire_error *error);
 
 #endif

@@ -10,7 +10,7 @@
 
 #include "cache/policy.h"
 #include "object/epoch.h"
-#include "object/object.h"
+#include "object/fill.h"
 #include "object/private.h"
 #include "object/writeback.h"
 #include "sys/frames.h"
@@ -281,14 +281,6 @@ static void forget_frames(struct object *object, uint64_t first)
 	}
 }
 
-/* Map lock held for writing. */
-static void set_size(struct object *object, uint64_t bytes)
-{
-	atomic_store(&object->bytes, bytes);
-	atomic_store(&object->pages, pages_of(bytes));
-	atomic_store(&object->writable_end, pages_of(bytes));
-}
-
 /* Private copies past the new end are gone, as the kernel would have it. */
 static void discard_copies(struct object *object, uint64_t first)
 {
@@ -298,6 +290,20 @@ static void discard_copies(struct object *object, uint64_t first)
 		if (view->private_pages && skip < view->pages)
 			private_discard(view->private_pages, view->addr + (skip << page_shift), view->pages - skip, true);
 	}
+}
+
+void object_forget(struct object *object, uint64_t first)
+{
+	discard_copies(object, first);
+	forget_frames(object, first);
+}
+
+/* Map lock held for writing. */
+static void set_size(struct object *object, uint64_t bytes)
+{
+	atomic_store(&object->bytes, bytes);
+	atomic_store(&object->pages, pages_of(bytes));
+	atomic_store(&object->writable_end, pages_of(bytes));
 }
 
 /*
@@ -333,8 +339,8 @@ static int shrink(struct object *object, uint64_t bytes, unsigned patience_ms, i
 		chunk = table_find(&object->table, quiet);
 		set_size(object, bytes);
 		epoch_stamp_range(object, quiet, pages_of(old));
-		discard_copies(object, pages);
-		forget_frames(object, pages);
+		object_forget(object, pages);
+		atomic_store(&object->beyond, false);
 		r = frames_resize(object->frames, pages);
 		if (r == 0 && pages > quiet && chunk && page_has_frame(page_load(&chunk->page[quiet % CHUNK_PAGES])))
 			r = frames_zero_tail(object->frames, bytes);
@@ -391,7 +397,9 @@ static int grow(struct object *object, uint64_t bytes, unsigned patience_ms)
 		page_word *page = chunk ? &chunk->page[last % CHUNK_PAGES] : NULL;
 		uint32_t word;
 
-		r = frames_resize(object->frames, pages_of(bytes));
+		r = object_forget_beyond(object);
+		if (r == 0)
+			r = frames_resize(object->frames, pages_of(bytes));
 		if (r == 0)
 			set_size(object, bytes);
 		/* Pairs with the fence in load.c, claim: he who loads the last page from here on sees the new size, or is seen. */

@@ -432,6 +432,349 @@ static void B03_load_and_store_tell_how_far_they_came(void **state)
 	unmap(p, 4);
 }
 
+/* ---- callbacks ---- */
+
+/* What a callback was asked last, and what it is to answer. */
+static struct asked {
+	_Atomic unsigned times;
+	struct quire_error error;
+	enum quire_error_answer answer;
+	unsigned mended_after; /* tries; then what is to be mended is */
+	int fd;                /* to be given its size back; -1: the storage fails */
+	size_t bytes;
+	int filler; /* to be emptied */
+} asked;
+
+static enum quire_error_answer answer(void *arg, const struct quire_error *error)
+{
+	struct asked *a = arg;
+
+	a->error = *error;
+	a->times++;
+	if (a->answer == QUIRE_ANSWER_RETRY && error->tries == a->mended_after) {
+		if (a->fd >= 0 && ftruncate(a->fd, (off_t)a->bytes) < 0)
+			return QUIRE_ANSWER_FAIL;
+		if (a->filler >= 0 && ftruncate(a->filler, 0) < 0)
+			return QUIRE_ANSWER_FAIL;
+		if (a->fd < 0 && a->filler < 0)
+			fail_arm(FAIL_READ, 0, false);
+	}
+	return a->answer;
+}
+
+static void ask_of(char *addr, size_t n, enum quire_error_answer what)
+{
+	asked = (struct asked){.answer = what, .fd = -1, .filler = -1};
+	assert_ok(quire_on_error(addr, PAGES(n), answer, &asked));
+}
+
+static void B03_callback_is_told_what_has_failed_and_may_let_it_fail(void **state)
+{
+	int fd = file_new(PAGES(PAGES_OF_FILE));
+	char *p = map(NULL, PAGES(4), RW, MAP_SHARED, fd, (off_t)PAGES(1));
+	struct quire_guard guard;
+
+	(void)state;
+	ask_of(p, 4, QUIRE_ANSWER_FAIL);
+	assert_loads(p, pattern((off_t)PAGES(1)));
+	assert_int_equal(asked.times, 0);
+	assert_ok(quire_madvise(p, PAGES(4), 21 /* MADV_PAGEOUT */));
+	storage_fails(FAIL_READ, ENXIO);
+	assert_load_raises(p + PAGES(2) + 5, SIGBUS, BUS_ADRERR);
+	assert_int_equal(asked.times, 1);
+	assert_int_equal(asked.error.error, ENXIO);
+	assert_int_equal(asked.error.during, QUIRE_DURING_LOAD);
+	assert_ptr_equal(asked.error.addr, p + PAGES(2) + 5);
+	assert_int_equal(asked.error.offset, PAGES(3) + 5);
+	assert_int_equal(asked.error.tries, 0);
+	assert_int_equal(guarded_store(p + PAGES(3), 1, &guard), -ENXIO);
+	assert_int_equal(asked.times, 2);
+	assert_int_equal(asked.error.during, QUIRE_DURING_STORE);
+	storage_fails(FAIL_READ, 0);
+	cut_by_another_process(fd, PAGES(3));
+	assert_past_the_end(p + PAGES(3));
+	assert_int_equal(asked.error.error, ENODATA);
+	assert_int_equal(asked.times, 3);
+	assert_ok(quire_on_error(p, PAGES(4), NULL, NULL));
+	assert_past_the_end(p + PAGES(3));
+	assert_int_equal(asked.times, 3);
+	unmap(p, 4);
+}
+
+static void B03_callback_retries_until_the_storage_works(void **state)
+{
+	int fd = file_new(PAGES(PAGES_OF_FILE));
+	char *p = map_shared(fd, PAGES_OF_FILE), *q = map_private(fd, PAGES_OF_FILE);
+
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		char *addr = i ? q : p;
+
+		ask_of(addr, PAGES_OF_FILE, QUIRE_ANSWER_RETRY);
+		asked.mended_after = 3;
+		storage_fails(FAIL_READ, EIO);
+		assert_loads(addr + PAGES(5) + 1, pattern((off_t)PAGES(5) + 1));
+		assert_int_equal(asked.times, 4);
+		assert_int_equal(asked.error.tries, 3);
+		assert_ok(quire_madvise(p, PAGES(PAGES_OF_FILE), 21 /* MADV_PAGEOUT */));
+	}
+	unmap(p, PAGES_OF_FILE);
+	unmap(q, PAGES_OF_FILE);
+}
+
+static void B03_callback_makes_a_file_longer_that_was_cut(void **state)
+{
+	int fd = file_new(PAGES(4));
+	char *p = map_shared(fd, 4);
+
+	(void)state;
+	ask_of(p, 4, QUIRE_ANSWER_RETRY);
+	asked.fd = fd;
+	asked.bytes = PAGES(4);
+	cut_by_another_process(fd, PAGES(1));
+	assert_loads(p + PAGES(2), 0);
+	assert_int_equal(asked.times, 1);
+	assert_loads(p, pattern(0));
+	assert_stores(p + PAGES(3), 's');
+	unmap(p, 4);
+	assert_int_equal(file_byte(fd, (off_t)PAGES(3)), 's');
+}
+
+static void B03_zeros_are_never_written_unless_stored_to(void **state)
+{
+	int fd = file_new(PAGES(4));
+	char *p = map_shared(fd, 4);
+	struct quire_stats before = stats();
+
+	(void)state;
+	ask_of(p, 4, QUIRE_ANSWER_ZERO);
+	storage_fails(FAIL_READ, EIO);
+	for (size_t i = 0; i < 4; i++)
+		assert_zeros(p + PAGES(i), page_size);
+	assert_int_equal(asked.times, 4);
+	assert_int_equal(grown(before, filled_pages), 4);
+	assert_stores(p + PAGES(2) + 7, 's');
+	assert_loads(p + PAGES(2) + 7, 's');
+	storage_fails(FAIL_READ, 0);
+	assert_ok(quire_msync(p, PAGES(4), MS_SYNC));
+	unmap(p, 4);
+	for (off_t i = 0; i < 4; i++)
+		assert_int_equal(file_byte(fd, (off_t)PAGES(i) + 9), i == 2 ? 0 : pattern((off_t)PAGES(i) + 9));
+	assert_int_equal(file_byte(fd, (off_t)PAGES(2) + 7), 's');
+	assert_int_equal(stats().dirty_bytes, before.dirty_bytes);
+}
+
+/* The other mapping has no callback: it must see the error, and then the bytes, but never the zeros. */
+static void B03_zeros_are_seen_by_no_mapping_that_has_not_asked_for_them(void **state)
+{
+	int fd = file_new(PAGES(4));
+	char *p = map_shared(fd, 4), *other = map_shared(fd, 4), *copy = map_private(fd, 4);
+
+	(void)state;
+	ask_of(p, 4, QUIRE_ANSWER_ZERO);
+	storage_fails(FAIL_READ, EIO);
+	assert_loads(p + 3, 0);
+	assert_load_raises(other + 3, SIGBUS, BUS_ADRERR);
+	assert_loads(p + 3, 0);
+	assert_load_raises(copy + 3, SIGBUS, BUS_ADRERR);
+	assert_loads(p + 3, 0);
+	storage_fails(FAIL_READ, 0);
+	assert_loads(other + 3, pattern(3));
+	assert_loads(p + 3, pattern(3));
+	assert_loads(copy + 3, pattern(3));
+	/* What was stored to is data, for all. */
+	assert_ok(quire_madvise(p, PAGES(4), 21 /* MADV_PAGEOUT */));
+	storage_fails(FAIL_READ, EIO);
+	assert_stores(p + PAGES(1) + 8, 's');
+	assert_loads(other + PAGES(1) + 8, 's');
+	assert_loads(other + PAGES(1) + 9, 0);
+	storage_fails(FAIL_READ, 0);
+	unmap(p, 4);
+	unmap(other, 4);
+	unmap(copy, 4);
+	assert_int_equal(file_byte(fd, 3), pattern(3));
+	assert_int_equal(file_byte(fd, (off_t)PAGES(1) + 8), 's');
+}
+
+static void B03_zeros_end_when_the_page_was_out(void **state)
+{
+	int fd = file_new(PAGES(4));
+	char *p = map_shared(fd, 4);
+
+	(void)state;
+	ask_of(p, 4, QUIRE_ANSWER_ZERO);
+	storage_fails(FAIL_READ, EIO);
+	assert_loads(p + 3, 0);
+	storage_fails(FAIL_READ, 0);
+	assert_loads(p + 3, 0);
+	evict(p, 4);
+	assert_loads(p + 3, pattern(3));
+	unmap(p, 4);
+}
+
+static void B03_zeros_past_the_end_are_never_part_of_the_file(void **state)
+{
+	int fd = file_new(PAGES(8));
+	char *p = map_shared(fd, 8), *other = map_shared(fd, 8);
+	struct quire_stats before = stats();
+
+	(void)state;
+	ask_of(p, 8, QUIRE_ANSWER_ZERO);
+	cut_by_another_process(fd, PAGES(2) + 100);
+	for (size_t i = 3; i < 8; i++) {
+		assert_loads(p + PAGES(i) + 1, 0);
+		assert_stores(p + PAGES(i) + 1, 's');
+		assert_loads(p + PAGES(i) + 1, 's');
+		assert_past_the_end(other + PAGES(i) + 1);
+	}
+	assert_true(grown(before, filled_pages) >= 5);
+	assert_ok(quire_msync(p, PAGES(8), MS_SYNC));
+	assert_ok(quire_madvise(p, PAGES(8), 21 /* MADV_PAGEOUT */));
+	assert_int_equal(resident_pages(p, 8), 0);
+	assert_int_equal(file_size(fd), PAGES(2) + 100);
+	assert_pattern(p, PAGES(2) + 100, 0);
+	/* With the file grown, its bytes are there again. */
+	assert_int_equal(pwrite(fd, "grown", 5, (off_t)PAGES(5) + 1), 5);
+	assert_loads(other + PAGES(5) + 1, 'g');
+	assert_loads(p + PAGES(5) + 1, 'g');
+	assert_loads(p + PAGES(4) + 1, 0);
+	assert_loads(p + PAGES(7) + 1, 0);
+	assert_past_the_end(other + PAGES(7) + 1);
+	unmap(p, 8);
+	unmap(other, 8);
+	assert_int_equal(file_size(fd), PAGES(5) + 6);
+	settle();
+	assert_int_equal(stats().resident_bytes, before.resident_bytes);
+	assert_int_equal(stats().dirty_bytes, before.dirty_bytes);
+}
+
+static void B03_zeros_of_a_private_mapping_are_its_own(void **state)
+{
+	int fd = file_new(PAGES(4));
+	char *p = map_private(fd, 6), *other = map_shared(fd, 4);
+
+	(void)state;
+	ask_of(p, 6, QUIRE_ANSWER_ZERO);
+	storage_fails(FAIL_READ, EIO);
+	assert_loads(p + 3, 0);
+	assert_stores(p + PAGES(1), 's');
+	storage_fails(FAIL_READ, 0);
+	assert_loads(p + PAGES(5), 0);
+	assert_pattern(other, PAGES(4), 0);
+	pressure();
+	assert_loads(p + 3, 0);
+	assert_loads(p + PAGES(1), 's');
+	assert_loads(p + PAGES(1) + 1, 0);
+	assert_loads(p + PAGES(2), pattern((off_t)PAGES(2)));
+	/* Where the file grows, it shows. */
+	assert_int_equal(pwrite(fd, "grown", 5, (off_t)PAGES(5)), 5);
+	assert_loads(p + PAGES(4), 0);
+	assert_loads(p + PAGES(5), 'g');
+	unmap(p, 6);
+	unmap(other, 4);
+}
+
+static void B03_callback_makes_room_on_a_full_disk(void **state)
+{
+	int filler, fd = file_on_full_disk(16, &filler);
+	char *p = map_shared(fd, 16);
+
+	(void)state;
+	memset(p, 'w', PAGES(16));
+	ask_of(p, 16, QUIRE_ANSWER_FAIL);
+	assert_fails(quire_msync(p, PAGES(16), MS_SYNC), ENOSPC);
+	assert_true(asked.times > 0);
+	assert_int_equal(asked.error.error, ENOSPC);
+	assert_int_equal(asked.error.during, QUIRE_DURING_WRITEBACK);
+	assert_true((char *)asked.error.addr >= p && (char *)asked.error.addr < p + PAGES(16));
+	assert_int_equal(asked.error.offset, (char *)asked.error.addr - p);
+	assert_true(asked.error.len > 0 && asked.error.len % page_size == 0);
+	ask_of(p, 16, QUIRE_ANSWER_RETRY);
+	asked.filler = filler;
+	assert_ok(quire_msync(p, PAGES(16), MS_SYNC));
+	assert_true(asked.times > 0);
+	unmap(p, 16);
+	assert_int_equal(file_byte(fd, (off_t)PAGES(15)), 'w');
+}
+
+/* A callback that never gives up keeps nobody for ever. */
+static void B03_writeback_is_not_retried_for_ever(void **state)
+{
+	int fd = file_new(PAGES(4));
+	char *p = map_shared(fd, 4);
+
+	(void)state;
+	assert_stores(p, 's');
+	ask_of(p, 4, QUIRE_ANSWER_RETRY);
+	asked.mended_after = ~0u;
+	storage_fails(FAIL_WRITE, EIO);
+	assert_fails(quire_msync(p, PAGES(4), MS_SYNC), EIO);
+	assert_true(asked.times > 1 && asked.error.tries == 16);
+	storage_fails(FAIL_WRITE, 0);
+	assert_ok(quire_msync(p, PAGES(4), MS_SYNC));
+	unmap(p, 4);
+	assert_int_equal(file_byte(fd, 0), 's');
+}
+
+static enum quire_error_answer other_answer(void *arg, const struct quire_error *error)
+{
+	(void)error;
+	++*(unsigned *)arg;
+	return QUIRE_ANSWER_FAIL;
+}
+
+static void B03_callbacks_belong_to_their_range_and_move_along(void **state)
+{
+	int fd = file_new(PAGES(1));
+	char *p = map(quiet(), PAGES(8), RW, MAP_SHARED | MAP_FIXED, fd, 0), *moved;
+	uint64_t areas = stats().areas;
+	unsigned times = 0;
+
+	(void)state;
+	assert_ok(quire_on_error(p + PAGES(4), PAGES(2), other_answer, &times));
+	assert_int_equal(stats().areas, areas + 2);
+	assert_past_the_end(p + PAGES(3));
+	assert_past_the_end(p + PAGES(6));
+	assert_int_equal(times, 0);
+	assert_past_the_end(p + PAGES(4));
+	assert_past_the_end(p + PAGES(5));
+	assert_int_equal(times, 2);
+	moved = quire_mremap(p + PAGES(4), PAGES(2), PAGES(2), MREMAP_MAYMOVE | MREMAP_FIXED, p + PAGES(100));
+	assert_ptr_equal(moved, p + PAGES(100));
+	assert_past_the_end(moved + PAGES(1));
+	assert_int_equal(times, 3);
+	assert_ok(quire_mprotect(moved, PAGES(1), PROT_READ));
+	assert_past_the_end(moved);
+	assert_int_equal(times, 4);
+	assert_ok(quire_mprotect(moved, PAGES(1), RW));
+	moved = quire_mremap(moved, PAGES(2), PAGES(3), 0);
+	assert_past_the_end(moved + PAGES(2));
+	assert_int_equal(times, 5);
+	assert_ok(quire_on_error(p, PAGES(4), other_answer, &times));
+	assert_ok(quire_on_error(p, PAGES(4), NULL, NULL));
+	assert_past_the_end(p + PAGES(1));
+	assert_int_equal(times, 5);
+	unmap(p, 8);
+	unmap(moved, 3);
+}
+
+static void B03_on_error_of_the_wrong_range_changes_nothing(void **state)
+{
+	int fd = file_new(PAGES(1));
+	char *p = map(quiet(), PAGES(2), RW, MAP_SHARED | MAP_FIXED, fd, 0);
+	unsigned times = 0;
+
+	(void)state;
+	assert_fails(quire_on_error(p + 1, PAGES(1), other_answer, &times), EINVAL);
+	assert_message_number("quire_on_error", p + 1);
+	assert_fails(quire_on_error(p, PAGES(3), other_answer, &times), ENOMEM);
+	assert_message_number("quire_on_error", p + PAGES(2));
+	assert_ok(quire_on_error(p, 0, other_answer, &times));
+	assert_past_the_end(p + PAGES(1));
+	assert_int_equal(times, 0);
+	unmap(p, 2);
+}
+
 /* ---- many at once ---- */
 
 #define THREADS 6
@@ -547,6 +890,18 @@ static const struct conformance_test tests[] = {
     TEST(B03_guard_in_a_signal_handler_catches_its_own),
     TEST(B03_load_and_store_copy),
     TEST(B03_load_and_store_tell_how_far_they_came),
+    TEST(B03_callback_is_told_what_has_failed_and_may_let_it_fail),
+    TEST(B03_callback_retries_until_the_storage_works),
+    TEST(B03_callback_makes_a_file_longer_that_was_cut),
+    TEST(B03_zeros_are_never_written_unless_stored_to),
+    TEST(B03_zeros_are_seen_by_no_mapping_that_has_not_asked_for_them),
+    TEST(B03_zeros_end_when_the_page_was_out),
+    TEST(B03_zeros_past_the_end_are_never_part_of_the_file),
+    TEST(B03_zeros_of_a_private_mapping_are_its_own),
+    TEST(B03_callback_makes_room_on_a_full_disk),
+    TEST(B03_writeback_is_not_retried_for_ever),
+    TEST(B03_callbacks_belong_to_their_range_and_move_along),
+    TEST(B03_on_error_of_the_wrong_range_changes_nothing),
     TEST(B03_guards_of_many_threads_while_the_file_is_cut_and_grown),
     TEST(B03_errors_leave_nothing_behind),
 };
