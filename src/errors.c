@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * errors.c - the public calls that make errors of a mapping values: guarded access, and who is asked
+ * errors.c - the public calls that make errors of a mapping values: guarded access, who is asked, and hooks
  */
 #include <errno.h>
 #include <quire/guard.h>
@@ -8,6 +8,7 @@
 
 #include "entry.h"
 #include "fault/guard.h"
+#include "object/hooks.h"
 #include "sys/page_size.h"
 
 /* ---- guarded access ---- */
@@ -103,5 +104,46 @@ int quire_on_error(void *addr, size_t len, enum quire_error_answer (*callback)(v
 		r = entry_engine(&engine);
 	if (r == 0 && len > 0)
 		r = space_set_on_error(engine->space, addr, rounded, (struct error_callback){callback, callback ? arg : NULL});
+	return entry_end(&entry, r);
+}
+
+/* ---- hooks ---- */
+
+static int set_hooks(void *arg, const struct part *part)
+{
+	int r;
+
+	if (!part->object || part->object->kind != OBJECT_FILE)
+		return message_set(ENODEV, "the memory at %p has no file whose pages could pass hooks", (void *)part->addr);
+	r = object_set_hooks(part->object, arg);
+	if (r == -EBUSY)
+		message_set(
+		    EBUSY,
+		    "the file mapped at %p has hooks already, or a page in memory that has not passed any: set them before the "
+		    "first touch, or put the pages out first with MADV_PAGEOUT",
+		    (void *)part->addr);
+	return r;
+}
+
+int quire_set_page_hooks(const void *addr, const struct quire_page_hooks *hooks)
+{
+	char *page = (char *)((uintptr_t)addr & ~(uintptr_t)(page_size() - 1));
+	struct quire_page_hooks copy = {0};
+	struct engine *engine;
+	struct entry entry;
+	int r = 0;
+
+	entry_begin(&entry, "quire_set_page_hooks");
+	if (!hooks || hooks->size < sizeof(size_t) || hooks->size > 4096)
+		r = message_set(EINVAL, "the field size is %zu; it has to be sizeof(struct quire_page_hooks)",
+				hooks ? hooks->size : 0);
+	if (r == 0)
+		r = entry_engine(&engine);
+	if (r == 0)
+		r = space_check(engine->space, page, page_size());
+	if (r == 0) {
+		memcpy(&copy, hooks, hooks->size < sizeof(copy) ? hooks->size : sizeof(copy));
+		r = space_visit(engine->space, page, page_size(), set_hooks, &copy);
+	}
 	return entry_end(&entry, r);
 }

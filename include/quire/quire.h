@@ -248,6 +248,44 @@ enum quire_error_answer {
 int quire_on_error(void *addr, size_t len, enum quire_error_answer (*callback)(void *arg, const struct quire_error *error),
 		   void *arg);
 
+/*
+ * What a program does to the bytes of each page on their way between the storage and memory: verify and stamp its own checksums, or
+ * encode what is stored.
+ */
+struct quire_page_hooks {
+	size_t size; /* sizeof(struct quire_page_hooks), for versions to come */
+	/*
+	 * A page was read, len bytes of it (a page, less in the last of the file), and nobody has seen it yet. May change the bytes.
+	 * => 0, or an errno (EBADMSG, EILSEQ …), which the touch then fails with: the page stays out of memory. NULL: nothing to do.
+	 */
+	int (*page_in)(void *arg, off_t offset, void *bytes, size_t len);
+	/*
+	 * A page is about to be written. bytes is a copy, which no store changes any more; what is changed in it is written, and not
+	 * seen in memory, until the page comes in again.
+	 * => 0, or an errno: then it is not written, stays dirty, and msync tells. NULL: nothing to do.
+	 */
+	int (*page_out)(void *arg, off_t offset, void *bytes, size_t len);
+	/* No hook is running nor will be called with this arg. May be NULL. */
+	void (*release)(void *arg);
+	void *arg;
+};
+
+/*
+ * Gives the file that is mapped at addr hooks, for all of it, through all its mappings in this program, until the last one is removed.
+ * To be called before the first touch: a page that is in memory has not passed page_in.
+ * => Every page that comes in passes page_in, every page that is written passes page_out: by a touch, readahead, page-out, msync,
+ *    munmap, or at the end of the program. A page that is read more than once passes more than once.
+ * => A hook runs on whichever thread reads or writes: that of the touch, in a signal handler under the signal trap; one of the engine's;
+ *    one inside of a call of Quire. It must be async-signal-safe, may run on several threads at once for different pages, must not touch
+ *    managed memory, and must call nothing of Quire but quire_pagesize(). Others may wait for it. release runs on a thread of the
+ *    engine's or inside of a call, not in a signal handler, and must not call Quire either.
+ * => A hole of the file comes in as zeros, and quire_ftruncate cuts a page without page_out. EAGAIN, ENODATA and ENOMEM of a hook are
+ *    taken for EIO.
+ * => EBUSY a page of the file is in memory (quire_madvise MADV_PAGEOUT puts it out), or it has hooks already; EINVAL size; ENODEV the
+ *    memory at addr has no file; ENOMEM nothing is mapped at addr, or no memory.
+ */
+int quire_set_page_hooks(const void *addr, const struct quire_page_hooks *hooks);
+
 /* The last failed call of this thread, as a sentence: «quire_mmap: …». Valid until its next failed call. Never NULL. */
 const char *quire_errormsg(void);
 

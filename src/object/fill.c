@@ -21,6 +21,7 @@
 #include <errno.h>
 
 #include "cache/policy.h"
+#include "object/epoch.h"
 #include "object/private.h"
 #include "object/writeback.h"
 #include "sys/frames.h"
@@ -45,6 +46,7 @@ static int let_store(struct filling *f, struct chunk *chunk, page_word *page)
 	if (!f->write || f->view->pmap->tracks)
 		return 0;
 	writeback_note_dirty(chunk, page);
+	epoch_stamp(chunk, (unsigned)(page - chunk->page), 1);
 	return pmap_unprotect(f->view->pmap, f->addr, 1, true);
 }
 

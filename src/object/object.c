@@ -11,6 +11,7 @@
 #include "cache/policy.h"
 #include "object/epoch.h"
 #include "object/fill.h"
+#include "object/hooks.h"
 #include "object/private.h"
 #include "object/writeback.h"
 #include "sys/frames.h"
@@ -177,6 +178,7 @@ void registry_bury(struct registry *registry)
 		next = dead->next;
 		if (dead->pager)
 			dead->pager->ops->close(dead->pager);
+		hooks_release(dead);
 		free(dead);
 		lock_acquire(&registry->lock);
 		registry->count--;
@@ -356,9 +358,10 @@ static void tail_read(struct pager_request *request)
 }
 
 /*
- * The bytes of the page that holds the old end, as the file has them now, in a buffer of one page. NULL: they cannot be read.
+ * The bytes of the page that holds the old end, as the file has them now, in a buffer of one page. NULL: they cannot be read, or are not
+ * to be shown: *ret_error.
  */
-static struct buffer *read_tail(struct object *object, uint64_t page)
+static struct buffer *read_tail(struct object *object, uint64_t page, int *ret_error)
 {
 	struct buffer *buffer = buffer_get(&object->cache->buffers, 1);
 
@@ -370,7 +373,10 @@ static struct buffer *read_tail(struct object *object, uint64_t page)
 	    .done = tail_read,
 	};
 	object->pager->ops->run(object->pager, &buffer->request);
-	if (buffer->request.ret_error) {
+	*ret_error = buffer->request.ret_error ? EIO : 0;
+	if (*ret_error == 0)
+		(void)hooks_in(object, page, buffer->data, buffer->request.ret_bytes, ret_error);
+	if (*ret_error) {
 		buffer_put(&object->cache->buffers, buffer);
 		return NULL;
 	}
@@ -387,11 +393,11 @@ static int grow(struct object *object, uint64_t bytes, unsigned patience_ms)
 {
 	uint64_t old = atomic_load(&object->bytes), last = old >> page_shift;
 	size_t inside = old & (page_size() - 1);
-	struct buffer *tail = inside ? read_tail(object, last) : NULL;
-	int r = inside && !tail ? -EIO : 0;
+	int r = 0, error = 0;
+	struct buffer *tail = inside ? read_tail(object, last, &error) : NULL;
 
-	if (r < 0)
-		return r;
+	if (error)
+		return -error;
 	while (lock_when_quiet(object, last, patience_ms)) {
 		struct chunk *chunk = inside ? table_find(&object->table, last) : NULL;
 		page_word *page = chunk ? &chunk->page[last % CHUNK_PAGES] : NULL;

@@ -18,6 +18,7 @@
 #include <time.h>
 
 #include "object/epoch.h"
+#include "object/hooks.h"
 #include "object/writeback.h"
 #include "sys/frames.h"
 #include "sys/page_size.h"
@@ -326,10 +327,12 @@ static void send_run(struct object *object, struct buffer *buffer, struct batch 
 
 	if (object->kind == OBJECT_FILE && offset + len > bytes)
 		len = offset < bytes ? (size_t)(bytes - offset) : 0;
+	if (r == 0)
+		r = hooks_out(object, buffer->first, buffer->data, len);
 	object_ref(object);
 	buffer->object = object;
 	buffer->batch = batch;
-	/* Without the bytes it cannot be sent at all. */
+	/* Without the bytes as they are to be it cannot be sent at all. */
 	buffer->tries = r < 0 ? WRITE_TRIES : 0;
 	buffer->request = (struct pager_request){
 	    .op = PAGER_WRITE,

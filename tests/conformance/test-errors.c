@@ -775,6 +775,339 @@ static void B03_on_error_of_the_wrong_range_changes_nothing(void **state)
 	unmap(p, 2);
 }
 
+/* ---- hooks ---- */
+
+#define SUM_BYTES sizeof(uint64_t)
+
+/* A program with checksums of its own, in the last bytes of each page. */
+static struct checker {
+	_Atomic unsigned in, out, released;
+	_Atomic uint64_t seen; /* pages that came in, a bit each */
+	int out_error;
+	bool clears; /* the sum, as a page comes in */
+} checker;
+
+static uint64_t sum_of(const unsigned char *bytes, off_t offset)
+{
+	uint64_t sum = 14695981039346656037u ^ (uint64_t)offset;
+
+	for (size_t i = 0; i < page_size - SUM_BYTES; i++)
+		sum = (sum ^ bytes[i]) * 1099511628211u;
+	return sum;
+}
+
+static int verify(void *arg, off_t offset, void *bytes, size_t len)
+{
+	struct checker *c = arg;
+	uint64_t sum = sum_of(bytes, offset);
+	bool right = len == page_size && memcmp((char *)bytes + page_size - SUM_BYTES, &sum, SUM_BYTES) == 0;
+
+	c->in++;
+	c->seen |= 1ull << (offset / (off_t)page_size % 64);
+	if (c->clears)
+		memset((char *)bytes + page_size - SUM_BYTES, 0, SUM_BYTES);
+	return right ? 0 : EBADMSG;
+}
+
+static int stamp(void *arg, off_t offset, void *bytes, size_t len)
+{
+	struct checker *c = arg;
+	uint64_t sum = sum_of(bytes, offset);
+
+	c->out++;
+	if (len != page_size)
+		return EIO;
+	memcpy((char *)bytes + page_size - SUM_BYTES, &sum, SUM_BYTES);
+	return c->out_error;
+}
+
+static void released(void *arg)
+{
+	((struct checker *)arg)->released++;
+}
+
+static const struct quire_page_hooks checks = {sizeof(checks), verify, stamp, released, &checker};
+
+static void stamp_file(int fd, size_t n)
+{
+	unsigned char *page = malloc(page_size);
+
+	assert_non_null(page);
+	for (size_t i = 0; i < n; i++) {
+		assert_int_equal(pread(fd, page, page_size, (off_t)PAGES(i)), page_size);
+		assert_int_equal(stamp(&checker, (off_t)PAGES(i), page, page_size), 0);
+		assert_int_equal(pwrite(fd, page, page_size, (off_t)PAGES(i)), page_size);
+	}
+	free(page);
+}
+
+/* Every page in the file has the sum of what it has. */
+static void check_file(int fd, size_t n)
+{
+	unsigned char *page = malloc(page_size);
+
+	assert_non_null(page);
+	for (size_t i = 0; i < n; i++) {
+		assert_int_equal(pread(fd, page, page_size, (off_t)PAGES(i)), page_size);
+		assert_int_equal(verify(&checker, (off_t)PAGES(i), page, page_size), 0);
+	}
+	free(page);
+}
+
+static char *map_checked(size_t n, int *ret_fd)
+{
+	char *p;
+
+	*ret_fd = file_new(PAGES(n));
+	checker = (struct checker){0};
+	stamp_file(*ret_fd, n);
+	checker = (struct checker){0};
+	p = map_shared(*ret_fd, n);
+	assert_ok(quire_set_page_hooks(p, &checks));
+	return p;
+}
+
+static void B03_page_in_sees_every_page_that_comes_in(void **state)
+{
+	int fd;
+	char *p = map_checked(64, &fd);
+
+	(void)state;
+	/* By readahead, for the most part. */
+	assert_ok(quire_madvise(p, PAGES(64), MADV_SEQUENTIAL));
+	for (size_t i = 0; i < 64; i++)
+		assert_loads(p + PAGES(i) + 3, pattern((off_t)PAGES(i) + 3));
+	assert_int_equal(checker.seen, ~0ull);
+	assert_int_equal(checker.out, 0);
+	checker.seen = 0;
+	assert_ok(quire_madvise(p, PAGES(64), MADV_NORMAL));
+	assert_ok(quire_madvise(p, PAGES(64), 21 /* MADV_PAGEOUT */));
+	assert_ok(quire_madvise(p, PAGES(64), MADV_POPULATE_READ));
+	assert_int_equal(checker.seen, ~0ull);
+	unmap(p, 64);
+}
+
+static void B03_page_that_page_in_refuses_is_never_seen(void **state)
+{
+	int fd;
+	char *p = map_checked(32, &fd), *private = map_private(fd, 32);
+	struct quire_guard guard;
+
+	(void)state;
+	assert_int_equal(pwrite(fd, "x", 1, (off_t)PAGES(9) + 77), 1);
+	/* Not even by those who read ahead over it. */
+	assert_ok(quire_madvise(p, PAGES(32), MADV_SEQUENTIAL));
+	for (size_t i = 0; i < 32; i++) {
+		if (i == 9) {
+			assert_int_equal(guarded_load(p + PAGES(i) + 77, &guard), -EBADMSG);
+			assert_int_equal(guard.offset, PAGES(9) + 77);
+		} else {
+			assert_loads(p + PAGES(i) + 77, pattern((off_t)PAGES(i) + 77));
+		}
+	}
+	assert_load_raises(p + PAGES(9), SIGBUS, BUS_ADRERR);
+	assert_load_raises(private + PAGES(9), SIGBUS, BUS_ADRERR);
+	assert_store_raises(private + PAGES(9), SIGBUS, BUS_ADRERR);
+	assert_fails(quire_mlock(p + PAGES(9), page_size), ENOMEM);
+	ask_of(p, 32, QUIRE_ANSWER_ZERO);
+	assert_loads(p + PAGES(9) + 77, 0);
+	assert_int_equal(asked.error.error, EBADMSG);
+	assert_ok(quire_on_error(p, PAGES(32), NULL, NULL));
+	/* Mended, it comes. */
+	assert_int_equal(pwrite(fd, &(char){(char)pattern((off_t)PAGES(9) + 77)}, 1, (off_t)PAGES(9) + 77), 1);
+	assert_loads(private + PAGES(9) + 77, pattern((off_t)PAGES(9) + 77));
+	unmap(p, 32);
+	unmap(private, 32);
+}
+
+static void B03_page_out_stamps_what_msync_writes(void **state)
+{
+	int fd;
+	char *p = map_checked(32, &fd);
+
+	(void)state;
+	for (size_t i = 0; i < 32; i += 3)
+		assert_stores(p + PAGES(i) + 5, (int)i);
+	assert_ok(quire_msync(p, PAGES(32), MS_SYNC));
+	assert_true(checker.out >= 11);
+	check_file(fd, 32);
+	assert_int_equal(file_byte(fd, (off_t)PAGES(30) + 5), 30);
+	unmap(p, 32);
+}
+
+static void B03_page_out_stamps_what_is_evicted_and_unmapped(void **state)
+{
+	size_t n = 2 * stats().budget_bytes / page_size;
+	int fd;
+	char *p = map_checked(n, &fd);
+	struct quire_stats before = stats();
+
+	(void)state;
+	for (size_t i = 0; i < n; i++)
+		assert_stores(p + PAGES(i) + 5, 's');
+	assert_true(grown(before, evicted_pages) > 0);
+	for (size_t i = 0; i < n; i += 7)
+		assert_loads(p + PAGES(i) + 5, 's');
+	unmap(p, n);
+	assert_true(checker.out >= n);
+	check_file(fd, n);
+	assert_int_equal(file_byte(fd, (off_t)PAGES(n - 1) + 5), 's');
+}
+
+/* What is stored once more while the copy is stamped and written makes a new stamp. */
+static void B03_stamp_is_not_seen_in_memory_before_the_page_comes_in_again(void **state)
+{
+	int fd;
+	char *p = map_checked(2, &fd);
+	char *sum = p + PAGES(1) - SUM_BYTES;
+
+	(void)state;
+	memset(sum, 'm', SUM_BYTES);
+	assert_ok(quire_msync(p, PAGES(1), MS_SYNC));
+	assert_filled(sum, SUM_BYTES, 'm');
+	check_file(fd, 2);
+	assert_ok(quire_madvise(p, PAGES(2), 21 /* MADV_PAGEOUT */));
+	assert_int_equal((unsigned char)*sum, file_byte(fd, (off_t)(PAGES(1) - SUM_BYTES)));
+	/* What page_in makes of a page is what is seen. */
+	checker.clears = true;
+	assert_ok(quire_madvise(p, PAGES(2), 21 /* MADV_PAGEOUT */));
+	assert_zeros(sum, SUM_BYTES);
+	assert_loads(p, pattern(0));
+	unmap(p, 2);
+	check_file(fd, 2);
+}
+
+static void B03_page_that_page_out_refuses_stays_dirty(void **state)
+{
+	int fd;
+	char *p = map_checked(4, &fd);
+
+	(void)state;
+	assert_stores(p + PAGES(2), 's');
+	checker.out_error = EILSEQ;
+	assert_fails(quire_msync(p, PAGES(4), MS_SYNC), EILSEQ);
+	assert_fails(quire_munmap(p, PAGES(4)), EILSEQ);
+	assert_int_equal(file_byte(fd, (off_t)PAGES(2)), pattern((off_t)PAGES(2)));
+	assert_loads(p + PAGES(2), 's');
+	checker.out_error = 0;
+	/* The munmap's attempt is told of, too. */
+	assert_fails(quire_msync(p, PAGES(4), MS_SYNC), EILSEQ);
+	assert_ok(quire_msync(p, PAGES(4), MS_SYNC));
+	assert_int_equal(file_byte(fd, (off_t)PAGES(2)), 's');
+	unmap(p, 4);
+}
+
+static void B03_bytes_that_a_file_has_grown_by_pass_page_in(void **state)
+{
+	int fd;
+	char *p = map_checked(3, &fd);
+	unsigned char *page = malloc(page_size);
+	struct quire_guard guard;
+
+	(void)state;
+	assert_non_null(page);
+	assert_loads(p, pattern(0));
+	/* The last page becomes shorter, which no sum survives, and is right again as it grows. */
+	assert_int_equal(pread(fd, page, page_size, (off_t)PAGES(2)), page_size);
+	assert_ok(quire_madvise(p, PAGES(3), 21 /* MADV_PAGEOUT */));
+	assert_ok(quire_ftruncate(fd, (off_t)PAGES(2) + 100));
+	assert_int_equal(guarded_load(p + PAGES(2), &guard), -EBADMSG);
+	assert_int_equal(pwrite(fd, page, page_size, (off_t)PAGES(2)), page_size);
+	checker.seen = 0;
+	assert_int_equal(guarded_load(p + PAGES(2) + 200, &guard), pattern((off_t)PAGES(2) + 200));
+	assert_true(checker.seen & 4);
+	free(page);
+	unmap(p, 3);
+}
+
+static void B03_hooks_are_released_when_the_file_is_mapped_no_more(void **state)
+{
+	int fd;
+	char *p = map_checked(8, &fd), *other = map_shared(fd, 8);
+
+	(void)state;
+	assert_loads(p, pattern(0));
+	unmap(p, 8);
+	assert_int_equal(checker.released, 0);
+	checker.in = 0;
+	assert_ok(quire_madvise(other, PAGES(8), 21 /* MADV_PAGEOUT */));
+	assert_loads(other + PAGES(5), pattern((off_t)PAGES(5)));
+	assert_true(checker.in > 0);
+	unmap(other, 8);
+	settle();
+	assert_int_equal(checker.released, 1);
+	/* Mapped again, it has none. */
+	checker.in = 0;
+	p = map_shared(fd, 8);
+	assert_loads(p, pattern(0));
+	assert_int_equal(checker.in, 0);
+	unmap(p, 8);
+}
+
+static void B03_hooks_that_cannot_be_set_change_nothing(void **state)
+{
+	int fd = file_new(PAGES(2));
+	char *p = map(quiet(), PAGES(2), RW, MAP_SHARED | MAP_FIXED, fd, 0), *q = map_anonymous(1);
+	struct quire_page_hooks wrong = checks;
+
+	(void)state;
+	checker = (struct checker){0};
+	wrong.size = 1;
+	assert_fails(quire_set_page_hooks(p, &wrong), EINVAL);
+	assert_message_number("quire_set_page_hooks", 1);
+	assert_fails(quire_set_page_hooks(p, NULL), EINVAL);
+	assert_fails(quire_set_page_hooks(p + PAGES(2), &checks), ENOMEM);
+	assert_message_number("quire_set_page_hooks", p + PAGES(2));
+	assert_fails(quire_set_page_hooks(q, &checks), ENODEV);
+	assert_loads(p, pattern(0));
+	assert_fails(quire_set_page_hooks(p, &checks), EBUSY);
+	assert_message("quire_set_page_hooks", "MADV_PAGEOUT");
+	assert_ok(quire_madvise(p, PAGES(2), 21 /* MADV_PAGEOUT */));
+	assert_loads(p, pattern(0));
+	assert_int_equal(checker.in, 0);
+	assert_ok(quire_madvise(p, PAGES(2), 21 /* MADV_PAGEOUT */));
+	assert_ok(quire_set_page_hooks(p + 5, &checks));
+	assert_fails(quire_set_page_hooks(p, &checks), EBUSY);
+	unmap(p, 2);
+	unmap(q, 1);
+	settle();
+	assert_int_equal(checker.released, 1);
+}
+
+/* In two roles: the parent's, and with a path the child's, which stores and ends. */
+static void B03_page_out_stamps_what_is_written_at_exit(void **state)
+{
+	char path[FILE_PATH_MAX], self[FILE_PATH_MAX];
+	const char *given = getenv("B03_FILE");
+	int fd, status;
+	pid_t pid;
+	char *p;
+
+	(void)state;
+	if (given) {
+		fd = open(given, O_RDWR | O_CLOEXEC);
+		assert_true(fd >= 0);
+		p = map_shared(fd, 4);
+		assert_ok(quire_set_page_hooks(p, &checks));
+		assert_stores(p + PAGES(1) + 5, 's');
+		return;
+	}
+	fd = file_named(PAGES(4), path);
+	stamp_file(fd, 4);
+	assert_true(readlink("/proc/self/exe", self, sizeof(self)) < (ssize_t)sizeof(self));
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		setenv("B03_FILE", path, 1);
+		execl("/proc/self/exe", self, __func__, NULL);
+		_exit(127);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	check_file(fd, 4);
+	assert_int_equal(file_byte(fd, (off_t)PAGES(1) + 5), 's');
+}
+
 /* ---- many at once ---- */
 
 #define THREADS 6
@@ -912,6 +1245,16 @@ static const struct conformance_test tests[] = {
     TEST(B03_writeback_is_not_retried_for_ever),
     TEST(B03_callbacks_belong_to_their_range_and_move_along),
     TEST(B03_on_error_of_the_wrong_range_changes_nothing),
+    TEST(B03_page_in_sees_every_page_that_comes_in),
+    TEST(B03_page_that_page_in_refuses_is_never_seen),
+    TEST(B03_page_out_stamps_what_msync_writes),
+    TEST(B03_page_out_stamps_what_is_evicted_and_unmapped),
+    TEST(B03_stamp_is_not_seen_in_memory_before_the_page_comes_in_again),
+    TEST(B03_page_that_page_out_refuses_stays_dirty),
+    TEST(B03_bytes_that_a_file_has_grown_by_pass_page_in),
+    TEST(B03_hooks_are_released_when_the_file_is_mapped_no_more),
+    TEST(B03_hooks_that_cannot_be_set_change_nothing),
+    TEST_IN_OWN_PROCESS(B03_page_out_stamps_what_is_written_at_exit, ""),
     TEST(B03_guards_of_many_threads_while_the_file_is_cut_and_grown),
     TEST(B03_errors_leave_nothing_behind),
 };
