@@ -331,7 +331,7 @@ struct quire_stats {
 	uint64_t write_faults;             /* first stores that were caught (not those tracked asynchronously) */
 	uint64_t copy_faults;              /* private copies made */
 	uint64_t zero_faults;              /* anonymous pages born */
-	uint64_t error_faults;             /* answered with SIGBUS */
+	uint64_t error_faults;             /* the page could not be had */
 	uint64_t read_calls, read_bytes;   /* from storage, swap included */
 	uint64_t write_calls, write_bytes; /* to storage, swap included */
 	uint64_t copied_bytes; /* from a buffer into frames: equals read_bytes rounded to pages, since there is one copy */

@@ -377,6 +377,30 @@ static void B03_guard_in_a_signal_handler_catches_its_own(void **state)
 	unmap(p, 2);
 }
 
+static void end_well(int signo)
+{
+	_exit(signo == SIGBUS ? 0 : 1);
+}
+
+/* It would leave the call's locks and signal mask behind. So the signal goes where it went before there were guards. */
+static void B03_guard_is_not_in_force_inside_a_call(void **state)
+{
+	struct sigaction action = {.sa_handler = end_well};
+	int fd = file_new(PAGES(1));
+	struct quire_guard guard;
+	char *p;
+
+	(void)state;
+	assert_int_equal(sigaction(SIGBUS, &action, NULL), 0);
+	p = map_shared(fd, 2);
+	assert_int_equal(guarded_load(p + PAGES(1), &guard), -ENODATA);
+	QUIRE_GUARD(&guard) {
+		quire_mincore(p, PAGES(1), (unsigned char *)p + PAGES(1));
+		fail_msg("the call has come back");
+	}
+	fail_msg("the guard has caught it");
+}
+
 /* ---- copies ---- */
 
 static void B03_load_and_store_copy(void **state)
@@ -1231,6 +1255,7 @@ static const struct conformance_test tests[] = {
     TEST(B03_error_in_a_guard_restores_the_signal_mask),
     TEST(B03_guard_works_on_the_alternate_signal_stack),
     TEST(B03_guard_in_a_signal_handler_catches_its_own),
+    TEST_BEFORE_START(B03_guard_is_not_in_force_inside_a_call, ""),
     TEST(B03_load_and_store_copy),
     TEST(B03_load_and_store_tell_how_far_they_came),
     TEST(B03_callback_is_told_what_has_failed_and_may_let_it_fail),
