@@ -636,6 +636,29 @@ static void B03_zeros_end_when_the_page_was_out(void **state)
 	unmap(p, 4);
 }
 
+/* After a failed sync all that was written is written again: not what is only zeros in its place. */
+static void B03_zeros_are_not_written_again_after_a_sync_that_failed(void **state)
+{
+	int fd = file_new(PAGES(2));
+	char *p = map_shared(fd, 2);
+
+	(void)state;
+	memset(p, 'w', PAGES(2));
+	assert_ok(quire_msync(p, PAGES(2), MS_SYNC));
+	assert_ok(quire_madvise(p, PAGES(2), 21 /* MADV_PAGEOUT */));
+	ask_of(p, 2, QUIRE_ANSWER_ZERO);
+	storage_fails(FAIL_READ, EIO);
+	assert_loads(p, 0);
+	fail_arm(FAIL_SYNC, 1, true);
+	assert_fails(quire_msync(p, PAGES(2), MS_SYNC), EIO);
+	fail_arm(FAIL_SYNC, 0, false);
+	assert_ok(quire_msync(p, PAGES(2), MS_SYNC));
+	storage_fails(FAIL_READ, 0);
+	unmap(p, 2);
+	assert_int_equal(file_byte(fd, 0), 'w');
+	assert_int_equal(file_byte(fd, (off_t)PAGES(1)), 'w');
+}
+
 static void B03_zeros_past_the_end_are_never_part_of_the_file(void **state)
 {
 	int fd = file_new(PAGES(8));
@@ -1264,6 +1287,7 @@ static const struct conformance_test tests[] = {
     TEST(B03_zeros_are_never_written_unless_stored_to),
     TEST(B03_zeros_are_seen_by_no_mapping_that_has_not_asked_for_them),
     TEST(B03_zeros_end_when_the_page_was_out),
+    TEST(B03_zeros_are_not_written_again_after_a_sync_that_failed),
     TEST(B03_zeros_past_the_end_are_never_part_of_the_file),
     TEST(B03_zeros_of_a_private_mapping_are_its_own),
     TEST(B03_callback_makes_room_on_a_full_disk),
