@@ -77,10 +77,10 @@ struct object {
 	_Atomic int write_error;     /* (a) the last errno of a write-back that no msync has reported; 0 */
 	_Atomic uint64_t epoch_lost; /* (a) up to this epoch nothing is known of what was stored to: epoch.c */
 	struct quire_page_hooks *_Atomic hooks; /* (a) set once, with map_lock for writing; NULL: none */
-	_Atomic bool beyond;         /* (a) the memfd is longer than the object: there are pages of zeros past the end, or were */
-	_Atomic bool adopted;        /* (a) the flusher has a reference, until all is written */
-	struct object *next;         /* (r) all objects of the engine */
-	struct registry *registry;   /* (p) */
+	_Atomic bool beyond;       /* (a) the memfd is longer than the object: there are pages of zeros past the end, or were */
+	_Atomic bool adopted;      /* (a) the flusher has a reference, until all is written */
+	struct object *next;       /* (r) all objects of the engine */
+	struct registry *registry; /* (p) */
 	struct private_pages *private_pages; /* (p) PRIVATE: the rest of it */
 };
 

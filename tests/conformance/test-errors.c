@@ -1113,6 +1113,11 @@ static void B03_hooks_that_cannot_be_set_change_nothing(void **state)
 	assert_loads(p, pattern(0));
 	assert_int_equal(checker.in, 0);
 	assert_ok(quire_madvise(p, PAGES(2), 21 /* MADV_PAGEOUT */));
+	fail_arm(FAIL_ALLOC, 1, false);
+	assert_fails(quire_set_page_hooks(p, &checks), ENOMEM);
+	assert_loads(p, pattern(0));
+	assert_int_equal(checker.in, 0);
+	assert_ok(quire_madvise(p, PAGES(2), 21 /* MADV_PAGEOUT */));
 	assert_ok(quire_set_page_hooks(p + 5, &checks));
 	assert_fails(quire_set_page_hooks(p, &checks), EBUSY);
 	unmap(p, 2);
