@@ -15,6 +15,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "fault/guard.h"
 #include "report.h"
 #include "sys/page_size.h"
 
@@ -30,6 +31,7 @@ void entry_begin(struct entry *entry, const char *call)
 	sigset_t block;
 
 	entry->call = call;
+	entry->guard = guard_suspend();
 	message_clear();
 	sigfillset(&block);
 	sigdelset(&block, SIGSEGV);
@@ -48,6 +50,7 @@ int entry_end(struct entry *entry, int r)
 
 	pthread_setcancelstate(entry->cancel_state, NULL);
 	pthread_sigmask(SIG_SETMASK, &entry->mask, NULL);
+	guard_resume(entry->guard);
 	errno = saved_errno;
 	if (r >= 0)
 		return r;

@@ -17,6 +17,7 @@
  */
 struct entry {
 	const char *call;
+	struct quire_guard *guard; /* out of force meanwhile: an error must not jump out of a call */
 	sigset_t mask;
 	int cancel_state;
 };

@@ -40,6 +40,7 @@ static void gather_counters(const struct counters *c, struct quire_stats *ret)
 	ret->swap_in_pages = c->swap_in_pages;
 	ret->swap_out_pages = c->swap_out_pages;
 	ret->writeback_errors = c->writeback_errors;
+	ret->filled_pages = c->filled_pages;
 }
 
 static void gather(struct engine *engine, struct quire_stats *ret)

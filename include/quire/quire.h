@@ -234,6 +234,99 @@ int quire_dirty(const void *addr, size_t len, struct iovec *ret_ranges, int n);
 int quire_epoch(const void *addr, size_t len, uint64_t *ret_epoch);
 int quire_written(const void *addr, size_t len, uint64_t since, struct iovec *ret_ranges, int n);
 
+/*
+ * Copies len bytes from a mapping, or into one, as memcpy does, page by page: where a page cannot be had, the call fails instead of the
+ * program. Scopes of any code that do the same: <quire/guard.h>.
+ * => ret_done, which may be NULL: how many bytes were copied, also where the call fails: up to the page that cannot be had.
+ * => Any memory may be given, also for both sides. Memory that is not Quire's raises its signals as ever.
+ * => Threads that block SIGBUS may call it.
+ * => EIO, or what else the storage said; ENODATA the page lies past the end of the file; ENOMEM no frame can be had; ENOSPC … likewise,
+ *    since what is dirty cannot be written; what a page hook has answered.
+ */
+int quire_load(void *to, const void *addr, size_t len, size_t *ret_done);
+int quire_store(void *addr, const void *from, size_t len, size_t *ret_done);
+
+/* What was being done when an error came. */
+enum quire_error_during {
+	QUIRE_DURING_LOAD = 1,      /* a load from the mapping */
+	QUIRE_DURING_STORE = 2,     /* a store into it */
+	QUIRE_DURING_WRITEBACK = 3, /* dirty pages on their way to the storage */
+};
+
+struct quire_error {
+	int error; /* errno, as quire_load() names it; of write-back what the storage has said */
+	enum quire_error_during during;
+	unsigned tries; /* how often this one has been tried again already */
+	void *addr;     /* what was touched; of write-back, the first of the pages in the mapping */
+	off_t offset;   /* where in the object that is, in bytes; -1: it has none */
+	size_t len;     /* of write-back: bytes in the mapping that were not written; else 1 */
+};
+
+enum quire_error_answer {
+	QUIRE_ANSWER_FAIL = 0,  /* as without a callback: a guard's error or SIGBUS; of write-back, the page stays dirty */
+	QUIRE_ANSWER_RETRY = 1, /* it is tried again, at once */
+	QUIRE_ANSWER_ZERO = 2,  /* a page of zeros is put there. Of write-back: as FAIL */
+};
+
+/*
+ * Has the program asked what to do where a page of the range cannot be had, before SIGBUS is raised or a guard ends, and where its dirty
+ * pages cannot be written. callback NULL: as it was. The range may span several mappings; what is split off, moved or duplicated keeps
+ * its callback.
+ * => A touch: called on the thread that touched the page, in the engine's handler of SIGBUS, with signals blocked but SIGSEGV; under both
+ *    traps. Write-back: called on whichever thread writes: one of the engine's, one that is inside a call of Quire, or a handler as
+ *    above; calls that change mappings wait for it to end, this one and quire_munmap() too.
+ * => The callback must be async-signal-safe, must not touch managed memory, and must call nothing of Quire but quire_pagesize(). It may
+ *    make room, write to the file, sleep.
+ * => Not asked: where a system call or quire_mlock() and its like meet the page. They fail.
+ * => ZERO. The page is zeros for the mapping whose callback has said so, and counted (filled_pages). It is not dirty, so it is never
+ *    written, unless the program stores to it: then it is the program's data, zeros and all. Another mapping's touch of it, and one's own
+ *    once it was unmapped by page-out, ask the storage again. Past the end of the file, what is stored is never written and lasts as
+ *    long as the page is resident. In a private mapping the page is a private copy of zeros from then on. There are no zeros for a page
+ *    that is in the swap file, nor where no frame can be had: FAIL.
+ * => RETRY of write-back ends after 16 tries: then the pages stay dirty.
+ * => EINVAL unaligned; ENOMEM a hole in the range.
+ */
+int quire_on_error(void *addr, size_t len, enum quire_error_answer (*callback)(void *arg, const struct quire_error *error),
+		   void *arg);
+
+/*
+ * What a program does to the bytes of each page on their way between the storage and memory: verify and stamp its own checksums, or
+ * encode what is stored.
+ */
+struct quire_page_hooks {
+	size_t size; /* sizeof(struct quire_page_hooks), for versions to come */
+	/*
+	 * A page was read, len bytes of it (a page, less in the last of the file), and nobody has seen it yet. May change the bytes.
+	 * => 0, or an errno (EBADMSG, EILSEQ …), which the touch then fails with: the page stays out of memory. NULL: nothing to do.
+	 */
+	int (*page_in)(void *arg, off_t offset, void *bytes, size_t len);
+	/*
+	 * A page is about to be written. bytes is a copy, which no store changes any more; what is changed in it is written, and not
+	 * seen in memory, until the page comes in again.
+	 * => 0, or an errno: then it is not written, stays dirty, and msync tells. NULL: nothing to do.
+	 */
+	int (*page_out)(void *arg, off_t offset, void *bytes, size_t len);
+	/* No hook is running nor will be called with this arg. May be NULL. */
+	void (*release)(void *arg);
+	void *arg;
+};
+
+/*
+ * Gives the file that is mapped at addr hooks, for all of it, through all its mappings in this program, until the last one is removed.
+ * To be called before the first touch: a page that is in memory has not passed page_in.
+ * => Every page that comes in passes page_in, every page that is written passes page_out: by a touch, readahead, page-out, msync,
+ *    munmap, or at the end of the program. A page that is read more than once passes more than once.
+ * => A hook runs on whichever thread reads or writes: that of the touch, in a signal handler under the signal trap; one of the engine's;
+ *    one inside of a call of Quire. It must be async-signal-safe, may run on several threads at once for different pages, must not touch
+ *    managed memory, and must call nothing of Quire but quire_pagesize(). Others may wait for it. release runs on a thread of the
+ *    engine's or inside of a call, not in a signal handler, and must not call Quire either.
+ * => A hole of the file comes in as zeros, and quire_ftruncate cuts a page without page_out. EAGAIN, ENODATA and ENOMEM of a hook are
+ *    taken for EIO.
+ * => EBUSY a page of the file is in memory (quire_madvise MADV_PAGEOUT puts it out), or it has hooks already; EINVAL size; ENODEV the
+ *    memory at addr has no file; ENOMEM nothing is mapped at addr, or no memory.
+ */
+int quire_set_page_hooks(const void *addr, const struct quire_page_hooks *hooks);
+
 /* The last failed call of this thread, as a sentence: «quire_mmap: …». Valid until its next failed call. Never NULL. */
 const char *quire_errormsg(void);
 
@@ -279,7 +372,7 @@ struct quire_stats {
 	uint64_t write_faults;             /* first stores that were caught (not those tracked asynchronously) */
 	uint64_t copy_faults;              /* private copies made */
 	uint64_t zero_faults;              /* anonymous pages born */
-	uint64_t error_faults;             /* answered with SIGBUS */
+	uint64_t error_faults;             /* the page could not be had */
 	uint64_t read_calls, read_bytes;   /* from storage, swap included */
 	uint64_t write_calls, write_bytes; /* to storage, swap included */
 	uint64_t copied_bytes; /* from a buffer into frames: equals read_bytes rounded to pages, since there is one copy */
@@ -288,7 +381,8 @@ struct quire_stats {
 	uint64_t refaulted_pages; /* came back soon after they were evicted */
 	uint64_t swap_in_pages, swap_out_pages;
 	uint64_t writeback_errors;
-	enum quire_trap trap; /* the one in use */
+	enum quire_trap trap;  /* the one in use */
+	uint64_t filled_pages; /* zeros in the place of pages that could not be had: QUIRE_ANSWER_ZERO */
 };
 
 /* Fills what ret has room for. size is sizeof(struct quire_stats). => EINVAL size 0. */

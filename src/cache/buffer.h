@@ -33,6 +33,7 @@ struct buffer {
 	unsigned count;              /* pages */
 	uint32_t flags;              /* for the words when it is done */
 	bool zeros;                  /* nothing was read: the pages are born */
+	unsigned tries;              /* of a write: how often it was sent again */
 	struct buffer *next;
 };
 

@@ -25,7 +25,7 @@ struct counters {
 	_Atomic uint64_t readahead_pages, readahead_hits;
 	_Atomic uint64_t evicted_pages, refaulted_pages;
 	_Atomic uint64_t swap_in_pages, swap_out_pages;
-	_Atomic uint64_t writeback_errors;
+	_Atomic uint64_t writeback_errors, filled_pages;
 };
 
 static inline void count(_Atomic uint64_t *counter, uint64_t n)
@@ -94,6 +94,7 @@ struct cache {
 	struct counters counters;
 	_Atomic uint64_t dirty_pages; /* (a) about */
 	_Atomic uint64_t epoch;       /* (a) that is now; 0: nobody has asked what was stored to since one */
+	_Atomic int write_errno;      /* (a) of the last write-back that failed, set before it is counted */
 };
 
 /* ---- budget ---- */

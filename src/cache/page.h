@@ -29,15 +29,17 @@
  *   MARK      touching it starts the next readahead.
  *   ONCE      came in through a mapping whose pages are used once, and no other has mapped it since.
  *   SLOT      swap object only: an OUT word refers to this page.
+ *   FILLED    zeros, in the place of bytes that cannot be had: a callback has answered so (object/fill.c). Never with DIRTY.
+ *   BEYOND    zeros past the end of the object, likewise. Never DIRTY: there is nowhere to write them.
  *   REF       0…3, how often it proved useful; the policy's.
  *   STAMP     the time of eviction, the policy's, in an ABSENT word; zero otherwise.
  *
- *     31            16 15 14 13   12  11 10  9    8     7      6       5      4      3    2…0
- *    ┌────────────────┬─────┬────┬────┬─────┬────┬─────┬──────┬──────┬──────┬───────┬─────┬─────┐
- *    │     STAMP      │  –  │ONCE│SLOT│ REF │MARK│AHEAD│STORED│WAITED│MAPPED│WRITING│DIRTY│state│
- *    └────────────────┴─────┴────┴────┴─────┴────┴─────┴──────┴──────┴──────┴───────┴─────┴─────┘
- *    │                        page number in the swap object                              │ OUT │
- *    └────────────────────────────────────────────────────────────────────────────────────┴─────┘
+ *     31       16   15     14    13   12  11 10  9    8     7      6       5      4      3    2…0
+ *    ┌───────────┬──────┬──────┬────┬────┬─────┬────┬─────┬──────┬──────┬──────┬───────┬─────┬─────┐
+ *    │   STAMP   │BEYOND│FILLED│ONCE│SLOT│ REF │MARK│AHEAD│STORED│WAITED│MAPPED│WRITING│DIRTY│state│
+ *    └───────────┴──────┴──────┴────┴────┴─────┴────┴─────┴──────┴──────┴──────┴───────┴─────┴─────┘
+ *    │                    page number in the swap object                                     │ OUT │
+ *    └───────────────────────────────────────────────────────────────────────────────────────┴─────┘
  */
 #ifndef QUIRE_CACHE_PAGE_H
 #define QUIRE_CACHE_PAGE_H
@@ -72,6 +74,8 @@ enum page_state {
 #define PAGE_REF_ONE   0x0400u
 #define PAGE_SLOT      0x1000u
 #define PAGE_ONCE      0x2000u
+#define PAGE_FILLED    0x4000u
+#define PAGE_BEYOND    0x8000u
 #define PAGE_STAMP     0xffff0000u
 #define PAGE_STAMP_BIT 16
 #define PAGE_OUT_BIT   3

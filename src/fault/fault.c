@@ -7,6 +7,7 @@
  *   (shared area)      RESIDENT               hold, map, release
  *                      ABSENT                 load, with readahead; look again
  *                      LOADING HELD BARRED    wait; look again
+ *                      FILLED                 give the zeros up, ask the storage again; look again
  *   RESIDENT           –                      lift write protection
  *   OUT                –                      bring in from the swap object; look again
  *   HELD               –                      wait; look again
@@ -25,6 +26,7 @@
 
 #include "cache/policy.h"
 #include "object/epoch.h"
+#include "object/fill.h"
 #include "object/writeback.h"
 #include "sys/frames.h"
 #include "sys/page_size.h"
@@ -33,13 +35,14 @@
 #define READAHEAD_SHARE 32  /* the part of the budget that a window may be of; half of it where pages are used once */
 #define ONCE_SHARE      16  /* … that the last pages that came in to be used once may be of: four such windows */
 
-enum step_kind { STEP_DONE, STEP_NONE, STEP_WAIT, STEP_LOAD, STEP_PROMISE, STEP_BRING_IN, STEP_REFRESH, STEP_ERROR };
+enum step_kind { STEP_DONE, STEP_NONE, STEP_WAIT, STEP_LOAD, STEP_PROMISE, STEP_BRING_IN, STEP_REFRESH, STEP_UNFILL, STEP_ERROR };
 
 struct step {
 	enum step_kind kind;
 	page_word *word; /* WAIT */
 	uint32_t seen;
-	struct object *object; /* LOAD, REFRESH, and DONE with pages to read on: referenced */
+	struct object *object; /* LOAD, REFRESH, UNFILL, and DONE with pages to read on: referenced */
+	uint64_t page;         /* UNFILL */
 	struct readahead_plan plan;
 	enum readahead_advice advice;
 	uint32_t flags;       /* LOAD, DONE: for the words of pages that come in */
@@ -222,9 +225,15 @@ static struct step hold_object_page(struct fault *fault, struct area *area, stru
 		return step_error(ENOMEM);
 	*ret_i = (unsigned)(page % CHUNK_PAGES);
 	seen = page_load(word);
-	while (page_state(seen) == PAGE_RESIDENT)
+	while (page_state(seen) == PAGE_RESIDENT && !(seen & PAGE_FILLED))
 		if (page_swap(word, &seen, (seen & ~PAGE_STATE) | PAGE_HELD))
 			return (struct step){.kind = STEP_DONE};
+	if (page_state(seen) == PAGE_RESIDENT) {
+		struct step step = step_object(STEP_UNFILL, object);
+
+		step.page = page;
+		return step;
+	}
 	return page_is_busy(seen) ? step_wait(word, seen) : plan_load(area, *ret_chunk, page);
 }
 
@@ -248,13 +257,12 @@ static struct step look_at_object(struct fault *fault, struct area *area, struct
 
 static struct step zero_page(struct fault *fault, struct area *area, struct holding *holding)
 {
-	static const char zeros[65536] __attribute__((aligned(65536)));
 	struct cache *cache = fault->space->cache;
 	int r;
 
 	if (!holding->promised)
 		return (struct step){.kind = STEP_PROMISE};
-	r = private_enter(area->view.private_pages, fault->addr, zeros);
+	r = private_enter(area->view.private_pages, fault->addr, page_of_zeros);
 	if (r == -EAGAIN)
 		return (struct step){.kind = STEP_WAIT};
 	if (r < 0)
@@ -473,6 +481,9 @@ static int take_step(struct fault *fault, struct step *step, struct holding *hol
 		holding->refreshed = true;
 		r = object_refresh_size(step->object);
 		break;
+	case STEP_UNFILL:
+		object_unfill(step->object, step->page);
+		break;
 	default:
 		r = -step->error;
 		break;
@@ -483,12 +494,21 @@ static int take_step(struct fault *fault, struct step *step, struct holding *hol
 static bool waits(const struct step *step)
 {
 	return step->kind == STEP_LOAD || step->kind == STEP_PROMISE || step->kind == STEP_BRING_IN || step->kind == STEP_WAIT ||
-	       step->kind == STEP_REFRESH || step->plan.pages > 0;
+	       step->kind == STEP_REFRESH || step->kind == STEP_UNFILL || step->plan.pages > 0;
+}
+
+/* No frame can be had where writes fail meanwhile: then it is their error that matters. */
+static int cause_of(struct cache *cache, int error, uint64_t writeback_errors)
+{
+	if (error != ENOMEM || atomic_load(&cache->counters.writeback_errors) == writeback_errors)
+		return error;
+	return atomic_load(&cache->write_errno);
 }
 
 enum fault_result fault_resolve(struct fault *fault)
 {
 	struct cache *cache = fault->space->cache;
+	uint64_t writeback_errors = atomic_load_explicit(&cache->counters.writeback_errors, memory_order_relaxed);
 	struct holding holding = {0};
 	enum fault_result result;
 	int r = 0;
@@ -531,6 +551,7 @@ enum fault_result fault_resolve(struct fault *fault)
 		}
 		if (r < 0) {
 			fault->ret_error = -r;
+			fault->ret_cause = cause_of(cache, -r, writeback_errors);
 			count(&cache->counters.error_faults, 1);
 			result = FAULT_BUS;
 			break;
@@ -538,6 +559,66 @@ enum fault_result fault_resolve(struct fault *fault)
 	}
 	let_go(cache, &holding);
 	return result;
+}
+
+void fault_describe(const struct fault *fault, void *touched, unsigned tries, struct quire_error *ret_error,
+		    struct error_callback *ret_callback)
+{
+	struct area *area;
+
+	*ret_error = (struct quire_error){
+	    .error = fault->ret_cause,
+	    .during = fault->write ? QUIRE_DURING_STORE : QUIRE_DURING_LOAD,
+	    .tries = tries,
+	    .addr = touched,
+	    .offset = -1,
+	    .len = 1,
+	};
+	*ret_callback = (struct error_callback){0};
+	rwlock_read_acquire(&fault->space->cache->map_lock);
+	area = space_find(fault->space, fault->addr);
+	if (area) {
+		*ret_callback = area->view.on_error;
+		if (area->view.object)
+			ret_error->offset =
+			    (off_t)((area->view.first << page_shift) + (uint64_t)((char *)touched - area_addr(area)));
+	}
+	rwlock_read_release(&fault->space->cache->map_lock);
+}
+
+/* Whether a page of the area at addr can be zeros: what is out has been stored to by the program, and would be lost. */
+static bool may_fill(const struct area *area, const char *addr)
+{
+	return area && area->view.on_error.call && area->view.object &&
+	       (area->shared || private_is_absent(area->view.private_pages, addr));
+}
+
+int fault_fill(struct fault *fault)
+{
+	struct space *space = fault->space;
+	struct filling filling = {.addr = fault->addr, .write = fault->write};
+	struct area *area;
+	int r = budget_reserve(space->cache, 1);
+
+	if (r < 0)
+		return r;
+	rwlock_read_acquire(&space->cache->map_lock);
+	area = space_find(space, fault->addr);
+	r = -EOPNOTSUPP;
+	if (may_fill(area, fault->addr)) {
+		filling.view = &area->view;
+		r = object_fill(&filling);
+		if (r == 0)
+			pmap_wake(&space->pmap, fault->addr, 1, area->shared);
+	}
+	rwlock_read_release(&space->cache->map_lock);
+	if (!filling.ret_used)
+		budget_release(space->cache, 1);
+	if (filling.wait)
+		page_wait(filling.wait, filling.seen);
+	if (r == 0)
+		count(&space->cache->counters.filled_pages, 1);
+	return r;
 }
 
 /*

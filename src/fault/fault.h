@@ -23,10 +23,18 @@ struct fault {
 	void (*blocking)(void *arg);
 	void *blocking_arg;
 	int ret_error; /* FAULT_BUS: the errno behind it; ENODATA: past the end of the object */
+	int ret_cause; /* … and what the program is to be told: of ENOMEM, why nothing can be paged out */
 };
 
 /* Async-signal-safe. No lock held. */
 enum fault_result fault_resolve(struct fault *fault);
+
+/* What the program is told of a fault that failed, and whom to ask. All are async-signal-safe, and called with no lock held. */
+void fault_describe(const struct fault *fault, void *touched, unsigned tries, struct quire_error *ret_error,
+		    struct error_callback *ret_callback);
+
+/* Puts zeros where a fault has failed. 0; -EAGAIN: something has changed, to be resolved again; -errno. */
+int fault_fill(struct fault *fault);
 
 /*
  * Lets every touch of the page at addr raise SIGBUS, until it is brought in after all, and wakes who sleeps on it. uffd's trap only.

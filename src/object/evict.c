@@ -203,7 +203,7 @@ static void settle_evicted(struct cache *cache, page_word *page)
 {
 	uint32_t stamp = page_load(page) & PAGE_ONCE ? 0 : policy_stamp(cache);
 
-	page_settle(page, PAGE_ABSENT, PAGE_REF | PAGE_AHEAD | PAGE_MARK | PAGE_ONCE, stamp);
+	page_settle(page, PAGE_ABSENT, PAGE_REF | PAGE_AHEAD | PAGE_MARK | PAGE_ONCE | PAGE_FILLED | PAGE_BEYOND, stamp);
 }
 
 unsigned object_evict(struct chunk *chunk, const struct chunk_set *set)

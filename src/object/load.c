@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "cache/policy.h"
-#include "object/object.h"
+#include "object/hooks.h"
 #include "sys/frames.h"
 #include "sys/page_size.h"
 
@@ -53,13 +53,15 @@ static int finish(struct buffer *buffer, struct placement *placement)
 	unsigned whole = (unsigned)pages_of(request->ret_bytes);
 	struct batch *batch = buffer->batch;
 	uint32_t flags = buffer->flags;
+	bool cut = false;
 	int error = request->ret_error;
 
 	/* What was appended since the size was asked comes with the growth (object.c, grow), not by chance with this page. */
 	if (error == 0 && object->kind != OBJECT_SWAP) {
 		uint64_t bytes = atomic_load(&object->bytes), left = bytes > request->offset ? bytes - request->offset : 0;
 
-		if (request->ret_bytes > left)
+		cut = request->ret_bytes > left;
+		if (cut)
 			request->ret_bytes = (size_t)left;
 		whole = (unsigned)pages_of(request->ret_bytes);
 	}
@@ -73,7 +75,14 @@ static int finish(struct buffer *buffer, struct placement *placement)
 		/* None: the object has become shorter than its words say, and the caller looks again. */
 		if (whole == 0)
 			error = ENODATA;
-		else if (placement && buffer->count == 1 && placement->place(placement, object, buffer->first, buffer->data))
+		else if (!buffer->zeros)
+			whole = hooks_in(object, buffer->first, buffer->data, request->ret_bytes, &error);
+		/* Refused for want of what the file has got since: as above, when the size is known. */
+		if (error && cut)
+			error = ENODATA;
+	}
+	if (error == 0) {
+		if (placement && buffer->count == 1 && placement->place(placement, object, buffer->first, buffer->data))
 			flags = PAGE_MAPPED | (flags & PAGE_ONCE);
 		else
 			error = -frames_write(object->frames, buffer->first, whole, buffer->data);

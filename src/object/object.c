@@ -10,7 +10,8 @@
 
 #include "cache/policy.h"
 #include "object/epoch.h"
-#include "object/object.h"
+#include "object/fill.h"
+#include "object/hooks.h"
 #include "object/private.h"
 #include "object/writeback.h"
 #include "sys/frames.h"
@@ -231,6 +232,7 @@ void registry_bury(struct registry *registry)
 			close(dead->lease);
 		if (object_has_own_buffers(dead))
 			object_buffers_free(dead->cache, dead->buffers);
+		hooks_release(dead);
 		free(dead);
 		lock_acquire(&registry->lock);
 		registry->count--;
@@ -403,14 +405,6 @@ static void forget_frames(struct object *object, uint64_t first)
 	}
 }
 
-/* Map lock held for writing. */
-static void set_size(struct object *object, uint64_t bytes)
-{
-	atomic_store(&object->bytes, bytes);
-	atomic_store(&object->pages, pages_of(bytes));
-	atomic_store(&object->writable_end, pages_of(bytes));
-}
-
 /* Private copies past the new end are gone, as the kernel would have it. */
 static void discard_copies(struct object *object, uint64_t first)
 {
@@ -420,6 +414,20 @@ static void discard_copies(struct object *object, uint64_t first)
 		if (view->private_pages && skip < view->pages)
 			private_discard(view->private_pages, view->addr + (skip << page_shift), view->pages - skip, true);
 	}
+}
+
+void object_forget(struct object *object, uint64_t first)
+{
+	discard_copies(object, first);
+	forget_frames(object, first);
+}
+
+/* Map lock held for writing. */
+static void set_size(struct object *object, uint64_t bytes)
+{
+	atomic_store(&object->bytes, bytes);
+	atomic_store(&object->pages, pages_of(bytes));
+	atomic_store(&object->writable_end, pages_of(bytes));
 }
 
 /*
@@ -488,8 +496,8 @@ static int shrink(struct object *object, uint64_t bytes, unsigned patience_ms, i
 		chunk = table_find(&object->table, quiet);
 		set_size(object, bytes);
 		epoch_stamp_range(object, quiet, pages_of(old));
-		discard_copies(object, pages);
-		forget_frames(object, pages);
+		object_forget(object, pages);
+		atomic_store(&object->beyond, false);
 		r = frames_resize(object->frames, pages);
 		if (r == 0 && pages > quiet && chunk && page_has_frame(page_load(&chunk->page[quiet % CHUNK_PAGES])))
 			r = frames_zero_tail(object->frames, bytes);
@@ -510,9 +518,10 @@ static void tail_read(struct pager_request *request)
 }
 
 /*
- * The bytes of the page that holds the old end, as the file has them now, in a buffer of one page. NULL: they cannot be read.
+ * The bytes of the page that holds the old end, as the file has them now, in a buffer of one page. NULL: they cannot be read, or are not
+ * to be shown: *ret_error.
  */
-static struct buffer *read_tail(struct object *object, uint64_t page)
+static struct buffer *read_tail(struct object *object, uint64_t page, int *ret_error)
 {
 	struct buffer *buffer = buffer_get(object->buffers, 1);
 
@@ -529,7 +538,10 @@ static struct buffer *read_tail(struct object *object, uint64_t page)
 	    .done = tail_read,
 	};
 	object->pager->ops->run(object->pager, &buffer->request);
-	if (buffer->request.ret_error) {
+	*ret_error = buffer->request.ret_error ? EIO : 0;
+	if (*ret_error == 0)
+		(void)hooks_in(object, page, buffer->data, buffer->request.ret_bytes, ret_error);
+	if (*ret_error) {
 		buffer_put(object->buffers, buffer);
 		return NULL;
 	}
@@ -546,17 +558,19 @@ static int grow(struct object *object, uint64_t bytes, unsigned patience_ms)
 {
 	uint64_t old = atomic_load(&object->bytes), last = old >> page_shift;
 	size_t inside = old & (page_size() - 1);
-	struct buffer *tail = inside ? read_tail(object, last) : NULL;
-	int r = inside && !tail ? -EIO : 0;
+	int r = 0, error = 0;
+	struct buffer *tail = inside ? read_tail(object, last, &error) : NULL;
 
-	if (r < 0)
-		return r;
+	if (error)
+		return -error;
 	while (lock_when_quiet(object, last, patience_ms)) {
 		struct chunk *chunk = inside ? table_find(&object->table, last) : NULL;
 		page_word *page = chunk ? &chunk->page[last % CHUNK_PAGES] : NULL;
 		uint32_t word;
 
-		r = frames_resize(object->frames, pages_of(bytes));
+		r = object_forget_beyond(object);
+		if (r == 0)
+			r = frames_resize(object->frames, pages_of(bytes));
 		if (r == 0)
 			set_size(object, bytes);
 		/* Pairs with the fence in load.c, claim: he who loads the last page from here on sees the new size, or is seen. */

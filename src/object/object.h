@@ -11,6 +11,7 @@
 #ifndef QUIRE_OBJECT_OBJECT_H
 #define QUIRE_OBJECT_OBJECT_H
 
+#include <quire/quire.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -24,6 +25,12 @@ struct object;
 struct private_pages;
 
 enum object_kind { OBJECT_FILE, OBJECT_ANON, OBJECT_SWAP, OBJECT_PRIVATE };
+
+/* What the program wants to answer itself; call NULL: nothing. */
+struct error_callback {
+	enum quire_error_answer (*call)(void *arg, const struct quire_error *error);
+	void *arg;
+};
 
 /*
  * One mapping of an object's pages, part of an area. All fields are guarded by the cache's map_lock: changed only by who has it
@@ -41,6 +48,7 @@ struct view {
 	bool tracked; /* stores are possible now or were before: it has to be asked what was written */
 	bool nosync;  /* what is stored through it is not written by its age */
 	bool denies;  /* the file is not to be opened for writing */
+	struct error_callback on_error;
 };
 
 /*
@@ -70,9 +78,11 @@ struct object {
 	struct view *views;          /* (m) */
 	_Atomic int write_error;     /* (a) the last errno of a write-back that no msync has reported; 0 */
 	_Atomic uint64_t epoch_lost; /* (a) up to this epoch nothing is known of what was stored to: epoch.c */
-	_Atomic bool adopted;        /* (a) the flusher has a reference, until all is written */
-	struct object *next;         /* (r) all objects of the engine */
-	struct registry *registry;   /* (p) */
+	struct quire_page_hooks *_Atomic hooks; /* (a) set once, with map_lock for writing; NULL: none */
+	_Atomic bool beyond;       /* (a) the memfd is longer than the object: there are pages of zeros past the end, or were */
+	_Atomic bool adopted;      /* (a) the flusher has a reference, until all is written */
+	struct object *next;       /* (r) all objects of the engine */
+	struct registry *registry; /* (p) */
 	struct private_pages *private_pages; /* (p) PRIVATE: the rest of it */
 	struct lock deny_lock;
 	uint32_t denials; /* (d) views that deny, and calls that are about to make one */
@@ -253,6 +263,9 @@ int object_flush(struct object *object, uint64_t first, uint64_t end);
 int object_sync(struct object *object, uint64_t first, uint64_t end);
 
 /* ---- size ---- */
+
+/* Forgets the pages from first on, frames and private copies, dirty or not. Map lock held for writing, and none of them is busy. */
+void object_forget(struct object *object, uint64_t first);
 
 /* Asks the pager for the size and follows it. Growth shows at once, shrinking drops pages. No lock held. 0 or -errno. */
 int object_refresh_size(struct object *object);

@@ -18,6 +18,7 @@
 #include <time.h>
 
 #include "object/epoch.h"
+#include "object/hooks.h"
 #include "object/writeback.h"
 #include "sys/frames.h"
 #include "sys/page_size.h"
@@ -25,18 +26,19 @@
 
 #define TICK_MS       500
 #define SWEEP_MS      50
+#define WRITE_TRIES   16 /* of one run, when the program wants it tried again */
 #define DIRTY_DIVISOR 4     /* more than this part of the budget dirty: write all */
 #define STUCK_MS      10000 /* at the end of the program, for a pager of its own that takes nothing */
 
 /* chunk->dirty is never below the number of dirty pages: it is raised before the flag is set, and lowered after it was cleared. */
 void writeback_note_dirty(struct chunk *chunk, page_word *page)
 {
-	if (page_load(page) & PAGE_DIRTY)
+	if (page_load(page) & (PAGE_DIRTY | PAGE_BEYOND))
 		return;
 	if (atomic_fetch_add(&chunk->dirty, 1) == 0)
 		atomic_store(&chunk->dirty_since, cache_clock_ms());
 	atomic_fetch_add_explicit(&chunk->object->cache->dirty_pages, 1, memory_order_relaxed);
-	if (page_flags(page, 0, PAGE_DIRTY) & PAGE_DIRTY)
+	if (page_flags(page, PAGE_FILLED, PAGE_DIRTY) & PAGE_DIRTY)
 		writeback_count_clean(chunk);
 }
 
@@ -117,6 +119,40 @@ static void end_write(struct chunk *chunk, page_word *page, bool dirty)
 		futex_wake_all(page);
 }
 
+/* The part of a run that a view shows, as the program is told of it. False: none, or nobody asks. */
+static bool describe_failure(const struct view *view, const struct buffer *buffer, struct quire_error *error)
+{
+	uint64_t first = view->first > buffer->first ? view->first : buffer->first;
+	uint64_t end = view->first + view->pages, run_end = buffer->first + buffer->count;
+
+	end = end < run_end ? end : run_end;
+	if (!view->on_error.call || view->private_pages || first >= end)
+		return false;
+	error->addr = view->addr + ((first - view->first) << page_shift);
+	error->offset = (off_t)(first << page_shift);
+	error->len = (size_t)(end - first) << page_shift;
+	return true;
+}
+
+/*
+ * Asks the first mapping that wants to be asked whether to write a run again. Under the map lock, so that who takes the callback away
+ * knows that it is not running any more (locking.md).
+ */
+static bool is_to_be_written_again(struct object *object, const struct buffer *buffer, int failure)
+{
+	struct quire_error error = {.error = failure, .during = QUIRE_DURING_WRITEBACK, .tries = buffer->tries};
+	enum quire_error_answer answer = QUIRE_ANSWER_FAIL;
+
+	rwlock_read_acquire(&object->cache->map_lock);
+	for (struct view *view = object->views; view; view = view->next)
+		if (describe_failure(view, buffer, &error)) {
+			answer = view->on_error.call(view->on_error.arg, &error);
+			break;
+		}
+	rwlock_read_release(&object->cache->map_lock);
+	return answer == QUIRE_ANSWER_RETRY && buffer->tries < WRITE_TRIES;
+}
+
 static void write_done(struct pager_request *request)
 {
 	struct buffer *buffer = request->owner;
@@ -126,7 +162,14 @@ static void write_done(struct pager_request *request)
 	struct chunk *chunk = table_find(&object->table, buffer->first);
 	int error = request->ret_error;
 
+	if (error && is_to_be_written_again(object, buffer, error)) {
+		buffer->tries++;
+		request->ret_error = 0;
+		object->pager->ops->submit(object->pager, request);
+		return;
+	}
 	if (error) {
+		atomic_store(&cache->write_errno, error);
 		count(&cache->counters.writeback_errors, 1);
 		atomic_store(&object->write_error, error);
 	} else {
@@ -286,9 +329,13 @@ static void send_run(struct object *object, struct buffer *buffer, struct batch 
 
 	if (object->kind == OBJECT_FILE && offset + len > bytes)
 		len = offset < bytes ? (size_t)(bytes - offset) : 0;
+	if (r == 0)
+		r = hooks_out(object, buffer->first, buffer->data, len);
 	object_ref(object);
 	buffer->object = object;
 	buffer->batch = batch;
+	/* Without the bytes as they are to be it cannot be sent at all. */
+	buffer->tries = r < 0 ? WRITE_TRIES : 0;
 	buffer->request = (struct pager_request){
 	    .op = PAGER_WRITE,
 	    .offset = offset,
@@ -444,15 +491,15 @@ static bool redirty(struct object *object)
 
 			if (!(word & PAGE_STORED))
 				continue;
-			/* Held for the moment: it stays, or if it is being evicted, it is gone. */
-			while (page_has_frame(word)) {
+			/* Held for the moment: it stays, or if it is being evicted, it is gone. Zeros in its place are not what it was. */
+			while (page_has_frame(word) && !(word & PAGE_FILLED)) {
 				if (page_state(word) == PAGE_HELD)
 					page_wait(&chunk->page[i], word);
 				else if (page_swap(&chunk->page[i], &word, (word & ~PAGE_STATE) | PAGE_HELD))
 					break;
 				word = page_load(&chunk->page[i]);
 			}
-			if (page_state(word) == PAGE_RESIDENT) {
+			if (page_state(word) == PAGE_RESIDENT && !(word & PAGE_FILLED)) {
 				writeback_note_dirty(chunk, &chunk->page[i]);
 				page_settle(&chunk->page[i], PAGE_RESIDENT, 0, 0);
 			} else {

@@ -321,7 +321,7 @@ static bool file_begin(struct file_pager *file, struct pager_request *request)
 	request->ret_bytes = 0;
 	request->ret_error = 0;
 	if (fail_now(write ? FAIL_WRITE : FAIL_READ))
-		request->ret_error = EIO;
+		request->ret_error = fail_errno ? fail_errno : EIO;
 	else if (request->len > INT64_MAX || request->offset > INT64_MAX - (uint64_t)request->len)
 		request->ret_error = EINVAL;
 	else if (write && !file_is_writable(file))

@@ -182,6 +182,7 @@ static void fill_area(struct area *area, const struct mapping *m, struct space *
 	area->view.tracked = m->tracked || (m->shared && (m->prot & PROT_WRITE));
 	area->view.nosync = m->nosync;
 	area->view.denies = m->denies;
+	area->view.on_error = m->on_error;
 	area->prot = m->prot;
 	area->max_prot = m->max_prot;
 	area->shared = m->shared;
@@ -503,6 +504,7 @@ static struct mapping mapping_like(const struct area *area, char *addr, size_t l
 	    .nodump = area->nodump,
 	    .nosync = area->view.nosync,
 	    .denies = area->view.denies,
+	    .on_error = area->view.on_error,
 	    .locked = area->view.locked,
 	    .lock_on_fault = area->lock_on_fault,
 	    .object = area->view.object,

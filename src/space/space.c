@@ -349,6 +349,16 @@ int space_set_once(struct space *space, char *addr, size_t len, bool once)
 	return change_areas(space, addr, len, NULL, change_once, &once);
 }
 
+static void change_on_error(struct area *area, const void *arg)
+{
+	area->view.on_error = *(const struct error_callback *)arg;
+}
+
+int space_set_on_error(struct space *space, char *addr, size_t len, struct error_callback callback)
+{
+	return change_areas(space, addr, len, NULL, change_on_error, &callback);
+}
+
 static int ask_nodump(struct space *space, char *addr, size_t len, const void *arg)
 {
 	int r = fail_now(FAIL_MAP) ? (errno = ENOMEM, -1) : madvise(addr, len, *(const bool *)arg ? MADV_DONTDUMP : MADV_DODUMP);

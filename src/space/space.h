@@ -55,6 +55,7 @@ struct mapping {
 	uint64_t first; /* page of the object */
 	enum readahead_advice advice;
 	bool once;
+	struct error_callback on_error;
 };
 
 int space_map(struct space *space, const struct mapping *mapping, char **ret_addr);
@@ -83,6 +84,8 @@ int space_visit(struct space *space, char *addr, size_t len, int (*visit)(void *
 int space_set_advice(struct space *space, char *addr, size_t len, enum readahead_advice advice);
 /* Pages that come in through the range are used once, or not. */
 int space_set_once(struct space *space, char *addr, size_t len, bool once);
+/* Who is asked about errors of a range. When it returns, one who was asked before about write-back is not any more. */
+int space_set_on_error(struct space *space, char *addr, size_t len, struct error_callback callback);
 /* Leaves a range out of core files, or takes it in again. */
 int space_set_nodump(struct space *space, char *addr, size_t len, bool nodump);
 /* Marks a range locked or not; the budget was asked. What was locked before is not counted again. */

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <linux/falloc.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "sys/frames.h"
@@ -45,6 +46,15 @@ int frames_resize(int fd, uint64_t pages)
 	if (pages > (uint64_t)INT64_MAX / page_size())
 		return -EFBIG;
 	return ftruncate(fd, (off_t)(pages * page_size())) < 0 ? -errno : 0;
+}
+
+int frames_reach(int fd, uint64_t pages)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	return (uint64_t)st.st_size >> page_shift >= pages ? 0 : frames_resize(fd, pages);
 }
 
 int frames_write(int fd, uint64_t first, size_t pages, const void *source)

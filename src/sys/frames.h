@@ -16,6 +16,8 @@
 
 int frames_create(uint64_t pages, int *ret_fd);
 int frames_resize(int fd, uint64_t pages);
+/* Makes room for so many pages, where there is less. Not by two at once. */
+int frames_reach(int fd, uint64_t pages);
 /* Allocates the frames that are not there and fills them. -ENOMEM: the machine has no memory. */
 int frames_write(int fd, uint64_t first, size_t pages, const void *source);
 int frames_read(int fd, uint64_t first, size_t pages, void *ret);

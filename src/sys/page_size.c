@@ -8,6 +8,7 @@
 
 size_t page_bytes = 4096;
 unsigned page_shift = 12;
+const char page_of_zeros[65536] __attribute__((aligned(65536)));
 
 /* Before anything else of the library, and of programs that link it statically. */
 __attribute__((constructor(101))) static void page_size_ask(void)

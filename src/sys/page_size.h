@@ -11,6 +11,9 @@
 extern size_t page_bytes; /* read-only after start */
 extern unsigned page_shift;
 
+/* As many zeros as the largest page there is has bytes. */
+extern const char page_of_zeros[65536];
+
 static inline size_t page_size(void)
 {
 	return page_bytes;

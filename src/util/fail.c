@@ -7,6 +7,7 @@
 _Atomic int64_t fail_left[FAIL_KINDS];
 _Atomic int64_t fail_every[FAIL_KINDS];
 _Atomic uint64_t fail_count[FAIL_KINDS];
+_Atomic int fail_errno;
 
 void fail_arm(enum fail_kind kind, int64_t nth, bool every)
 {

@@ -27,6 +27,9 @@ extern _Atomic int64_t fail_every[FAIL_KINDS];
 extern _Atomic uint64_t fail_count[FAIL_KINDS]; /* calls that were made to fail */
 
 void fail_arm(enum fail_kind kind, int64_t nth, bool every);
+
+/* What failing transfers fail with instead of EIO: the storage is full, or gone. 0: EIO. */
+extern _Atomic int fail_errno;
 bool fail_slow(enum fail_kind kind);
 
 static inline bool fail_now(enum fail_kind kind)

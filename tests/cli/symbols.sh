@@ -7,8 +7,8 @@
 library=$1
 shift
 nm -D --defined-only "$library" | awk '$2 != "A" { sub(/@.*/, "", $3); print $3 }' | sort -u >"$scratch/exported"
-# A declaration starts its line with a type; comments start theirs with an asterisk.
-grep -hv '^[[:space:]/]*\*' "$@" | grep -oE '\<quire_[a-z0-9_]+\(' | tr -d '(' | sort -u >"$scratch/declared"
+# A declaration starts its line with a type; comments start theirs with an asterisk, and macros go on in lines that are indented.
+grep -hv '^[ /	]*\*' "$@" | grep -E '^[^ 	#]' | grep -oE '\<quire_[a-z0-9_]+\(' | tr -d '(' | sort -u >"$scratch/declared"
 
 comm -23 "$scratch/declared" "$scratch/exported" >"$scratch/out"
 [ -s "$scratch/declared" ] && [ ! -s "$scratch/out" ]

@@ -1006,6 +1006,30 @@ static void a_store_that_cannot_be_noted_is_told_all_the_same(void **state)
 			TRY(.run = run_epoch, .steps = true);
 }
 
+/* ---- errors as values ---- */
+
+static enum quire_error_answer let_fail(void *arg, const struct quire_error *error)
+{
+	(void)error;
+	++*(unsigned *)arg;
+	return QUIRE_ANSWER_FAIL;
+}
+
+static unsigned times_asked;
+
+static int run_on_error(void)
+{
+	times_asked = 0;
+	return answer(quire_on_error(region()->addr + PAGES(2), PAGES(3), let_fail, &times_asked));
+}
+
+static void a_callback_that_cannot_be_set_changes_nothing(void **state)
+{
+	(void)state;
+	EVERYWHERE
+	TRY(.run = run_on_error);
+}
+
 /* ---- faults ---- */
 
 static int run_load(void)
@@ -1246,6 +1270,7 @@ static const struct conformance_test tests[] = {
     ALONE(pages_that_cannot_be_locked_are_not),
     ALONE(a_list_that_cannot_be_brought_in_comes_to_an_end_all_the_same),
     ALONE(a_store_that_cannot_be_noted_is_told_all_the_same),
+    ALONE(a_callback_that_cannot_be_set_changes_nothing),
     ALONE(a_page_that_cannot_be_loaded_raises_sigbus_and_never_shows_wrong_bytes),
     ALONE(a_page_that_cannot_be_stored_to_raises_sigbus_and_keeps_its_bytes),
     ALONE(a_budget_that_cannot_be_kept_is_not_set),

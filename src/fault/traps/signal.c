@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "fault/fault.h"
+#include "fault/guard.h"
 #include "fault/traps/trap.h"
 #include "sys/page_size.h"
 
@@ -116,15 +117,40 @@ static bool is_changed(struct space *space, uint64_t edits)
 	return changed;
 }
 
-static enum fault_result resolve(struct space *space, const siginfo_t *info, const void *context)
+/* Asks the program, if it wants to be asked, until the page is there or it has nothing more to say. */
+static enum fault_result ask(struct fault *fault, void *touched, struct quire_error *ret_error)
 {
-	struct fault fault = {.space = space, .addr = info->si_addr, .write = access_of(context) == ACCESS_WRITE};
+	enum fault_result result = FAULT_BUS;
+
+	for (unsigned tries = 0; result == FAULT_BUS; tries++) {
+		enum quire_error_answer answer = QUIRE_ANSWER_FAIL;
+		struct error_callback callback;
+		int r = 0;
+
+		fault_describe(fault, touched, tries, ret_error, &callback);
+		if (callback.call)
+			answer = callback.call(callback.arg, ret_error);
+		if (answer == QUIRE_ANSWER_ZERO)
+			r = fault_fill(fault);
+		if (answer == QUIRE_ANSWER_ZERO && r == 0)
+			return FAULT_DONE;
+		if (answer != QUIRE_ANSWER_RETRY && r != -EAGAIN)
+			break;
+		result = fault_resolve(fault);
+	}
+	return result;
+}
+
+static enum fault_result resolve(struct fault *fault, void *touched, struct quire_error *ret_error)
+{
 	enum fault_result result;
 	int cancel_state;
 
 	/* A cancellation must not act on what the engine's system calls would make of it: the thread's, not the access's, end. */
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
-	result = fault_resolve(&fault);
+	result = fault_resolve(fault);
+	if (result == FAULT_BUS)
+		result = ask(fault, touched, ret_error);
 	pthread_setcancelstate(cancel_state, NULL);
 	return result;
 }
@@ -156,7 +182,9 @@ static void on_sigbus(int number, siginfo_t *info, void *context)
 		struct placed now = placed_at(space, info->si_addr);
 		bool failed =
 		    failure && last.addr == now.addr && last.edits == now.edits && last.evicted_pages == now.evicted_pages;
-		enum fault_result result = failed ? FAULT_NONE : resolve(space, info, context);
+		struct fault fault = {.space = space, .addr = info->si_addr, .write = access_of(context) == ACCESS_WRITE};
+		struct quire_error error;
+		enum fault_result result = failed ? FAULT_NONE : resolve(&fault, info->si_addr, &error);
 		/* Unmapped since the fault, and perhaps mapped again since the look. */
 		bool again = result == FAULT_NONE && !failed && (is_unmapped(info->si_addr) || is_changed(space, now.edits));
 
@@ -164,8 +192,11 @@ static void on_sigbus(int number, siginfo_t *info, void *context)
 		errno = saved_errno;
 		if (result == FAULT_DONE || again)
 			return;
-		if (result == FAULT_BUS)
+		if (result == FAULT_BUS) {
+			if (guard_catch(context, &error))
+				return;
 			info->si_code = BUS_ADRERR;
+		}
 	}
 	pass_on(&previous_bus, number, info, context);
 }
