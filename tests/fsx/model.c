@@ -430,7 +430,8 @@ void model_invalidate(struct model_file *f, int64_t page)
 	struct model_page *p = &f->pages[page];
 
 	close_set(f, p);
-	if (stays(f, p))
+	/* One that is locked stays, and whether it was there is not known where a call may have touched it (MADV_POPULATE_READ). */
+	if (p->locks > 0 && !f->coherent)
 		return;
 	for (int i = p->count - 1; i >= 0; i--) {
 		struct world *w = p->worlds[i];
