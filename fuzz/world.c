@@ -176,7 +176,7 @@ static unsigned char *address(const struct side *s, struct place place)
 static int64_t call_kernel(struct side *s, const struct call *c, void *addr, void *to)
 {
 	static unsigned char vec[4 * ROOM_PAGES];
-	const int ours = QUIRE_MAP_NOCORE | QUIRE_MAP_NOSYNC;
+	const int ours = QUIRE_MAP_NOCORE | QUIRE_MAP_NOSYNC | QUIRE_MAP_HASSEMAPHORE;
 	int r;
 
 	switch ((enum call_kind)c->kind) {

@@ -26,7 +26,7 @@
 
 #define TICK_MS       500
 #define SWEEP_MS      50
-#define WRITE_TRIES   16 /* of one run, when the program wants it tried again */
+#define WRITE_TRIES   16    /* of one run, when the program wants it tried again */
 #define DIRTY_DIVISOR 4     /* more than this part of the budget dirty: write all */
 #define STUCK_MS      10000 /* at the end of the program, for a pager of its own that takes nothing */
 

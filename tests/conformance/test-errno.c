@@ -451,8 +451,7 @@ static void M19_mmap_EOPNOTSUPP_unknown_flag_with_validate(void **state)
 {
 	(void)state;
 	lay_ground();
-	assert_refused(quire_mmap(PLACE(SHARED), PAGES(1), RW, MAP_SHARED_VALIDATE | MAP_FIXED | 0x200000, ground.fd, 0),
-		       EOPNOTSUPP);
+	assert_refused(quire_mmap(PLACE(SHARED), PAGES(1), RW, MAP_SHARED_VALIDATE | MAP_FIXED | 0x400, ground.fd, 0), EOPNOTSUPP);
 	clear_ground();
 }
 
