@@ -289,7 +289,7 @@ static struct step copy_page(struct fault *fault, struct area *area, struct hold
 	r = frames_read(object->frames, chunk->first + i, 1, holding->buffer->data);
 	/* The object's page may show here; under its hold, nothing private can. */
 	if (r == 0 && private_is_absent(area->view.private_pages, fault->addr))
-		r = pmap_remove(fault->addr, 1);
+		r = pmap_remove(area->view.pmap, fault->addr, 1);
 	if (r == 0)
 		r = private_enter(area->view.private_pages, fault->addr, holding->buffer->data);
 	page_settle(&chunk->page[i], PAGE_RESIDENT, PAGE_AHEAD, 0);

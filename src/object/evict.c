@@ -99,7 +99,7 @@ static void unmap_shared(struct unmapping *u, struct view *view, unsigned from, 
 		add_run(&u->stay, from, end);
 		return;
 	}
-	if (pmap_remove(addr, end - from) < 0) {
+	if (pmap_remove(view->pmap, addr, end - from) < 0) {
 		add_run(&u->stay, from, end);
 		return;
 	}
@@ -125,7 +125,7 @@ static void unmap_private(struct unmapping *u, struct view *view, unsigned from,
 
 		while (run < end && private_is_absent(view->private_pages, view_addr(view, u->chunk, run)))
 			run++;
-		if (run > i && pmap_remove(view_addr(view, u->chunk, i), run - i) < 0)
+		if (run > i && pmap_remove(view->pmap, view_addr(view, u->chunk, i), run - i) < 0)
 			add_run(&u->stay, i, run);
 		i = run > i ? run : i + 1;
 	}

@@ -69,7 +69,7 @@ static int forget_refusals(const struct filling *f, uint64_t number)
 
 	for (struct view *view = f->view->object->views; view && r == 0; view = view->next)
 		if (view != f->view && !view->private_pages && number >= view->first && number - view->first < view->pages)
-			r = pmap_remove(view->addr + ((number - view->first) << page_shift), 1);
+			r = pmap_remove(view->pmap, view->addr + ((number - view->first) << page_shift), 1);
 	return r;
 }
 

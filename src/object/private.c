@@ -318,9 +318,9 @@ static int move_out(struct private_pages *pages, struct chunk *swap_chunk, char 
 	/* The stores of other threads wait from here on; the pages can be read all the same. */
 	r = pmap_protect(pages->pmap, addr, n, false);
 	if (r == 0)
-		r = pmap_copy_out(addr, n, buffer->data);
+		r = pmap_copy_out(pages->pmap, addr, n, buffer->data);
 	if (r == 0)
-		r = pmap_remove(addr, n);
+		r = pmap_remove(pages->pmap, addr, n);
 	if (r < 0) {
 		pmap_unprotect(pages->pmap, addr, n, false);
 		return r;
@@ -441,7 +441,7 @@ static void discard_page(struct private_pages *pages, struct chunk *chunk, unsig
 			atomic_fetch_sub(&pages->out, 1);
 			slot_free(pages, slot_of(word));
 		} else {
-			if (remove && pmap_remove(addr, 1) < 0) {
+			if (remove && pmap_remove(pages->pmap, addr, 1) < 0) {
 				page_settle(page, PAGE_RESIDENT, 0, 0);
 				return;
 			}

@@ -24,11 +24,9 @@
 
 #define GUARD_PAGES ((size_t)256) /* what Linux keeps below a stack: stack_guard_gap */
 
-static int kernel_protect(void *addr, size_t len, int prot)
+static int kernel_protect(struct space *space, void *addr, size_t len, int prot)
 {
-	if (fail_now(FAIL_MAP))
-		return -ENOMEM;
-	return mprotect(addr, len, prot) < 0 ? -errno : 0;
+	return fail_now(FAIL_MAP) ? -ENOMEM : pmap_allow(&space->pmap, addr, len, prot);
 }
 
 /* Gives the parts of a range that areas cover their protection back, after kernel calls that did not come to an end. */
@@ -39,7 +37,7 @@ static void restore_protection(struct space *space, char *addr, char *end)
 		char *from = area_addr(area) > addr ? area_addr(area) : addr;
 		char *to = area_end(area) < end ? area_end(area) : end;
 
-		mprotect(from, (size_t)(to - from), area->prot);
+		(void)pmap_allow(&space->pmap, from, (size_t)(to - from), area->prot);
 	}
 }
 
@@ -58,7 +56,7 @@ static int quiesce(struct space *space, char *addr, char *end)
 
 		if (!area->view.tracked || !object_was_touched(area->view.object))
 			continue;
-		r = kernel_protect(from, (size_t)(to - from), PROT_NONE);
+		r = kernel_protect(space, from, (size_t)(to - from), PROT_NONE);
 		if (r < 0) {
 			restore_protection(space, addr, end);
 			return r;
@@ -81,7 +79,7 @@ static void drop_guard(struct edit *edit, const char *addr)
 
 	if (i >= set->count || !set->all[i]->guard || area_end(set->all[i]) != addr)
 		return;
-	if (munmap(area_addr(set->all[i]), set->all[i]->view.pages << page_shift) == 0)
+	if (pmap_unmap(&edit->space->pmap, area_addr(set->all[i]), set->all[i]->view.pages << page_shift) == 0)
 		edit_remove(edit, i);
 }
 
@@ -125,7 +123,7 @@ static int check_cuts(struct space *space, const char *addr, size_t len)
 
 /* ---- map ---- */
 
-static int kernel_map(const struct mapping *m, char **ret_addr)
+static int kernel_map(struct space *space, const struct mapping *m, char **ret_addr)
 {
 	int flags = (m->huge     ? (int)m->huge | (m->huge_fd < 0 ? MAP_ANONYMOUS : 0)
 		     : m->shared ? MAP_SHARED | MAP_NORESERVE
@@ -133,19 +131,20 @@ static int kernel_map(const struct mapping *m, char **ret_addr)
 		    (m->object || m->huge ? 0 : MAP_ANONYMOUS) | (m->fixed ? MAP_FIXED : 0) |
 		    (m->noreplace ? MAP_FIXED_NOREPLACE : 0);
 	int fd = m->huge ? m->huge_fd : m->object ? m->object->frames : -1;
-	char *addr;
+	struct memory_op op = {.kind = MEMORY_MAP,
+			       .addr = m->addr,
+			       .len = m->len,
+			       .arg = PROT_NONE,
+			       .flags = flags,
+			       .fd = fd,
+			       .offset = fd >= 0 ? (off_t)(m->first << page_shift) : 0};
+	int r = fail_now(FAIL_MAP) ? -ENOMEM : pmap_map(&space->pmap, &op, ret_addr);
 
-	if (fail_now(FAIL_MAP))
-		return -ENOMEM;
-	addr = mmap(m->addr, m->len, PROT_NONE, flags, fd, fd >= 0 ? (off_t)(m->first << page_shift) : 0);
-	if (addr == MAP_FAILED)
-		return -errno;
-	if (m->noreplace && addr != m->addr) {
-		munmap(addr, m->len);
-		return -EEXIST;
+	if (r == 0 && m->noreplace && *ret_addr != m->addr) {
+		(void)pmap_unmap(&space->pmap, *ret_addr, m->len);
+		r = -EEXIST;
 	}
-	*ret_addr = addr;
-	return 0;
+	return r;
 }
 
 /* Registers a fresh mapping and opens it. On failure it is gone. */
@@ -156,17 +155,17 @@ static int open_mapping(struct space *space, const struct mapping *m, char *addr
 				   : pmap_register(&space->pmap, addr, m->len, m->shared, m->object != NULL);
 
 	/* Children of a fork have no engine: they must not find pages that nobody fills. */
-	if (r == 0 && madvise(addr, m->len, MADV_DONTFORK) < 0)
-		r = -errno;
-	if (r == 0 && m->nodump && madvise(addr, m->len, MADV_DONTDUMP) < 0)
-		r = -errno;
+	if (r == 0)
+		r = pmap_advise(&space->pmap, addr, m->len, MADV_DONTFORK);
+	if (r == 0 && m->nodump)
+		r = pmap_advise(&space->pmap, addr, m->len, MADV_DONTDUMP);
 	/* The kernel's own mlockall, if the program has called it, would populate what becomes accessible. */
-	if (r == 0 && munlock(addr, m->len) < 0)
-		r = -errno;
+	if (r == 0)
+		r = pmap_unlock(&space->pmap, addr, m->len);
 	if (r == 0 && m->prot != PROT_NONE)
-		r = kernel_protect(addr, m->len, m->prot);
+		r = kernel_protect(space, addr, m->len, m->prot);
 	if (r < 0)
-		munmap(addr, m->len);
+		(void)pmap_unmap(&space->pmap, addr, m->len);
 	return r;
 }
 
@@ -210,7 +209,7 @@ static int map_locked(struct space *space, const struct mapping *m, char **ret_a
 	if (r == 0 && m->fixed)
 		r = quiesce(space, m->addr, m->addr + m->len);
 	if (r == 0) {
-		r = kernel_map(m, &addr);
+		r = kernel_map(space, m, &addr);
 		if (r < 0 && m->fixed)
 			restore_protection(space, m->addr, m->addr + m->len);
 	}
@@ -262,7 +261,7 @@ static int map_stack_locked(struct space *space, const struct mapping *m, char *
 	stack.addr = placed + guard.len - m->len;
 	stack.fixed = true;
 	r = map_locked(space, &stack, ret_addr);
-	if (r < 0 && munmap(placed, guard.len) == 0)
+	if (r < 0 && pmap_unmap(&space->pmap, placed, guard.len) == 0)
 		forget_range(&edit, placed, placed + guard.len);
 out:
 	edit_end(&edit);
@@ -368,7 +367,7 @@ static int unmap_locked(struct space *space, char *addr, size_t len)
 		return r;
 	r = quiesce(space, addr, addr + len);
 	if (r == 0) {
-		r = fail_now(FAIL_MAP) ? -ENOMEM : munmap(addr, len) < 0 ? -errno : 0;
+		r = fail_now(FAIL_MAP) ? -ENOMEM : pmap_unmap(&space->pmap, addr, len);
 		if (r < 0)
 			restore_protection(space, addr, addr + len);
 		else
@@ -456,7 +455,7 @@ int space_protect(struct space *space, char *addr, size_t len, int prot)
 	if (r == 0)
 		r = edit_begin(&edit, space, 2);
 	if (r == 0) {
-		r = kernel_protect(addr, len, prot);
+		r = kernel_protect(space, addr, len, prot);
 		if (r < 0) {
 			restore_protection(space, addr, addr + len);
 		} else {
@@ -543,14 +542,16 @@ static int grow_in_place(struct space *space, struct area *area, char *addr, siz
 		r = r == -ENOMEM ? -EEXIST : r;
 	} else if (fail_now(FAIL_MAP)) {
 		r = -ENOMEM;
-	} else if (mremap(addr + old_len - page_size(), page_size(), page_size() + m.len, 0) == MAP_FAILED) {
-		/* The last page alone: what is one area to us may be several mappings to the kernel. */
-		r = errno == ENOMEM ? -EEXIST : -errno;
 	} else {
-		struct edit edit = {.space = space};
+		/* The last page alone: what is one area to us may be several mappings to the kernel. */
+		r = pmap_move(&space->pmap, addr + old_len - page_size(), page_size(), page_size() + m.len, 0, NULL, &placed);
+		r = r == -ENOMEM ? -EEXIST : r;
+		if (r == 0) {
+			struct edit edit = {.space = space};
 
-		area->view.pages += m.len >> page_shift;
-		edit_join(&edit, addr, addr + new_len);
+			area->view.pages += m.len >> page_shift;
+			edit_join(&edit, addr, addr + new_len);
+		}
 	}
 	if (r < 0 && m.locked)
 		budget_unlock(space->cache, m.len >> page_shift);
@@ -615,7 +616,6 @@ static int kernel_move(struct space *space, struct edit *edit, int prot, char *a
 {
 	int kernel_flags =
 	    MREMAP_MAYMOVE | (flags & SPACE_FIXED ? MREMAP_FIXED : 0) | (flags & SPACE_DONTUNMAP ? MREMAP_DONTUNMAP : 0);
-	char *moved = NULL;
 	int r = 0;
 
 	if (flags & SPACE_FIXED)
@@ -623,20 +623,18 @@ static int kernel_move(struct space *space, struct edit *edit, int prot, char *a
 	/* Nobody must touch the pages while their registration is lost on the way. */
 	if (r < 0)
 		return r;
-	r = kernel_protect(addr, old_len, PROT_NONE);
-	if (r == 0) {
-		moved = fail_now(FAIL_MAP) ? (errno = ENOMEM, MAP_FAILED) : mremap(addr, old_len, new_len, kernel_flags, new_addr);
-		r = moved == MAP_FAILED ? -errno : 0;
-	}
+	r = kernel_protect(space, addr, old_len, PROT_NONE);
+	if (r == 0)
+		r = fail_now(FAIL_MAP) ? -ENOMEM
+				       : pmap_move(&space->pmap, addr, old_len, new_len, kernel_flags, new_addr, ret_addr);
 	if (r < 0) {
-		mprotect(addr, old_len, prot);
+		(void)pmap_allow(&space->pmap, addr, old_len, prot);
 		if (flags & SPACE_FIXED)
 			restore_protection(space, new_addr, new_addr + new_len);
 		return r;
 	}
 	if (flags & SPACE_FIXED)
-		forget_range(edit, moved, moved + new_len);
-	*ret_addr = moved;
+		forget_range(edit, *ret_addr, *ret_addr + new_len);
 	return 0;
 }
 
@@ -681,7 +679,7 @@ static int move_private(struct space *space, struct area *area, char *addr, size
 	struct mapping m = mapping_like(area, NULL, new_len, area_page(area, addr));
 	struct area *moved_area;
 	struct edit edit;
-	char *moved = NULL, *place = MAP_FAILED;
+	char *moved = NULL, *place = NULL;
 	int r;
 
 	r = edit_begin(&edit, space, 7);
@@ -689,12 +687,15 @@ static int move_private(struct space *space, struct area *area, char *addr, size
 		return r;
 	/* Where the kernel will put it is not known yet: ask it for a place, near the hint if there is one, so that the words can be made first. */
 	if (!(flags & SPACE_FIXED)) {
-		place = mmap(new_addr, new_len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+		struct memory_op op = {.kind = MEMORY_MAP,
+				       .addr = new_addr,
+				       .len = new_len,
+				       .flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+				       .fd = -1};
 
-		if (place == MAP_FAILED) {
-			r = -errno;
+		r = pmap_map(&space->pmap, &op, &place);
+		if (r < 0)
 			goto out;
-		}
 		new_addr = place;
 		flags |= SPACE_FIXED;
 	}
@@ -707,8 +708,8 @@ static int move_private(struct space *space, struct area *area, char *addr, size
 			budget_unlock(space->cache, (new_len - old_len) >> page_shift);
 	}
 	if (r < 0) {
-		if (place != MAP_FAILED)
-			munmap(place, new_len);
+		if (place)
+			(void)pmap_unmap(&space->pmap, place, new_len);
 		goto out;
 	}
 	/* From here on there is no way back: the pages are at the new place. */
@@ -717,12 +718,12 @@ static int move_private(struct space *space, struct area *area, char *addr, size
 	if (flags & SPACE_DONTUNMAP) {
 		/* It is empty, and has lost its registration too. */
 		ASSERT(pmap_register(&space->pmap, addr, old_len, false, m.object != NULL) == 0);
-		ASSERT(mprotect(addr, old_len, m.prot) == 0);
+		ASSERT(pmap_allow(&space->pmap, addr, old_len, m.prot) == 0);
 	} else {
 		forget_range(&edit, addr, addr + old_len);
 	}
 	register_moved(space, &m, moved, new_len);
-	ASSERT(mprotect(moved, new_len, m.prot) == 0);
+	ASSERT(pmap_allow(&space->pmap, moved, new_len, m.prot) == 0);
 	moved_area = edit_spare(&edit);
 	fill_area(moved_area, &m, space, moved);
 	edit_add(&edit, moved_area);

@@ -361,11 +361,11 @@ int space_set_on_error(struct space *space, char *addr, size_t len, struct error
 
 static int ask_nodump(struct space *space, char *addr, size_t len, const void *arg)
 {
-	int r = fail_now(FAIL_MAP) ? (errno = ENOMEM, -1) : madvise(addr, len, *(const bool *)arg ? MADV_DONTDUMP : MADV_DODUMP);
+	int r =
+	    fail_now(FAIL_MAP) ? -ENOMEM : pmap_advise(&space->pmap, addr, len, *(const bool *)arg ? MADV_DONTDUMP : MADV_DODUMP);
 
 	if (r == 0)
 		return 0;
-	r = -errno;
 	/* What was done of it is undone. */
 	for (size_t i = area_set_search(&space->areas, addr); i < space->areas.count && area_addr(space->areas.all[i]) < addr + len;
 	     i++) {
@@ -373,7 +373,7 @@ static int ask_nodump(struct space *space, char *addr, size_t len, const void *a
 		char *from = area_addr(area) > addr ? area_addr(area) : addr;
 		char *to = area_end(area) < addr + len ? area_end(area) : addr + len;
 
-		madvise(from, (size_t)(to - from), area->nodump ? MADV_DONTDUMP : MADV_DODUMP);
+		(void)pmap_advise(&space->pmap, from, (size_t)(to - from), area->nodump ? MADV_DONTDUMP : MADV_DODUMP);
 	}
 	return message_set(-r, "the kernel refuses to change what goes into core files of the range at %p: %s", (void *)addr,
 			   strerrordesc_np(-r));

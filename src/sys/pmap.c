@@ -3,18 +3,10 @@
  * pmap.c - the kernel's page tables of one process, as far as we steer them
  */
 #include <errno.h>
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/syscall.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include "sys/page_size.h"
 #include "sys/pmap.h"
-
-#ifndef MADV_DONTNEED_LOCKED
-#define MADV_DONTNEED_LOCKED 24 /* 5.18 */
-#endif
 
 int pmap_create(enum uffd_source source, bool sigbus, bool allow_tracking, struct pmap *ret)
 {
@@ -47,14 +39,83 @@ no_private:
 	return r;
 }
 
+void pmap_create_far(struct far *far, struct pmap *ret)
+{
+	*ret = (struct pmap){.private_uffd = -1, .shared_uffd = -1, .pagemap = -1, .far = far};
+}
+
+void pmap_attach(struct pmap *pmap, int uffd)
+{
+	pmap->shared_uffd = uffd;
+	pmap->private_uffd = uffd;
+}
+
 void pmap_destroy(struct pmap *pmap)
 {
 	if (pmap->shared_uffd != pmap->private_uffd)
 		close(pmap->shared_uffd);
-	close(pmap->private_uffd);
+	if (pmap->private_uffd >= 0)
+		close(pmap->private_uffd);
 	if (pmap->pagemap >= 0)
 		close(pmap->pagemap);
 }
+
+/* ---- mappings ---- */
+
+static long perform(struct pmap *pmap, const struct memory_op *op)
+{
+	return pmap->far ? pmap->far->op(pmap->far, op) : memory_do(op);
+}
+
+/* What takes away: of a process that has ended, it has been. */
+static int removal(struct pmap *pmap, const struct memory_op *op)
+{
+	int r = (int)perform(pmap, op);
+
+	return pmap->far && r == -ESRCH ? 0 : r;
+}
+
+static int placement(long r, char **ret_addr)
+{
+	if (r < 0)
+		return (int)r;
+	*ret_addr = (char *)(intptr_t)r;
+	return 0;
+}
+
+int pmap_map(struct pmap *pmap, const struct memory_op *map, char **ret_addr)
+{
+	return placement(perform(pmap, map), ret_addr);
+}
+
+int pmap_unmap(struct pmap *pmap, void *addr, size_t len)
+{
+	return removal(pmap, &(struct memory_op){.kind = MEMORY_UNMAP, .addr = addr, .len = len});
+}
+
+int pmap_allow(struct pmap *pmap, void *addr, size_t len, int prot)
+{
+	return removal(pmap, &(struct memory_op){.kind = MEMORY_PROTECT, .addr = addr, .len = len, .arg = prot});
+}
+
+int pmap_move(struct pmap *pmap, void *addr, size_t len, size_t new_len, int flags, void *to, char **ret_addr)
+{
+	struct memory_op op = {.kind = MEMORY_MOVE, .addr = addr, .len = len, .to = to, .to_len = new_len, .flags = flags};
+
+	return placement(perform(pmap, &op), ret_addr);
+}
+
+int pmap_advise(struct pmap *pmap, void *addr, size_t len, int advice)
+{
+	return (int)perform(pmap, &(struct memory_op){.kind = MEMORY_ADVISE, .addr = addr, .len = len, .arg = advice});
+}
+
+int pmap_unlock(struct pmap *pmap, void *addr, size_t len)
+{
+	return (int)perform(pmap, &(struct memory_op){.kind = MEMORY_UNLOCK, .addr = addr, .len = len});
+}
+
+/* ---- pages ---- */
 
 static int uffd_of(struct pmap *pmap, bool shared)
 {
@@ -81,59 +142,32 @@ int pmap_enter_fresh(struct pmap *pmap, void *addr, const void *source)
 	return uffd_copy(pmap->shared_uffd, addr, source, page_size(), true);
 }
 
-int pmap_remove(void *addr, size_t pages)
+int pmap_remove(struct pmap *pmap, void *addr, size_t pages)
 {
-	int advice = MADV_DONTNEED;
+	return removal(pmap, &(struct memory_op){.kind = MEMORY_DROP, .addr = addr, .len = pages << page_shift});
+}
 
-	while (madvise(addr, pages << page_shift, advice) < 0) {
-		if (errno == EINVAL && advice == MADV_DONTNEED)
-			advice = MADV_DONTNEED_LOCKED; /* the program has called the kernel's own mlockall */
-		else if (errno != EINTR && errno != EAGAIN)
-			return -errno;
-	}
-	return 0;
+/* Nothing is mapped in a process that has not attached, and in one that has ended. */
+static int unless_gone(const struct pmap *pmap, int r)
+{
+	return pmap->far && (r == -ESRCH || pmap->private_uffd < 0) ? 0 : r;
 }
 
 int pmap_protect(struct pmap *pmap, void *addr, size_t pages, bool shared)
 {
-	return uffd_protect(uffd_of(pmap, shared), addr, pages << page_shift);
+	return unless_gone(pmap, uffd_protect(uffd_of(pmap, shared), addr, pages << page_shift));
 }
 
 int pmap_unprotect(struct pmap *pmap, void *addr, size_t pages, bool shared)
 {
-	return uffd_unprotect(uffd_of(pmap, shared), addr, pages << page_shift);
+	return unless_gone(pmap, uffd_unprotect(uffd_of(pmap, shared), addr, pages << page_shift));
 }
 
-/* Through the process's memory as a file, which reads pages of any protection. Opened for each call: rare, and nothing to inherit or close. */
-static int copy_out_by_file(const void *addr, size_t len, char *ret)
-{
-	int fd = open("/proc/thread-self/mem", O_RDONLY | O_CLOEXEC);
-	size_t done = 0;
-	int r = 0;
-
-	if (fd < 0)
-		return -errno;
-	while (done < len && r == 0) {
-		ssize_t n = pread(fd, ret + done, len - done, (off_t)((uintptr_t)addr + done));
-
-		if (n > 0)
-			done += (size_t)n;
-		else if (n == 0 || errno != EINTR)
-			r = n == 0 ? -EIO : -errno;
-	}
-	close(fd);
-	return r;
-}
-
-int pmap_copy_out(const void *addr, size_t pages, void *ret)
+int pmap_copy_out(struct pmap *pmap, const void *addr, size_t pages, void *ret)
 {
 	size_t len = pages << page_shift;
-	struct iovec local = {ret, len}, remote = {(void *)(uintptr_t)addr, len};
 
-	/* By this thread's number: the process's is its first thread's, which has no memory any more when it has left. */
-	if (process_vm_readv((pid_t)syscall(SYS_gettid), &local, 1, &remote, 1, 0) == (ssize_t)len)
-		return 0;
-	return copy_out_by_file(addr, len, ret);
+	return pmap->far ? pmap->far->read(pmap->far, addr, len, ret) : memory_read(addr, len, ret);
 }
 
 int pmap_refuse(struct pmap *pmap, void *addr, bool shared)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * pmap.h - the kernel's page tables of one process, as far as we steer them
+ * pmap.h - the kernel's page tables of one process, this one or another, as far as we steer them
  *
  * The physical map of the BSDs: what is entered, removed and protected in the program's own mappings. Ranges are whole pages.
  * All but pmap_create and pmap_destroy are async-signal-safe; 0 or -errno. Nothing but pmap_wake wakes a thread that sleeps on a
@@ -13,8 +13,18 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "sys/memory.h"
 #include "sys/pagemap.h"
 #include "sys/uffd.h"
+
+/*
+ * The way to another process, which does there what only it can do. op: as memory_do; -ESRCH: it has ended, or has called exec,
+ * and nothing of ours is mapped there. read: as memory_read.
+ */
+struct far {
+	long (*op)(struct far *far, const struct memory_op *op);
+	int (*read)(struct far *far, const void *addr, size_t len, void *ret);
+};
 
 /*
  * Two userfaultfds, since whether write protection is asynchronous is a property of the descriptor: stores to shared pages are
@@ -27,11 +37,24 @@ struct pmap {
 	bool tracks; /* stores to shared pages are tracked by the kernel: pagemap tells them */
 	int shared_uffd;
 	int private_uffd;
-	int pagemap; /* -1 when !tracks */
+	int pagemap;     /* -1 when !tracks */
+	struct far *far; /* NULL: this process's */
 };
 
 int pmap_create(enum uffd_source source, bool sigbus, bool allow_tracking, struct pmap *ret);
+/* Of another process, where nothing is mapped until pmap_attach. */
+void pmap_create_far(struct far *far, struct pmap *ret);
+/* uffd: the other process's, whose faults are messages; it goes over. */
+void pmap_attach(struct pmap *pmap, int uffd);
 void pmap_destroy(struct pmap *pmap);
+
+/* The kernel's calls on the mappings themselves. Where the other process has ended, nothing is left to be unmapped, and that is done. */
+int pmap_map(struct pmap *pmap, const struct memory_op *map, char **ret_addr);
+int pmap_unmap(struct pmap *pmap, void *addr, size_t len);
+int pmap_allow(struct pmap *pmap, void *addr, size_t len, int prot);
+int pmap_move(struct pmap *pmap, void *addr, size_t len, size_t new_len, int flags, void *to, char **ret_addr);
+int pmap_advise(struct pmap *pmap, void *addr, size_t len, int advice);
+int pmap_unlock(struct pmap *pmap, void *addr, size_t len);
 
 /* Starts catching faults on a fresh mapping. file: a mapping of a memfd. */
 int pmap_register(struct pmap *pmap, void *addr, size_t len, bool shared, bool file);
@@ -45,14 +68,14 @@ int pmap_enter_private(struct pmap *pmap, void *addr, const void *source, size_t
 int pmap_enter_fresh(struct pmap *pmap, void *addr, const void *source);
 
 /* Takes pages out of the program's mapping. Frames of a memfd stay; private pages are gone. */
-int pmap_remove(void *addr, size_t pages);
+int pmap_remove(struct pmap *pmap, void *addr, size_t pages);
 
 /* Catches stores (private pages, and shared ones where !tracks). */
 int pmap_protect(struct pmap *pmap, void *addr, size_t pages, bool shared);
 int pmap_unprotect(struct pmap *pmap, void *addr, size_t pages, bool shared);
 
 /* Copies private pages out, whatever their protection. */
-int pmap_copy_out(const void *addr, size_t pages, void *ret);
+int pmap_copy_out(struct pmap *pmap, const void *addr, size_t pages, void *ret);
 
 /* The next touch of a page that is not mapped, and that nobody maps meanwhile, raises SIGBUS. Entering the page undoes it. */
 int pmap_refuse(struct pmap *pmap, void *addr, bool shared);

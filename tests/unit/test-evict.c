@@ -310,7 +310,7 @@ static void private_copies_over_an_unmapped_page_stay(void **state)
 
 	(void)state;
 	enter(0, 0, 10);
-	assert_int_equal(pmap_remove(addr + 5 * rig.page, 1), 0);
+	assert_int_equal(pmap_remove(private_pages.pmap, addr + 5 * rig.page, 1), 0);
 	assert_true(budget_try(rig.cache, 1));
 	memset(rig.buf, 'p', rig.page);
 	assert_int_equal(private_enter(&private_pages, addr + 5 * rig.page, rig.buf), 0);

@@ -150,7 +150,7 @@ static void a_store_to_an_entered_page_is_noticed_by_the_one_way_or_the_other(vo
 		if (fixture.pmap.tracks) {
 			assert_int_equal(store_byte(p, 'x'), 0);
 			assert_int_equal(pagemap_there(fixture.pmap.pagemap, p, 2, present), 0);
-			assert_int_equal(pmap_remove(p, 2), 0);
+			assert_int_equal(pmap_remove(&fixture.pmap, p, 2), 0);
 			assert_int_equal(pagemap_marked(fixture.pmap.pagemap, p, 2, marked), 0);
 			assert_int_equal(present[0], 3);
 			assert_int_equal(marked[0], 2);
@@ -177,7 +177,7 @@ static void a_removed_page_faults_again_and_its_frame_stays(void **state)
 	assert_int_equal(pmap_enter(&fixture.pmap, p, 1, true), 0);
 	assert_int_equal(pmap_unprotect(&fixture.pmap, p, 1, true), 0);
 	assert_int_equal(store_byte(p, 'x'), 0);
-	assert_int_equal(pmap_remove(p, 1), 0);
+	assert_int_equal(pmap_remove(&fixture.pmap, p, 1), 0);
 	assert_int_equal(load_byte(p), -SIGBUS);
 	assert_int_equal(frames_read(fixture.frames, 0, 1, fixture.scratch), 0);
 	assert_int_equal(fixture.scratch[0], 'x');
@@ -199,7 +199,7 @@ static void a_fresh_page_is_a_frame_and_an_entry_in_one(void **state)
 	if (!fixture.pmap.tracks)
 		return;
 	/* Nothing was stored to it yet. */
-	assert_int_equal(pmap_remove(p + 2 * fixture.page, 1), 0);
+	assert_int_equal(pmap_remove(&fixture.pmap, p + 2 * fixture.page, 1), 0);
 	assert_int_equal(pagemap_marked(fixture.pmap.pagemap, p + 2 * fixture.page, 1, marked), 0);
 	assert_int_equal(marked[0], 1);
 }
@@ -230,7 +230,7 @@ static void a_private_page_is_seen_here_only_and_gone_when_it_is_removed(void **
 	assert_int_equal(store_byte(p, 'x'), 0);
 	assert_int_equal(frames_read(fixture.frames, 0, 1, fixture.scratch), 0);
 	assert_int_equal(fixture.scratch[0], 'a');
-	assert_int_equal(pmap_remove(p, 1), 0);
+	assert_int_equal(pmap_remove(&fixture.pmap, p, 1), 0);
 	assert_int_equal(load_byte(p), -SIGBUS);
 	assert_int_equal(pmap_enter(&fixture.pmap, p, 1, false), 0);
 	assert_int_equal(load_byte(p), 'a');
@@ -280,7 +280,7 @@ static void private_pages_are_copied_out_whatever_their_protection(void **state)
 		assert_int_equal(mprotect(p, PAGES * fixture.page, prots[k]), 0);
 		assert_int_equal(pmap_protect(&fixture.pmap, p, PAGES, false), 0);
 		memset(fixture.scratch, 0, PAGES * fixture.page);
-		assert_int_equal(pmap_copy_out(p, PAGES, fixture.scratch), 0);
+		assert_int_equal(pmap_copy_out(&fixture.pmap, p, PAGES, fixture.scratch), 0);
 		for (unsigned i = 0; i < PAGES; i++)
 			assert_int_equal(fixture.scratch[(i + 1) * fixture.page - 1], 'p' + i);
 	}
@@ -295,7 +295,7 @@ static void copying_out_what_is_not_mapped_is_an_error(void **state)
 	p = map(RW, false, false);
 	munmap(p, PAGES * fixture.page);
 	fixture.map = NULL;
-	assert_true(pmap_copy_out(p, 1, fixture.scratch) < 0);
+	assert_true(pmap_copy_out(&fixture.pmap, p, 1, fixture.scratch) < 0);
 }
 
 static void removing_what_is_not_mapped_is_an_error(void **state)
@@ -307,7 +307,7 @@ static void removing_what_is_not_mapped_is_an_error(void **state)
 	p = map(RW, false, false);
 	munmap(p, PAGES * fixture.page);
 	fixture.map = NULL;
-	assert_int_equal(pmap_remove(p, 1), -ENOMEM);
+	assert_int_equal(pmap_remove(&fixture.pmap, p, 1), -ENOMEM);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, make, destroy)

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * memory.c - what only a process itself can do with its mappings
+ */
+#include "sys/memory.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#ifndef MADV_DONTNEED_LOCKED
+#define MADV_DONTNEED_LOCKED 24 /* 5.18 */
+#endif
+
+static int drop(char *addr, size_t len)
+{
+	int advice = MADV_DONTNEED;
+
+	while (madvise(addr, len, advice) < 0) {
+		if (errno == EINVAL && advice == MADV_DONTNEED)
+			advice = MADV_DONTNEED_LOCKED;
+		else if (errno != EINTR && errno != EAGAIN)
+			return -errno;
+	}
+	return 0;
+}
+
+long memory_do(const struct memory_op *op)
+{
+	void *addr;
+
+	switch (op->kind) {
+	case MEMORY_MAP:
+		addr = mmap(op->addr, op->len, op->arg, op->flags, op->fd, op->offset);
+		return addr == MAP_FAILED ? -errno : (long)(intptr_t)addr;
+	case MEMORY_UNMAP:
+		return munmap(op->addr, op->len) < 0 ? -errno : 0;
+	case MEMORY_PROTECT:
+		return mprotect(op->addr, op->len, op->arg) < 0 ? -errno : 0;
+	case MEMORY_MOVE:
+		addr = mremap(op->addr, op->len, op->to_len, op->flags, op->to);
+		return addr == MAP_FAILED ? -errno : (long)(intptr_t)addr;
+	case MEMORY_ADVISE:
+		return madvise(op->addr, op->len, op->arg) < 0 ? -errno : 0;
+	case MEMORY_UNLOCK:
+		return munlock(op->addr, op->len) < 0 ? -errno : 0;
+	case MEMORY_DROP:
+		return drop(op->addr, op->len);
+	}
+	return -EINVAL;
+}
+
+/* Through the process's memory as a file, which reads pages of any protection. Opened for each call: rare, and nothing to inherit or close. */
+static int read_by_file(const void *addr, size_t len, char *ret)
+{
+	int fd = open("/proc/thread-self/mem", O_RDONLY | O_CLOEXEC);
+	size_t done = 0;
+	int r = 0;
+
+	if (fd < 0)
+		return -errno;
+	while (done < len && r == 0) {
+		ssize_t n = pread(fd, ret + done, len - done, (off_t)((uintptr_t)addr + done));
+
+		if (n > 0)
+			done += (size_t)n;
+		else if (n == 0 || errno != EINTR)
+			r = n == 0 ? -EIO : -errno;
+	}
+	close(fd);
+	return r;
+}
+
+int memory_read(const void *addr, size_t len, void *ret)
+{
+	struct iovec local = {ret, len}, remote = {(void *)(uintptr_t)addr, len};
+
+	/* By this thread's number: the process's is its first thread's, which has no memory any more when it has left. */
+	if (process_vm_readv((pid_t)syscall(SYS_gettid), &local, 1, &remote, 1, 0) == (ssize_t)len)
+		return 0;
+	return read_by_file(addr, len, ret);
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * memory.h - what only a process itself can do with its mappings
+ *
+ * Each is one value, so that it can be done here or be sent to where it has to be done.
+ */
+#ifndef QUIRE_SYS_MEMORY_H
+#define QUIRE_SYS_MEMORY_H
+
+#include <stddef.h>
+#include <sys/types.h>
+
+enum memory_kind {
+	MEMORY_MAP,     /* mmap: addr, len, arg the protection, flags, fd, offset. The address */
+	MEMORY_UNMAP,   /* munmap: addr, len */
+	MEMORY_PROTECT, /* mprotect: addr, len, arg */
+	MEMORY_MOVE,    /* mremap: addr, len, flags, to, to_len. The address */
+	MEMORY_ADVISE,  /* madvise: addr, len, arg */
+	MEMORY_UNLOCK,  /* munlock: addr, len */
+	MEMORY_DROP,    /* takes pages out of a mapping, also where the program has called the kernel's own mlockall: addr, len */
+};
+
+struct memory_op {
+	enum memory_kind kind;
+	char *addr;
+	size_t len;
+	int arg, flags, fd;
+	off_t offset;
+	char *to;
+	size_t to_len;
+};
+
+/* What the kind gives, or 0; -errno. Async-signal-safe. */
+long memory_do(const struct memory_op *op);
+
+/* Copies pages out, whatever their protection. 0 or -errno. Async-signal-safe. */
+int memory_read(const void *addr, size_t len, void *ret);
+
+#endif
