@@ -11,6 +11,7 @@
 
 #include "entry.h"
 #include "fault/fault.h"
+#include "remote/client.h"
 #include "sys/page_size.h"
 
 #ifndef MADV_COLD
@@ -100,11 +101,11 @@ static int sync_part(void *arg, const struct part *part)
 static int sync_range(struct range *range, int flags)
 {
 	struct syncing syncing = {range->engine, flags};
-	int r = space_check(range->engine->space, range->addr, range->len);
+	int r = space_check(entry_space(range->engine), range->addr, range->len);
 
 	if (r == 0 && (flags & MS_INVALIDATE))
-		r = space_visit(range->engine->space, range->addr, range->len, refuse_locked, (void *)"MS_INVALIDATE");
-	return r == 0 ? space_visit(range->engine->space, range->addr, range->len, sync_part, &syncing) : r;
+		r = space_visit(entry_space(range->engine), range->addr, range->len, refuse_locked, (void *)"MS_INVALIDATE");
+	return r == 0 ? space_visit(entry_space(range->engine), range->addr, range->len, sync_part, &syncing) : r;
 }
 
 int quire_msync(void *addr, size_t len, int flags)
@@ -118,7 +119,7 @@ int quire_msync(void *addr, size_t len, int flags)
 		r = message_set(EINVAL, "flags %#x hold an unknown one, or both MS_SYNC and MS_ASYNC", flags);
 	else
 		r = range_begin(addr, len, ENOMEM, &range);
-	if (r > 0)
+	if (r > 0 && !client_serves(&r, &(struct client_call){.name = CALL_MSYNC, .arg = {(int64_t)(intptr_t)addr, (int64_t)len, flags}, .fd = -1}))
 		r = range.engine ? sync_range(&range, flags) : msync(addr, len, flags) < 0 ? -errno : 0;
 	return entry_end(&entry, r);
 }
@@ -171,12 +172,12 @@ static int page_out_part(void *arg, const struct part *part)
 	if (part->object && part->shared) {
 		object_drop(part->object, part->first, part->first + part->pages, true);
 	} else {
-		struct object *words = engine->space->private_pages->object;
+		struct object *words = entry_space(engine)->private_pages->object;
 		uint64_t first = (uintptr_t)part->addr >> page_shift, end = first + part->pages;
 
 		for (struct chunk *chunk = table_next(&words->table, first); chunk && chunk->first < end;
 		     chunk = table_next(&words->table, chunk->first + CHUNK_PAGES))
-			private_page_out(engine->space->private_pages, chunk,
+			private_page_out(entry_space(engine)->private_pages, chunk,
 					 first > chunk->first ? (unsigned)(first - chunk->first) : 0,
 					 end < chunk->first + CHUNK_PAGES ? (unsigned)(end - chunk->first) : CHUNK_PAGES);
 	}
@@ -227,10 +228,10 @@ static int may_populate(void *arg, const struct part *part)
 static int populate(struct range *range, bool write)
 {
 	int need = write ? PROT_WRITE : PROT_READ;
-	int r = space_visit(range->engine->space, range->addr, range->len, may_populate, &need);
+	int r = space_visit(entry_space(range->engine), range->addr, range->len, may_populate, &need);
 
 	if (r == 0)
-		r = fault_populate(range->engine->space, range->addr, range->len, write ? FAULT_WRITE : FAULT_READ);
+		r = fault_populate(entry_space(range->engine), range->addr, range->len, write ? FAULT_WRITE : FAULT_READ);
 	if (r < 0 && r != -EINVAL && r != -ENOMEM)
 		return message_set(EFAULT, "a page of the range at %p cannot be brought in: %s", (void *)range->addr,
 				   r == -EFAULT ? "it lies past the end of the file" : strerrordesc_np(-r));
@@ -290,7 +291,7 @@ static int advise_huge(struct range *range, int advice)
 {
 	struct sorts sorts = {false, false};
 
-	space_visit(range->engine->space, range->addr, range->len, note_sort, &sorts);
+	space_visit(entry_space(range->engine), range->addr, range->len, note_sort, &sorts);
 	if (!sorts.huge)
 		return 1;
 	switch (advice) {
@@ -318,7 +319,7 @@ static int advise_huge(struct range *range, int advice)
 static int advise(struct range *range, int advice)
 {
 	struct engine *engine = range->engine;
-	struct space *space = engine->space;
+	struct space *space = entry_space(engine);
 	int r = space_check(space, range->addr, range->len);
 
 	if (r == 0) {
@@ -380,8 +381,10 @@ static int advise_any(const char *call, void *addr, size_t len, int advice, bool
 
 	entry_begin(&entry, call);
 	r = range_begin(addr, len, EINVAL, &range);
-	if (r > 0 && only_check) {
-		r = range.engine ? space_check(range.engine->space, range.addr, range.len) : 0;
+	if (r > 0 && client_serves(&r, &(struct client_call){.name = only_check ? CALL_POSIX_MADVISE : CALL_MADVISE, .arg = {(int64_t)(intptr_t)addr, (int64_t)len, advice}, .fd = -1})) {
+		/* That was it. */
+	} else if (r > 0 && only_check) {
+		r = range.engine ? space_check(entry_space(range.engine), range.addr, range.len) : 0;
 	} else if (r > 0 && !range.engine) {
 		r = madvise(addr, len, advice) < 0
 			? message_set(errno, "the kernel, whose memory the range at %p is, refuses the advice %d: %s", addr, advice,
@@ -464,17 +467,19 @@ int quire_mincore(void *addr, size_t len, unsigned char *vec)
 
 	entry_begin(&entry, "quire_mincore");
 	r = range_begin(addr, len, ENOMEM, &range);
-	if (r > 0 && !range.engine) {
+	if (r > 0 && client_serves(&r, &(struct client_call){.name = CALL_MINCORE, .arg = {(int64_t)(intptr_t)addr, (int64_t)len}, .out = vec, .out_len = range.len >> page_shift, .fd = -1})) {
+		/* That was it. */
+	} else if (r > 0 && !range.engine) {
 		r = mincore(addr, len, vec) < 0 ? -errno : 0;
 	} else if (r > 0) {
-		r = space_check(range.engine->space, range.addr, range.len);
+		r = space_check(entry_space(range.engine), range.addr, range.len);
 		/* Through a buffer: vec may be managed memory itself, which is not touched with a lock held. */
 		for (size_t done = 0; r == 0 && done < range.len >> page_shift;) {
 			unsigned char some[512];
 			size_t n =
 			    (range.len >> page_shift) - done < sizeof(some) ? (range.len >> page_shift) - done : sizeof(some);
 
-			r = residency(range.engine->space, range.addr + (done << page_shift), n, some);
+			r = residency(entry_space(range.engine), range.addr + (done << page_shift), n, some);
 			if (r == 0)
 				memcpy(vec + done, some, n);
 			done += n;
@@ -489,14 +494,16 @@ int quire_resident(const void *addr, size_t len)
 	const char *at = (const char *)((uintptr_t)addr & ~(uintptr_t)(page_size() - 1)), *end;
 	bool resident = true;
 
+	if (client_is())
+		return client_ask(&(struct client_call){.name = CALL_RESIDENT, .arg = {(int64_t)(intptr_t)addr, (int64_t)len}, .fd = -1}, NULL) > 0;
 	if (!engine || len > ADDRESSES_END || (uintptr_t)addr > ADDRESSES_END)
 		return 0;
 	end = (const char *)addr + len;
 	rwlock_read_acquire(&engine->cache->map_lock);
 	for (; at < end && resident; at += page_size()) {
-		struct area *area = space_find(engine->space, at);
+		struct area *area = space_find(entry_space(engine), at);
 
-		resident = area && is_resident(engine->space, area, at);
+		resident = area && is_resident(entry_space(engine), area, at);
 	}
 	rwlock_read_release(&engine->cache->map_lock);
 	return resident;
@@ -547,7 +554,7 @@ static int bring_in(struct space *space, char *addr, size_t len)
 
 static int lock_range(struct engine *engine, char *addr, size_t len, bool on_fault)
 {
-	struct space *space = engine->space;
+	struct space *space = entry_space(engine);
 	struct spans spans = {0};
 	int r = space_check(space, addr, len);
 
@@ -568,7 +575,7 @@ static int lock_range(struct engine *engine, char *addr, size_t len, bool on_fau
 
 static int unlock_range(struct engine *engine, char *addr, size_t len)
 {
-	return space_set_locked(engine->space, addr, len, false, false);
+	return space_set_locked(entry_space(engine), addr, len, false, false);
 }
 
 /* Locking takes any address: the pages that hold the range. */
@@ -586,6 +593,8 @@ static int lock_any(const char *call, const void *addr, size_t len, unsigned fla
 		r = message_set(EINVAL, "the range at %p of %zu bytes lies outside of the address space", addr, len);
 	else
 		r = range_begin(start, len + (size_t)((const char *)addr - start), EINVAL, &range);
+	if (r > 0 && client_serves(&r, &(struct client_call){.name = lock ? CALL_MLOCK : CALL_MUNLOCK, .arg = {(int64_t)(intptr_t)addr, (int64_t)len, flags}, .fd = -1}))
+		return entry_end(&entry, r);
 	if (r > 0 && !range.engine)
 		r = syscall(lock ? flags ? SYS_mlock2 : SYS_mlock : SYS_munlock, addr, len, flags) < 0 ? -errno : 0;
 	else if (r > 0)
@@ -633,16 +642,16 @@ static void bring_in_all(struct engine *engine)
 	char *at = NULL, *start;
 	size_t len;
 
-	while (next_area(engine->space, &at, &start, &len)) {
+	while (next_area(entry_space(engine), &at, &start, &len)) {
 		/* What cannot be, behind the end of a file or without protection, is locked all the same, as on Linux. */
-		(void)fault_populate(engine->space, start, len, FAULT_AS_LOCKED);
-		(void)space_set_locked(engine->space, start, len, true, false);
+		(void)fault_populate(entry_space(engine), start, len, FAULT_AS_LOCKED);
+		(void)space_set_locked(entry_space(engine), start, len, true, false);
 	}
 }
 
 static int lock_all(struct engine *engine, bool on_fault)
 {
-	struct space *space = engine->space;
+	struct space *space = entry_space(engine);
 	struct spans spans = {0};
 	char *at = NULL, *start;
 	uint64_t pages = 0;
@@ -675,10 +684,10 @@ static int unlock_all(struct engine *engine)
 	size_t len;
 	int r = 0;
 
-	while (r == 0 && next_area(engine->space, &at, &start, &len)) {
+	while (r == 0 && next_area(entry_space(engine), &at, &start, &len)) {
 		/* Another thread may have unmapped it since. */
-		if (space_check(engine->space, start, len) == 0)
-			r = space_set_locked(engine->space, start, len, false, false);
+		if (space_check(entry_space(engine), start, len) == 0)
+			r = space_set_locked(entry_space(engine), start, len, false, false);
 	}
 	return r;
 }
@@ -689,8 +698,8 @@ static int exchange_lock_future(struct engine *engine, int flags)
 	int before;
 
 	rwlock_write_acquire(&engine->cache->map_lock);
-	before = engine->space->lock_future;
-	engine->space->lock_future = flags;
+	before = entry_space(engine)->lock_future;
+	entry_space(engine)->lock_future = flags;
 	rwlock_write_release(&engine->cache->map_lock);
 	return before;
 }
@@ -702,6 +711,8 @@ int quire_mlockall(int flags)
 	int r;
 
 	entry_begin(&entry, "quire_mlockall");
+	if (client_serves(&r, &(struct client_call){.name = CALL_MLOCKALL, .arg = {flags}, .fd = -1}))
+		return entry_end(&entry, r);
 	if (!(flags & (MCL_CURRENT | MCL_FUTURE)) || (flags & ~(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT)))
 		r = message_set(EINVAL, "flags %#x have to hold MCL_CURRENT or MCL_FUTURE, and nothing else but MCL_ONFAULT",
 				flags);
@@ -727,6 +738,8 @@ int quire_munlockall(void)
 	int r = 0;
 
 	entry_begin(&entry, "quire_munlockall");
+	if (client_serves(&r, &(struct client_call){.name = CALL_MUNLOCKALL, .fd = -1}))
+		return entry_end(&entry, r);
 	if (engine) {
 		(void)exchange_lock_future(engine, 0);
 		r = unlock_all(engine);

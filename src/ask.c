@@ -13,6 +13,7 @@
 
 #include "entry.h"
 #include "object/epoch.h"
+#include "remote/client.h"
 #include "sys/page_size.h"
 #include "util/fail.h"
 
@@ -87,6 +88,8 @@ int quire_prefetch(const struct iovec *ranges, int n, int eventfd)
 	entry_begin(&entry, "quire_prefetch");
 	if (n < 0 || (n > 0 && !ranges))
 		r = message_set(EINVAL, "a list of %d ranges at %p", n, (const void *)ranges);
+	else if (client_serves(&r, &(struct client_call){.name = CALL_PREFETCH, .in = ranges, .in_len = (size_t)n * sizeof(*ranges), .fd = eventfd}))
+		return entry_end(&entry, r);
 	else
 		r = entry_engine(&engine);
 	if (r == 0)
@@ -94,7 +97,7 @@ int quire_prefetch(const struct iovec *ranges, int n, int eventfd)
 	if (r == 0)
 		r = copy_ranges(ranges, n, &copy);
 	if (r == 0)
-		r = prefetch_start(&engine->prefetcher, engine->space, copy, (size_t)n, kept);
+		r = prefetch_start(&engine->prefetcher, entry_space(engine), copy, (size_t)n, kept);
 	if (r < 0 && kept >= 0)
 		close(kept);
 	free(copy);
@@ -232,9 +235,9 @@ static int look_at_stores(const void *addr, size_t len, struct engine **ret_engi
 	if (r == 0)
 		r = entry_engine(ret_engine);
 	if (r == 0)
-		r = space_check((*ret_engine)->space, ret_range->iov_base, ret_range->iov_len);
+		r = space_check(entry_space(*ret_engine), ret_range->iov_base, ret_range->iov_len);
 	if (r == 0)
-		r = space_visit((*ret_engine)->space, ret_range->iov_base, ret_range->iov_len, harvest_part, (*ret_engine)->space);
+		r = space_visit(entry_space(*ret_engine), ret_range->iov_base, ret_range->iov_len, harvest_part, entry_space(*ret_engine));
 	return r;
 }
 
@@ -249,13 +252,15 @@ static int ask(const char *call, const void *addr, size_t len, bool dirty, uint6
 	entry_begin(&entry, call);
 	if (n < 0 || (n > 0 && !ret_ranges))
 		r = message_set(EINVAL, "room for %d ranges at %p", n, (void *)ret_ranges);
+	else if (client_serves(&r, &(struct client_call){.name = dirty ? CALL_DIRTY : CALL_WRITTEN, .arg = {(int64_t)(intptr_t)addr, (int64_t)len, (int64_t)since}, .out = ret_ranges, .out_len = (size_t)n * sizeof(*ret_ranges), .fd = -1}))
+		return entry_end(&entry, r);
 	else
 		r = look_at_stores(addr, len, &engine, &range);
 	if (r == 0 && since > 0 && since >= atomic_load(&engine->cache->epoch))
 		r = message_set(EINVAL, "no call of quire_epoch has given the epoch %llu", (unsigned long long)since);
 	if (r == 0) {
-		answer.space = engine->space;
-		(void)space_visit(engine->space, range.iov_base, range.iov_len, answer_part, &answer);
+		answer.space = entry_space(engine);
+		(void)space_visit(entry_space(engine), range.iov_base, range.iov_len, answer_part, &answer);
 		r = answer.count;
 	}
 	return entry_end(&entry, r);
@@ -280,10 +285,16 @@ int quire_epoch(const void *addr, size_t len, uint64_t *ret_epoch)
 	int r;
 
 	entry_begin(&entry, "quire_epoch");
+	if (client_serves(&r, &(struct client_call){.name = CALL_EPOCH, .arg = {(int64_t)(intptr_t)addr, (int64_t)len}, .out = &epoch, .out_len = sizeof(epoch), .fd = -1})) {
+		r = entry_end(&entry, r);
+		if (r == 0)
+			*ret_epoch = epoch;
+		return r;
+	}
 	r = look_at_stores(addr, len, &engine, &range);
 	if (r == 0) {
 		epoch = epoch_begin(engine->cache);
-		r = space_visit(engine->space, range.iov_base, range.iov_len, watch_part, NULL);
+		r = space_visit(entry_space(engine), range.iov_base, range.iov_len, watch_part, NULL);
 	}
 	r = entry_end(&entry, r);
 	if (r == 0)

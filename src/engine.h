@@ -10,6 +10,7 @@
 #include "fault/traps/trap.h"
 #include "object/writeback.h"
 #include "pager/user.h"
+#include "remote/remote.h"
 #include "shm.h"
 #include "source.h"
 #include "space/space.h"
@@ -28,6 +29,7 @@ struct engine {
 	struct segment *segments; /* [open_lock] */
 	int next_segment;         /* [open_lock] */
 	struct prefetcher prefetcher;
+	struct remotes remotes;
 	enum quire_trap trap;
 	struct thread_trap *thread_trap;
 	bool signal_started;

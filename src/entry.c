@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "fault/guard.h"
+#include "remote/client.h"
 #include "report.h"
 #include "sys/page_size.h"
 
@@ -128,14 +129,74 @@ static int start_engine(void)
 	return 0;
 }
 
+/* ---- fork ---- */
+
+static sigset_t mask_before_fork;
+
+/* What takes part in a fork: the engine, or, in a process that is served, nothing but its own state. False: neither is there. */
+static bool forks(struct engine **ret_engine)
+{
+	*ret_engine = entry_engine_if_started();
+	return *ret_engine || client_is();
+}
+
+/* Nothing of this process touches managed memory with these locks held. */
+static void before_fork(void)
+{
+	struct engine *engine;
+	sigset_t all, mask;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_BLOCK, &all, &mask);
+	lock_acquire(&start_lock);
+	mask_before_fork = mask;
+	if (forks(&engine))
+		client_before_fork(engine);
+}
+
+static void end_fork(void)
+{
+	sigset_t mask = mask_before_fork;
+
+	lock_release(&start_lock);
+	pthread_sigmask(SIG_SETMASK, &mask, NULL);
+}
+
+static void after_fork_in_parent(void)
+{
+	struct engine *engine;
+
+	if (forks(&engine))
+		client_after_fork_in_parent(engine);
+	end_fork();
+}
+
+static void after_fork_in_child(void)
+{
+	struct engine *engine = atomic_load(&the_engine);
+
+	if (engine)
+		client_after_fork_in_child(client_is() ? NULL : engine);
+	end_fork();
+}
+
+/* As early as can be: the child's mappings are to be there before other handlers run. */
+__attribute__((constructor(101))) static void prepare_for_forks(void)
+{
+	pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+}
+
 int entry_engine(struct engine **ret)
 {
 	int r = 0;
 
 	*ret = entry_engine_if_started();
+	if (!*ret && client_is())
+		return message_set(EOPNOTSUPP, "this process is the child of a fork, where this call is not served: make it before the fork");
 	if (!*ret && atomic_load(&the_engine))
 		return message_set(
-		    EOPNOTSUPP, "this process is the child of a fork; this version serves the process that made the first mapping");
+		    EOPNOTSUPP,
+		    "this process is the child of a fork that was not made by fork(3), so that it has none of the mappings");
 	if (*ret && space_touches((*ret)->space, __builtin_frame_address(0), 1))
 		return message_set(
 		    EDEADLK,
@@ -152,11 +213,28 @@ int entry_engine(struct engine **ret)
 	return r;
 }
 
+static _Thread_local struct space *served;
+
+struct space *entry_space(struct engine *engine)
+{
+	return served ? served : engine->space;
+}
+
+bool entry_is_for_another(void)
+{
+	return served != NULL;
+}
+
+void entry_serve(struct space *space)
+{
+	served = space;
+}
+
 bool entry_is_ours(const void *addr, size_t len)
 {
 	struct engine *engine = entry_engine_if_started();
 
-	return engine && space_touches(engine->space, addr, len ? len : 1);
+	return engine && space_touches(entry_space(engine), addr, len ? len : 1);
 }
 
 bool entry_round(const void *addr, size_t len, size_t *ret_len)
@@ -199,7 +277,7 @@ int quire_configure(const struct quire_config *config)
 
 	entry_begin(&entry, "quire_configure");
 	lock_acquire(&start_lock);
-	if (entry_engine_if_started())
+	if (entry_engine_if_started() || client_is())
 		r = message_set(
 		    EBUSY,
 		    "the first mapping was made already; settings can be changed before it only (the budget: quire_set_memory)");
@@ -229,6 +307,8 @@ int quire_set_memory(size_t bytes)
 	int r;
 
 	entry_begin(&entry, "quire_set_memory");
+	if (client_serves(&r, &(struct client_call){.name = CALL_SET_MEMORY, .arg = {(int64_t)bytes}, .fd = -1}))
+		return entry_end(&entry, r);
 	r = entry_engine(&engine);
 	if (r == 0) {
 		uint64_t buffers = engine->cache->buffers.total_pages << page_shift;

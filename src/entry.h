@@ -31,6 +31,14 @@ int entry_engine(struct engine **ret);
 /* The engine if it was started in this process, else NULL. */
 struct engine *entry_engine_if_started(void);
 
+/*
+ * The space that the public calls of this thread are about: this process's, unless the thread makes a call for another process.
+ */
+struct space *entry_space(struct engine *engine);
+/* From now on, that one. NULL: this process's again. */
+void entry_serve(struct space *space);
+bool entry_is_for_another(void);
+
 /* Whether a range holds anything of ours; a call over a range that does not is the kernel's. Begins nothing. */
 bool entry_is_ours(const void *addr, size_t len);
 

@@ -103,7 +103,7 @@ int quire_on_error(void *addr, size_t len, enum quire_error_answer (*callback)(v
 	else if (len > 0)
 		r = entry_engine(&engine);
 	if (r == 0 && len > 0)
-		r = space_set_on_error(engine->space, addr, rounded, (struct error_callback){callback, callback ? arg : NULL});
+		r = space_set_on_error(entry_space(engine), addr, rounded, (struct error_callback){callback, callback ? arg : NULL});
 	return entry_end(&entry, r);
 }
 
@@ -140,10 +140,10 @@ int quire_set_page_hooks(const void *addr, const struct quire_page_hooks *hooks)
 	if (r == 0)
 		r = entry_engine(&engine);
 	if (r == 0)
-		r = space_check(engine->space, page, page_size());
+		r = space_check(entry_space(engine), page, page_size());
 	if (r == 0) {
 		memcpy(&copy, hooks, hooks->size < sizeof(copy) ? hooks->size : sizeof(copy));
-		r = space_visit(engine->space, page, page_size(), set_hooks, &copy);
+		r = space_visit(entry_space(engine), page, page_size(), set_hooks, &copy);
 	}
 	return entry_end(&entry, r);
 }

@@ -20,6 +20,7 @@
 #include "fault/fault.h"
 #include "pager/file.h"
 #include "pager/swap.h"
+#include "remote/client.h"
 #include "sys/huge.h"
 #include "sys/page_size.h"
 
@@ -110,7 +111,12 @@ static int check_range(struct request *q)
 static int try_mapping(const struct request *q, size_t len, int prot)
 {
 	int flags = q->flags & ~(MAP_FIXED | MAP_POPULATE | MAP_LOCKED | OUR_FLAGS);
-	void *probe = mmap(flags & MAP_FIXED_NOREPLACE ? q->addr : NULL, len, prot, flags, q->fd, q->offset);
+	void *probe;
+
+	/* What lies there in another process is found when it is mapped. */
+	if (entry_is_for_another())
+		flags &= ~MAP_FIXED_NOREPLACE;
+	probe = mmap(flags & MAP_FIXED_NOREPLACE ? q->addr : NULL, len, prot, flags, q->fd, q->offset);
 
 	if (probe == MAP_FAILED)
 		return -errno;
@@ -481,12 +487,12 @@ static int map_request(struct engine *engine, struct request *q, char **ret_addr
 	    .fixed = (q->flags & MAP_FIXED) && !(q->flags & MAP_FIXED_NOREPLACE),
 	    .noreplace = q->flags & MAP_FIXED_NOREPLACE,
 	    .noreserve = q->flags & MAP_NORESERVE,
-	    .locked = (q->flags & MAP_LOCKED) || (engine->space->lock_future & MCL_FUTURE),
+	    .locked = (q->flags & MAP_LOCKED) || (entry_space(engine)->lock_future & MCL_FUTURE),
 	    .nodump = q->flags & QUIRE_MAP_NOCORE,
 	    .nosync = q->flags & QUIRE_MAP_NOSYNC,
 	    .stack = q->flags & MAP_GROWSDOWN,
 	    .denies = q->denies,
-	    .lock_on_fault = !(q->flags & MAP_LOCKED) && (engine->space->lock_future & MCL_ONFAULT),
+	    .lock_on_fault = !(q->flags & MAP_LOCKED) && (entry_space(engine)->lock_future & MCL_ONFAULT),
 	    .object = q->object,
 	    .anonymous = q->anonymous,
 	    .first = (uint64_t)q->offset >> page_shift,
@@ -504,7 +510,7 @@ static int map_request(struct engine *engine, struct request *q, char **ret_addr
 		if (r < 0)
 			return r;
 	}
-	r = space_map(engine->space, &m, ret_addr);
+	r = space_map(entry_space(engine), &m, ret_addr);
 	if (r < 0 && m.locked)
 		budget_unlock(engine->cache, q->len >> page_shift);
 	if (r == -EEXIST)
@@ -540,7 +546,7 @@ static int map_huge(struct engine *engine, const struct request *q, char **ret_a
 				   "%zu bytes of huge pages are more than the memory budget of %llu bytes can hold; raise it with "
 				   "QUIRE_MEMORY or quire_set_memory",
 				   q->len, (unsigned long long)(atomic_load(&engine->cache->limit) << page_shift));
-	r = space_map(engine->space, &m, ret_addr);
+	r = space_map(entry_space(engine), &m, ret_addr);
 	if (r < 0) {
 		budget_release(engine->cache, pages);
 		budget_unlock(engine->cache, pages);
@@ -556,12 +562,24 @@ static int map_huge(struct engine *engine, const struct request *q, char **ret_a
 static void populate(struct engine *engine, const struct request *q, char *addr)
 {
 	bool locked =
-	    (q->flags & MAP_LOCKED) || ((engine->space->lock_future & MCL_FUTURE) && !(engine->space->lock_future & MCL_ONFAULT));
+	    (q->flags & MAP_LOCKED) || ((entry_space(engine)->lock_future & MCL_FUTURE) && !(entry_space(engine)->lock_future & MCL_ONFAULT));
 
 	if (q->huge_bytes && (q->flags & (MAP_LOCKED | MAP_POPULATE)))
 		(void)madvise(addr, q->len, q->prot & PROT_WRITE ? MADV_POPULATE_WRITE : MADV_POPULATE_READ);
 	else if (q->prot != PROT_NONE && (locked || (q->flags & MAP_POPULATE)))
-		(void)fault_populate(engine->space, addr, q->len, FAULT_AS_LOCKED);
+		(void)fault_populate(entry_space(engine), addr, q->len, FAULT_AS_LOCKED);
+}
+
+static void *map_by_engine(struct entry *entry, const struct request *q)
+{
+	struct client_call call = {
+	    .name = CALL_MMAP,
+	    .arg = {(int64_t)(intptr_t)q->addr, (int64_t)q->asked_len, q->prot, q->flags, q->fd, q->offset},
+	    .fd = q->flags & MAP_ANONYMOUS ? -1 : q->fd,
+	};
+	int64_t r = client_ask(&call, NULL);
+
+	return entry_end(entry, r < 0 ? (int)r : 0) < 0 ? MAP_FAILED : (void *)(intptr_t)r;
 }
 
 void *quire_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t offset)
@@ -574,6 +592,8 @@ void *quire_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t offs
 	int r;
 
 	entry_begin(&entry, "quire_mmap");
+	if (client_is())
+		return map_by_engine(&entry, &q);
 	if ((uint64_t)offset & (page_size() - 1))
 		r = message_set(EINVAL, "the offset %lld is not a multiple of the page size, %zu", (long long)offset, page_size());
 	else if ((flags & MAP_ANONYMOUS) || ((flags & MAP_GROWSDOWN) && fd == -1))
@@ -620,10 +640,12 @@ int quire_munmap(void *addr, size_t len)
 		r = message_set(EINVAL, "the length is 0");
 	else if (!entry_round(addr, len, &rounded))
 		r = message_set(EINVAL, "the range at %p of %zu bytes lies outside of the address space", addr, len);
+	else if (client_serves(&r, &(struct client_call){.name = CALL_MUNMAP, .arg = {(int64_t)(intptr_t)addr, (int64_t)len}, .fd = -1}))
+		;
 	else if (!entry_is_ours(addr, rounded))
 		r = munmap(addr, len) < 0 ? -errno : 0;
 	else if ((r = entry_engine(&engine)) == 0) {
-		r = space_unmap(engine->space, addr, rounded);
+		r = space_unmap(entry_space(engine), addr, rounded);
 		registry_bury(&engine->registry);
 	}
 	return entry_end(&entry, r);
@@ -641,12 +663,14 @@ int quire_mprotect(void *addr, size_t len, int prot)
 		r = unaligned(addr);
 	else if (!entry_round(addr, len, &rounded))
 		r = message_set(ENOMEM, "the range at %p of %zu bytes lies outside of the address space", addr, len);
+	else if (client_serves(&r, &(struct client_call){.name = CALL_MPROTECT, .arg = {(int64_t)(intptr_t)addr, (int64_t)len, prot}, .fd = -1}))
+		;
 	else if (len > 0 && (prot & ~(PROT_ALL | PROT_SEMAPHORE)) && entry_is_ours(addr, rounded))
 		r = message_set(EINVAL, "the protection %#x has bits that are not served", prot);
 	else if (!entry_is_ours(addr, rounded))
 		r = mprotect(addr, len, prot) < 0 ? -errno : 0;
 	else if ((r = entry_engine(&engine)) == 0)
-		r = space_protect(engine->space, addr, rounded, prot & PROT_ALL);
+		r = space_protect(entry_space(engine), addr, rounded, prot & PROT_ALL);
 	return entry_end(&entry, r);
 }
 
@@ -673,6 +697,24 @@ static int check_remap(char *addr, size_t old_len, size_t new_len, int flags, ch
 	return 0;
 }
 
+static bool remap_by_engine(int *ret, char *addr, size_t old_len, size_t new_len, int flags, char *new_addr, char **ret_addr)
+{
+	struct client_call call = {
+	    .name = CALL_MREMAP,
+	    .arg = {(int64_t)(intptr_t)addr, (int64_t)old_len, (int64_t)new_len, flags, (int64_t)(intptr_t)new_addr},
+	    .fd = -1,
+	};
+	bool not_ours = false;
+	int64_t r;
+
+	if (!client_is())
+		return false;
+	r = client_ask(&call, &not_ours);
+	*ret = r < 0 ? (int)r : 0;
+	*ret_addr = (char *)(intptr_t)r;
+	return !not_ours;
+}
+
 void *quire_mremap(void *old_addr, size_t old_len, size_t new_len, int flags, ...)
 {
 	char *new_addr = NULL, *result = NULL;
@@ -695,20 +737,22 @@ void *quire_mremap(void *old_addr, size_t old_len, size_t new_len, int flags, ..
 		r = message_set(EINVAL, "lengths %zu and %zu lie outside of the address space", old_len, new_len);
 	else
 		r = check_remap(old_addr, old_rounded, new_rounded, flags, new_addr);
-	if (r == 0 && !entry_is_ours(old_addr, old_rounded) && !((flags & MREMAP_FIXED) && entry_is_ours(new_addr, new_rounded))) {
+	if (r == 0 && remap_by_engine(&r, old_addr, old_len, new_len, flags, new_addr, &result)) {
+		/* That was it. */
+	} else if (r == 0 && !entry_is_ours(old_addr, old_rounded) && !((flags & MREMAP_FIXED) && entry_is_ours(new_addr, new_rounded))) {
 		result = mremap(old_addr, old_len, new_len, flags, new_addr);
 		r = result == MAP_FAILED ? -errno : 0;
 	} else if (r == 0) {
 		r = entry_engine(&engine);
-		if (r == 0 && new_rounded > old_rounded && space_is_locked(engine->space, old_addr))
+		if (r == 0 && new_rounded > old_rounded && space_is_locked(entry_space(engine), old_addr))
 			r = entry_may_lock(engine, (new_rounded - old_rounded) >> page_shift, EAGAIN);
 		if (r == 0)
-			r = space_remap(engine->space, old_addr, old_rounded, new_rounded,
+			r = space_remap(entry_space(engine), old_addr, old_rounded, new_rounded,
 					(flags & MREMAP_MAYMOVE ? SPACE_MAYMOVE : 0) | (flags & MREMAP_FIXED ? SPACE_FIXED : 0) |
 					    (flags & MREMAP_DONTUNMAP ? SPACE_DONTUNMAP : 0),
 					new_addr, &result, &locked);
 		if (r == 0 && locked)
-			(void)fault_populate(engine->space, result, new_rounded, FAULT_AS_LOCKED);
+			(void)fault_populate(entry_space(engine), result, new_rounded, FAULT_AS_LOCKED);
 		if (engine)
 			registry_bury(&engine->registry);
 	}
@@ -751,6 +795,10 @@ int quire_ftruncate(int fd, off_t size)
 	int r;
 
 	entry_begin(&entry, "quire_ftruncate");
+	if (client_is() && fcntl(fd, F_GETFD) >= 0) {
+		(void)client_serves(&r, &(struct client_call){.name = CALL_FTRUNCATE, .arg = {size}, .fd = fd});
+		return entry_end(&entry, r);
+	}
 	if (engine && size >= 0 && fstat(fd, &st) == 0)
 		source = source_find(engine, &st);
 	if (!source && engine && size >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && !is_hopeless(fd, st.st_size, size)) {

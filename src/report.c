@@ -8,9 +8,11 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "entry.h"
+#include "remote/client.h"
 #include "sys/huge.h"
 #include "sys/io.h"
 #include "sys/page_size.h"
@@ -54,11 +56,11 @@ static void gather(struct engine *engine, struct quire_stats *ret)
 	ret->resident_peak_bytes = bytes_of(cache->used_peak);
 	ret->buffer_bytes = bytes_of(cache->buffers.total_pages + atomic_load(&cache->own_buffer_pages));
 	ret->dirty_bytes = bytes_of(cache->dirty_pages);
-	ret->swapped_bytes = bytes_of(engine->space->private_pages->out);
+	ret->swapped_bytes = bytes_of(entry_space(engine)->private_pages->out);
 	ret->locked_bytes = bytes_of(cache->locked);
 	ret->metadata_bytes = cache->arena.used_bytes;
 	rwlock_read_acquire(&cache->map_lock);
-	ret->areas = engine->space->areas.count;
+	ret->areas = entry_space(engine)->areas.count;
 	rwlock_read_release(&cache->map_lock);
 	lock_acquire(&engine->registry.lock);
 	/* Not the two of the engine itself. */
@@ -75,8 +77,11 @@ int quire_stats_get(struct quire_stats *ret, size_t size)
 	int r;
 
 	entry_begin(&entry, "quire_stats_get");
-	r = size == 0 ? message_set(EINVAL, "the size is 0; it has to be sizeof(struct quire_stats)") : entry_engine(&engine);
-	if (r == 0) {
+	if (size > 0 && client_serves(&r, &(struct client_call){.name = CALL_STATS, .out = &stats, .out_len = sizeof(stats), .fd = -1}))
+		engine = NULL;
+	else
+		r = size == 0 ? message_set(EINVAL, "the size is 0; it has to be sizeof(struct quire_stats)") : entry_engine(&engine);
+	if (r == 0 && engine) {
 		registry_bury(&engine->registry);
 		gather(engine, &stats);
 	}
@@ -142,9 +147,14 @@ int quire_area_stats_get(const void *addr, struct quire_area_stats *ret)
 	struct area *area = NULL;
 
 	entry_begin(&entry, "quire_area_stats_get");
+	if (client_is()) {
+		int r = (int)client_ask(&(struct client_call){.name = CALL_AREA_STATS, .arg = {(int64_t)(intptr_t)addr}, .out = ret, .out_len = sizeof(*ret), .fd = -1}, NULL);
+
+		return entry_end(&entry, r);
+	}
 	if (engine) {
 		rwlock_read_acquire(&engine->cache->map_lock);
-		area = space_find(engine->space, addr);
+		area = space_find(entry_space(engine), addr);
 		if (area) {
 			stats.addr = area_addr(area);
 			stats.len = area->view.pages << page_shift;
@@ -157,7 +167,7 @@ int quire_area_stats_get(const void *addr, struct quire_area_stats *ret)
 			stats.offset = (off_t)bytes_of(area->view.first);
 			stats.major_faults = area->major_faults;
 			stats.minor_faults = area->minor_faults;
-			stats.resident_bytes = resident_bytes(engine->space, area);
+			stats.resident_bytes = resident_bytes(entry_space(engine), area);
 		}
 		rwlock_read_release(&engine->cache->map_lock);
 	}
@@ -181,6 +191,25 @@ static int print_area(FILE *out, const struct quire_area_stats *s)
 		   : 0;
 }
 
+/* What the engine writes into a file for us. */
+static int maps_by_engine(FILE *out)
+{
+	int fd = memfd_create("quire-maps", MFD_CLOEXEC);
+	char some[4096];
+	ssize_t n = 0;
+	off_t at = 0;
+	int r = fd < 0 ? -errno : (int)client_ask(&(struct client_call){.name = CALL_MAPS, .fd = fd}, NULL);
+
+	while (r == 0 && (n = pread(fd, some, sizeof(some), at)) > 0) {
+		if (fwrite(some, 1, (size_t)n, out) != (size_t)n)
+			r = -EIO;
+		at += n;
+	}
+	if (fd >= 0)
+		close(fd);
+	return n < 0 ? -EIO : r;
+}
+
 int quire_maps(FILE *out)
 {
 	struct engine *engine = entry_engine_if_started();
@@ -189,16 +218,20 @@ int quire_maps(FILE *out)
 	struct entry entry;
 	int r = 0;
 
+	if (client_is()) {
+		entry_begin(&entry, "quire_maps");
+		return entry_end(&entry, maps_by_engine(out));
+	}
 	/* One by one, since the stream's buffer may be managed memory. */
 	while (engine && r == 0) {
 		size_t i;
 		bool found;
 
 		rwlock_read_acquire(&engine->cache->map_lock);
-		i = area_set_search(&engine->space->areas, at);
-		found = i < engine->space->areas.count;
+		i = area_set_search(&entry_space(engine)->areas, at);
+		found = i < entry_space(engine)->areas.count;
 		if (found)
-			at = area_addr(engine->space->areas.all[i]) > at ? area_addr(engine->space->areas.all[i]) : at;
+			at = area_addr(entry_space(engine)->areas.all[i]) > at ? area_addr(entry_space(engine)->areas.all[i]) : at;
 		rwlock_read_release(&engine->cache->map_lock);
 		if (!found)
 			break;

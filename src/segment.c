@@ -14,6 +14,7 @@
 #include <quire/shm.h>
 
 #include "entry.h"
+#include "remote/client.h"
 #include "pager/swap.h"
 #include "shm.h"
 #include "sys/page_size.h"
@@ -26,6 +27,7 @@
 
 struct attachment {
 	struct attachment *next;
+	struct space *space;
 	char *addr;
 	size_t len;
 };
@@ -115,7 +117,7 @@ static char *find_part(struct space *space, const struct object *object, char *a
 }
 
 /* Forgets what is attached no more; how often it still is. */
-static shmatt_t count_locked(struct engine *engine, struct segment *segment)
+static shmatt_t count_locked(struct segment *segment)
 {
 	struct attachment **at = &segment->attachments;
 	shmatt_t n = 0;
@@ -124,7 +126,7 @@ static shmatt_t count_locked(struct engine *engine, struct segment *segment)
 	while (*at) {
 		struct attachment *attachment = *at;
 
-		if (find_part(engine->space, segment->object, attachment->addr, attachment->addr + attachment->len, &len)) {
+		if (find_part(attachment->space, segment->object, attachment->addr, attachment->addr + attachment->len, &len)) {
 			n++;
 			at = &attachment->next;
 		} else {
@@ -133,6 +135,49 @@ static shmatt_t count_locked(struct engine *engine, struct segment *segment)
 		}
 	}
 	return n;
+}
+
+/* After a fork the child is attached to what the parent is. Half of it may be done when there is no memory. */
+int segments_repeat(struct engine *engine, struct space *from, struct space *to)
+{
+	int r = 0;
+
+	lock_acquire(&engine->open_lock);
+	for (struct segment *segment = engine->segments; segment && r == 0; segment = segment->next)
+		for (struct attachment *old = segment->attachments; old && r == 0; old = old->next) {
+			struct attachment *attachment;
+
+			if (old->space != from)
+				continue;
+			attachment = fail_now(FAIL_ALLOC) ? NULL : malloc(sizeof(*attachment));
+			if (attachment) {
+				*attachment = *old;
+				attachment->space = to;
+				attachment->next = segment->attachments;
+				segment->attachments = attachment;
+			}
+			r = attachment ? 0 : -ENOMEM;
+		}
+	lock_release(&engine->open_lock);
+	return r;
+}
+
+void segments_forget(struct engine *engine, struct space *space)
+{
+	lock_acquire(&engine->open_lock);
+	for (struct segment *segment = engine->segments; segment; segment = segment->next)
+		for (struct attachment **at = &segment->attachments; *at;) {
+			struct attachment *attachment = *at;
+
+			if (attachment->space == space) {
+				*at = attachment->next;
+				free(attachment);
+			} else {
+				at = &attachment->next;
+			}
+		}
+	lock_release(&engine->open_lock);
+	segments_sweep(engine);
 }
 
 static void free_segment(struct segment *segment)
@@ -153,7 +198,7 @@ void segments_sweep(struct engine *engine)
 
 	lock_acquire(&engine->open_lock);
 	for (at = &engine->segments; (segment = *at) != NULL;) {
-		if (!segment->removed || count_locked(engine, segment) > 0) {
+		if (!segment->removed || count_locked(segment) > 0) {
 			at = &segment->next;
 			continue;
 		}
@@ -245,6 +290,8 @@ int quire_shmget(key_t key, size_t size, int flags)
 	entry_begin(&entry, "quire_shmget");
 	if (flags & SHM_HUGETLB)
 		r = message_set(EOPNOTSUPP, "the flag SHM_HUGETLB is not served by this version");
+	else if (client_serves(&r, &(struct client_call){.name = CALL_SHMGET, .arg = {key, (int64_t)size, flags}, .fd = -1}))
+		return entry_end(&entry, r);
 	else
 		r = entry_engine(&engine);
 	if (r == 0) {
@@ -324,7 +371,7 @@ static int attach(struct engine *engine, int id, int flags, struct mapping *m, c
 	int r = attachment ? begin_attach(engine, id, flags, m) : -ENOMEM;
 
 	if (r == 0) {
-		r = space_map(engine->space, m, ret);
+		r = space_map(entry_space(engine), m, ret);
 		object_unuse(m->object);
 	}
 	if (r == -EEXIST)
@@ -334,6 +381,7 @@ static int attach(struct engine *engine, int id, int flags, struct mapping *m, c
 		free(attachment);
 		return r;
 	}
+	attachment->space = entry_space(engine);
 	attachment->addr = *ret;
 	attachment->len = m->len;
 	note_attached(engine, id, attachment);
@@ -356,6 +404,11 @@ void *quire_shmat(int id, const void *addr, int flags)
 
 	entry_begin(&entry, "quire_shmat");
 	m.max_prot = m.prot | PROT_READ;
+	if (client_is()) {
+		int64_t at = client_ask(&(struct client_call){.name = CALL_SHMAT, .arg = {id, (int64_t)(intptr_t)addr, flags}, .fd = -1}, NULL);
+
+		return entry_end(&entry, at < 0 ? (int)at : 0) < 0 ? (void *)-1 : (void *)(intptr_t)at;
+	}
 	r = check_address(addr, flags, &m.addr);
 	if (r == 0)
 		r = entry_engine(&engine);
@@ -376,8 +429,8 @@ static struct attachment *take_attachment(struct engine *engine, const char *add
 	for (struct segment *segment = engine->segments; segment && !found; segment = segment->next) {
 		struct attachment **at = &segment->attachments;
 
-		(void)count_locked(engine, segment);
-		while (*at && (*at)->addr != addr)
+		(void)count_locked(segment);
+		while (*at && ((*at)->addr != addr || (*at)->space != entry_space(engine)))
 			at = &(*at)->next;
 		found = *at;
 		if (!found)
@@ -398,8 +451,8 @@ static int detach(struct engine *engine, struct attachment *attachment, struct o
 	size_t len;
 	int r = 0;
 
-	while (r == 0 && (at = find_part(engine->space, object, at, end, &len)) != NULL) {
-		r = space_unmap(engine->space, at, len);
+	while (r == 0 && (at = find_part(entry_space(engine), object, at, end, &len)) != NULL) {
+		r = space_unmap(entry_space(engine), at, len);
 		at += len;
 	}
 	return r;
@@ -414,6 +467,8 @@ int quire_shmdt(const void *addr)
 	int r;
 
 	entry_begin(&entry, "quire_shmdt");
+	if (client_serves(&r, &(struct client_call){.name = CALL_SHMDT, .arg = {(int64_t)(intptr_t)addr}, .fd = -1}))
+		return entry_end(&entry, r);
 	r = engine ? entry_engine(&engine) : 0;
 	if (r == 0 && engine)
 		attachment = take_attachment(engine, addr, &object);
@@ -452,7 +507,7 @@ static int remove_locked(struct segment *segment)
 static int stat_locked(struct engine *engine, struct segment *segment, struct shmid_ds *ret)
 {
 	*ret = segment->ds;
-	ret->shm_nattch = count_locked(engine, segment);
+	ret->shm_nattch = count_locked(segment);
 	if (segment->removed)
 		ret->shm_perm.mode |= SHM_DEST;
 	return 0;
@@ -475,6 +530,21 @@ static int control_locked(struct engine *engine, int id, int cmd, struct shmid_d
 				: remove_locked(segment);
 }
 
+static int control_by_engine(int id, int cmd, struct shmid_ds *buf)
+{
+	struct shmid_ds ds = {0};
+	struct client_call call = {
+	    .name = CALL_SHMCTL, .arg = {id, cmd}, .in = &ds, .in_len = sizeof(ds), .out = &ds, .out_len = sizeof(ds), .fd = -1};
+	int r;
+
+	if (cmd == IPC_SET)
+		ds = *buf;
+	r = (int)client_ask(&call, NULL);
+	if (r == 0 && cmd == IPC_STAT)
+		*buf = ds;
+	return r;
+}
+
 int quire_shmctl(int id, int cmd, struct shmid_ds *buf)
 {
 	struct engine *engine = entry_engine_if_started();
@@ -485,6 +555,8 @@ int quire_shmctl(int id, int cmd, struct shmid_ds *buf)
 	entry_begin(&entry, "quire_shmctl");
 	if (cmd != IPC_STAT && cmd != IPC_SET && cmd != IPC_RMID)
 		r = message_set(EINVAL, "the command %d is none of IPC_STAT, IPC_SET and IPC_RMID", cmd);
+	else if (client_is())
+		return entry_end(&entry, control_by_engine(id, cmd, buf));
 	else if (!engine)
 		r = unknown(id);
 	else

@@ -13,6 +13,8 @@ struct shm_name;
 struct segment;
 
 /* Frees segments that were removed and are attached nowhere. Takes open_lock and the map lock. */
+int segments_repeat(struct engine *engine, struct space *from, struct space *to);
+void segments_forget(struct engine *engine, struct space *space);
 void segments_sweep(struct engine *engine);
 /* Forgets all names and segments; nothing is mapped any more. */
 void shm_close(struct engine *engine);

@@ -32,6 +32,22 @@ void message_finish(const char *call, int error)
 		snprintf(sentence, sizeof(sentence), "%s: %s", call, strerror_r(error, reason, sizeof(reason)));
 }
 
+void message_plain(const char *text)
+{
+	size_t n = 0;
+
+	while (text[n] && n < sizeof(sentence) - 1) {
+		sentence[n] = text[n];
+		n++;
+	}
+	sentence[n] = '\0';
+}
+
+const char *message_detail(void)
+{
+	return detail;
+}
+
 void message_clear(void)
 {
 	detail[0] = '\0';

@@ -14,5 +14,9 @@ __attribute__((format(printf, 2, 3))) int message_set(int error, const char *for
 void message_finish(const char *call, int error);
 void message_clear(void);
 const char *message_get(void);
+/* The sentence without the call; empty: none was set. */
+const char *message_detail(void);
+/* Sets the whole sentence to a text of ours. Async-signal-safe. */
+void message_plain(const char *text);
 
 #endif

@@ -22,6 +22,7 @@
 #include "fault/fault.h"
 #include "fault/guard.h"
 #include "fault/traps/trap.h"
+#include "remote/client.h"
 #include "sys/page_size.h"
 
 /* A signal handler has no argument of ours: these are the only file-scope variables of the engine. */
@@ -171,6 +172,22 @@ static struct placed placed_at(struct space *space, const void *addr)
 			       atomic_load_explicit(&space->cache->counters.evicted_pages, memory_order_relaxed)};
 }
 
+/* SIGBUS in a process that another's engine serves. False: not ours. */
+static bool serve_client(siginfo_t *info, void *context)
+{
+	struct quire_error error;
+	int saved_errno = errno;
+	enum client_fault result;
+
+	if (!client_is() || (info->si_code != BUS_ADRERR && info->si_code != BUS_MCEERR_AR))
+		return false;
+	result = client_fault(info->si_addr, access_of(context) == ACCESS_WRITE, &error);
+	errno = saved_errno;
+	if (result == CLIENT_ERROR)
+		info->si_code = BUS_ADRERR;
+	return result == CLIENT_AGAIN || (result == CLIENT_ERROR && guard_catch(context, &error));
+}
+
 static void on_sigbus(int number, siginfo_t *info, void *context)
 {
 	static __thread struct placed last;
@@ -178,6 +195,8 @@ static void on_sigbus(int number, siginfo_t *info, void *context)
 	bool failure = info->si_code == BUS_MCEERR_AR;
 	int saved_errno = errno;
 
+	if (serve_client(info, context))
+		return;
 	if (space && is_own(space) && (info->si_code == BUS_ADRERR || (failure && !space->pmap.sigbus))) {
 		struct placed now = placed_at(space, info->si_addr);
 		bool failed =
@@ -210,15 +229,20 @@ static bool is_to_be_tried_again(struct space *space, const void *addr, enum acc
 		const void *addr;
 		uint64_t edits;
 	} last;
-	struct area *area;
 	uint64_t edits;
 	bool allowed;
 
-	rwlock_read_acquire(&space->cache->map_lock);
-	area = space_find(space, addr);
-	allowed = area && (area->prot & needs[access]);
-	edits = atomic_load_explicit(&space->edits, memory_order_relaxed);
-	rwlock_read_release(&space->cache->map_lock);
+	if (client_is()) {
+		allowed = client_allows((void *)(uintptr_t)addr, needs[access], &edits);
+	} else {
+		struct area *area;
+
+		rwlock_read_acquire(&space->cache->map_lock);
+		area = space_find(space, addr);
+		allowed = area && (area->prot & needs[access]);
+		edits = atomic_load_explicit(&space->edits, memory_order_relaxed);
+		rwlock_read_release(&space->cache->map_lock);
+	}
 	/* Nothing was changed since: the kernel and we disagree about the protection, and no repetition will help. */
 	if (!allowed || (last.addr == addr && last.edits == edits))
 		return false;
@@ -232,7 +256,7 @@ static void on_sigsegv(int number, siginfo_t *info, void *context)
 	struct space *space = atomic_load_explicit(&trapped_space, memory_order_acquire);
 
 	/* A thread that holds the map lock is inside of the engine. */
-	if (space && is_own(space) && rwlock_held == 0 && (info->si_code == SEGV_ACCERR || info->si_code == SEGV_MAPERR)) {
+	if (space && (is_own(space) || client_is()) && rwlock_held == 0 && (info->si_code == SEGV_ACCERR || info->si_code == SEGV_MAPERR)) {
 		int saved_errno = errno;
 		bool again = is_to_be_tried_again(space, info->si_addr, access_of(context));
 

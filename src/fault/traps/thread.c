@@ -3,11 +3,13 @@
  * thread.c - the trap in threads of the engine: messages of the userfaultfds
  *
  * Leader and followers: one thread at a time reads messages, and resolves by itself what needs no waiting. When a fault has to
- * wait for storage, it hands the lead on and waits: no fault is passed from thread to thread, and a slow one keeps no other.
+ * wait for storage, it hands the lead on and waits: no fault is passed from thread to thread, and a slow one keeps no other. What
+ * other processes say that the engine serves is read by the same threads.
  */
 #include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -16,14 +18,17 @@
 #include "sys/page_size.h"
 #include "sys/thread.h"
 
-#define THREADS      8
-#define THREADS_MOST 256
-#define SPIN_READS   20 /* looks for the next message before sleeping: a wake-up costs more than some of them */
+#define THREADS            8
+#define THREADS_FOR_OTHERS 2 /* at first, where only other processes are served */
+#define THREADS_MOST       256
+#define SPIN_READS         20 /* looks for the next message before sleeping: a wake-up costs more than some of them */
 
 struct thread_trap {
-	struct space *space;
+	struct space *space; /* whose faults are caught here; NULL: none's of this process */
 	struct lock lead;
-	int stop; /* eventfd: readable when the threads are to end */
+	int stop;    /* eventfd: readable when the threads are to end */
+	int sources; /* epoll */
+	_Atomic unsigned watched;
 	_Atomic bool stopping;
 	_Atomic unsigned idle; /* threads that wait for the lead, or have it */
 	pthread_t threads[THREADS_MOST];
@@ -32,33 +37,38 @@ struct thread_trap {
 
 static void *thread_main(void *arg);
 
-struct follower {
+struct trap_turn {
 	struct thread_trap *trap;
 	bool leading;
 };
 
-static void hand_on(void *arg)
+void trap_hand_on(struct trap_turn *turn)
 {
-	struct follower *follower = arg;
-	struct thread_trap *trap = follower->trap;
+	struct thread_trap *trap = turn->trap;
 
+	if (!turn->leading)
+		return;
 	/* All others wait for something, perhaps for long: for a pager of the program's own that is stuck, say. */
 	if (atomic_fetch_sub(&trap->idle, 1) == 1 && trap->started < THREADS_MOST && !atomic_load(&trap->stopping) &&
 	    thread_start(&trap->threads[trap->started], "quire-fault", thread_main, trap) == 0)
 		trap->started++;
-	follower->leading = false;
+	turn->leading = false;
 	lock_release(&trap->lead);
 }
 
-static void handle(struct follower *follower, int uffd, const struct uffd_event *event)
+static void hand_on(void *arg)
 {
-	struct thread_trap *trap = follower->trap;
+	trap_hand_on(arg);
+}
+
+void trap_resolve(struct trap_turn *turn, struct space *space, int uffd, const struct uffd_event *event)
+{
 	struct fault fault = {
-	    .space = trap->space,
+	    .space = space,
 	    .addr = (char *)event->addr,
 	    .write = event->write,
 	    .blocking = hand_on,
-	    .blocking_arg = follower,
+	    .blocking_arg = turn,
 	};
 
 	switch (fault_resolve(&fault)) {
@@ -68,52 +78,84 @@ static void handle(struct follower *follower, int uffd, const struct uffd_event 
 		uffd_wake(uffd, (void *)event->addr, page_size());
 		break;
 	case FAULT_BUS:
-		fault_refuse(trap->space, (char *)event->addr);
+		fault_refuse(space, (char *)event->addr);
 		/* The mapping may be gone, and with it the way to wake by its area. */
 		uffd_wake(uffd, (void *)event->addr, page_size());
 		break;
 	}
 }
 
-/* One message, waited for. False: the trap stops. */
-static bool next_event(struct thread_trap *trap, struct uffd_event *ret_event, int *ret_uffd)
+int thread_trap_watch(struct thread_trap *trap, struct trap_source *source, bool only_end)
 {
-	struct pmap *pmap = &trap->space->pmap;
-	struct pollfd fds[3] = {
-	    {.fd = pmap->shared_uffd, .events = POLLIN},
-	    {.fd = pmap->private_uffd, .events = POLLIN},
+	struct epoll_event event = {.events = only_end ? EPOLLRDHUP : EPOLLIN | EPOLLRDHUP, .data.ptr = source};
+
+	if (epoll_ctl(trap->sources, EPOLL_CTL_ADD, source->fd, &event) < 0)
+		return -errno;
+	atomic_fetch_add(&trap->watched, 1);
+	return 0;
+}
+
+void thread_trap_unwatch(struct thread_trap *trap, struct trap_source *source)
+{
+	if (epoll_ctl(trap->sources, EPOLL_CTL_DEL, source->fd, NULL) == 0)
+		atomic_fetch_sub(&trap->watched, 1);
+}
+
+/* A fault of this process's, or another's message that is there. False: neither is, just now. */
+static bool serve_one(struct trap_turn *turn)
+{
+	struct thread_trap *trap = turn->trap;
+	struct pmap *pmap = trap->space ? &trap->space->pmap : NULL;
+	int uffds[2] = {pmap ? pmap->shared_uffd : -1, pmap ? pmap->private_uffd : -1};
+	struct epoll_event ready;
+	struct uffd_event event;
+
+	for (unsigned i = 0; i < 2 && pmap; i++)
+		if (uffd_read(uffds[i], &event, 1) > 0) {
+			trap_resolve(turn, trap->space, uffds[i], &event);
+			return true;
+		}
+	if (atomic_load(&trap->watched) > 0 && epoll_wait(trap->sources, &ready, 1, 0) > 0) {
+		struct trap_source *source = ready.data.ptr;
+
+		source->serve(source, turn);
+		return true;
+	}
+	return false;
+}
+
+/* Whether something was served; otherwise the trap stops. */
+static bool next(struct trap_turn *turn)
+{
+	struct thread_trap *trap = turn->trap;
+	struct pollfd fds[4] = {
+	    {.fd = trap->space ? trap->space->pmap.shared_uffd : -1, .events = POLLIN},
+	    {.fd = trap->space ? trap->space->pmap.private_uffd : -1, .events = POLLIN},
 	    {.fd = trap->stop, .events = POLLIN},
+	    {.fd = trap->sources, .events = POLLIN},
 	};
 
 	for (unsigned spin = 0; !atomic_load(&trap->stopping); spin++) {
-		for (unsigned i = 0; i < 2; i++)
-			if (uffd_read(fds[i].fd, ret_event, 1) > 0) {
-				*ret_uffd = fds[i].fd;
-				return true;
-			}
+		if (serve_one(turn))
+			return true;
 		if (spin >= SPIN_READS)
-			poll(fds, 3, -1);
+			poll(fds, 4, -1);
 	}
 	return false;
 }
 
 static void *thread_main(void *arg)
 {
-	struct follower follower = {.trap = arg};
-	struct uffd_event event;
-	int uffd;
+	struct trap_turn turn = {.trap = arg};
 
-	for (;;) {
-		if (!follower.leading) {
-			atomic_fetch_add(&follower.trap->idle, 1);
-			lock_acquire(&follower.trap->lead);
-			follower.leading = true;
+	do {
+		if (!turn.leading) {
+			atomic_fetch_add(&turn.trap->idle, 1);
+			lock_acquire(&turn.trap->lead);
+			turn.leading = true;
 		}
-		if (!next_event(follower.trap, &event, &uffd))
-			break;
-		handle(&follower, uffd, &event);
-	}
-	lock_release(&follower.trap->lead);
+	} while (next(&turn));
+	lock_release(&turn.trap->lead);
 	return NULL;
 }
 
@@ -126,10 +168,11 @@ int thread_trap_start(struct space *space, struct thread_trap **ret)
 		return -ENOMEM;
 	trap->space = space;
 	trap->stop = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (trap->stop < 0)
+	trap->sources = epoll_create1(EPOLL_CLOEXEC);
+	if (trap->stop < 0 || trap->sources < 0)
 		r = -errno;
 	lock_acquire(&trap->lead);
-	while (r == 0 && trap->started < THREADS) {
+	while (r == 0 && trap->started < (space ? THREADS : THREADS_FOR_OTHERS)) {
 		r = thread_start(&trap->threads[trap->started], "quire-fault", thread_main, trap);
 		if (r == 0)
 			trap->started++;
@@ -157,6 +200,8 @@ void thread_trap_stop(struct thread_trap *trap)
 	}
 	for (unsigned i = 0; i < trap->started; i++)
 		pthread_join(trap->threads[i], NULL);
+	if (trap->sources >= 0)
+		close(trap->sources);
 	if (trap->stop >= 0)
 		close(trap->stop);
 	free(trap);

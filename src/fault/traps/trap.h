@@ -19,8 +19,29 @@ int signal_trap_start(struct space *space);
 void signal_trap_stop(void);
 
 struct thread_trap;
+/* space: NULL where only sources are served. */
 int thread_trap_start(struct space *space, struct thread_trap **ret);
 /* NULL is fine. */
 void thread_trap_stop(struct thread_trap *trap);
+
+/*
+ * Something else that has messages for the engine. serve is called by the thread that leads, which keeps all others from being
+ * served until it hands on.
+ */
+struct trap_turn;
+struct trap_source {
+	int fd;
+	void (*serve)(struct trap_source *source, struct trap_turn *turn);
+};
+
+/* only_end: of a socket, that its other end is gone. 0 or -errno. */
+int thread_trap_watch(struct thread_trap *trap, struct trap_source *source, bool only_end);
+/* By the thread that leads, after which serve is not called any more; or before any serve. One that is not watched: fine. */
+void thread_trap_unwatch(struct thread_trap *trap, struct trap_source *source);
+
+/* Lets another thread lead; before anything that takes time. */
+void trap_hand_on(struct trap_turn *turn);
+/* Resolves a fault of a space that came from its userfaultfd. */
+void trap_resolve(struct trap_turn *turn, struct space *space, int uffd, const struct uffd_event *event);
 
 #endif

@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * calls.c - calls of another process, made here by a thread of the engine
+ *
+ * A public call is made as if this thread were the other process's: entry_serve says which space it is about. What the call would
+ * leave to the kernel is answered with not_ours, and done where it has to be done.
+ */
+#include <errno.h>
+#include <quire/mman.h>
+#include <quire/shm.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "engine.h"
+#include "entry.h"
+#include "fault/fault.h"
+#include "remote/remote.h"
+#include "sys/page_size.h"
+
+/* A request with all that came along, and room for what goes back. */
+struct job {
+	struct remote *remote;
+	const struct call_request *request;
+	int fd;    /* that the call is about; -1: none */
+	void *in;  /* request->in_len bytes */
+	void *out; /* request->out_len bytes */
+	struct call_reply reply;
+	int ret_fd;
+	size_t out_len; /* of out, what is sent */
+};
+
+static void *pointer(int64_t arg)
+{
+	return (void *)(intptr_t)arg;
+}
+
+/* ---- what is not a public call ---- */
+
+static int64_t fault(struct job *job)
+{
+	struct fault fault = {
+	    .space = remote_space(job->remote), .addr = pointer(job->request->arg[0]), .write = job->request->arg[1] != 0};
+	enum fault_result result = fault_resolve(&fault);
+	struct error_callback callback;
+
+	if (result == FAULT_BUS)
+		fault_describe(&fault, pointer(job->request->arg[0]), 0, &job->reply.error, &callback);
+	return result;
+}
+
+static int64_t may_access(struct job *job)
+{
+	struct space *space = remote_space(job->remote);
+	struct area *area;
+	int64_t r;
+
+	rwlock_read_acquire(&space->cache->map_lock);
+	area = space_find(space, pointer(job->request->arg[0]));
+	r = (int64_t)(atomic_load_explicit(&space->edits, memory_order_relaxed) << 1) |
+	    (area && (area->prot & (int)job->request->arg[1]) ? 1 : 0);
+	rwlock_read_release(&space->cache->map_lock);
+	return r;
+}
+
+static int64_t fork_space(struct job *job)
+{
+	return remote_create(remote_engine(job->remote), remote_space(job->remote), NULL, &job->ret_fd);
+}
+
+/* ---- public calls ---- */
+
+static int64_t tell_maps(struct job *job)
+{
+	FILE *out;
+	int r, fd = dup(job->fd);
+
+	out = fd < 0 ? NULL : fdopen(fd, "w");
+	if (!out)
+		return -1;
+	r = quire_maps(out);
+	return fclose(out) == 0 ? r : -1;
+}
+
+/* Whether the range, or either of two, meets what is the engine's. */
+static bool is_ours(struct job *job)
+{
+	const int64_t *arg = job->request->arg;
+	size_t mask = page_size() - 1;
+
+	switch (job->request->name) {
+	case CALL_MUNMAP:
+	case CALL_MPROTECT:
+	case CALL_MSYNC:
+	case CALL_MADVISE:
+	case CALL_POSIX_MADVISE:
+	case CALL_MINCORE:
+	case CALL_MLOCK:
+	case CALL_MUNLOCK:
+		return space_touches(remote_space(job->remote), pointer(arg[0] & ~(int64_t)mask),
+				     (((size_t)arg[1] + ((size_t)arg[0] & mask)) | mask) + 1);
+	case CALL_MREMAP:
+		return space_touches(remote_space(job->remote), pointer(arg[0]), (size_t)arg[1] | 1) ||
+		       ((arg[3] & MREMAP_FIXED) && space_touches(remote_space(job->remote), pointer(arg[4]), (size_t)arg[2] | 1));
+	default:
+		return true;
+	}
+}
+
+/* The result as the call gives it: what is below 0 is -1, and errno is set. */
+static int64_t make(struct job *job)
+{
+	const struct call_request *q = job->request;
+	const int64_t *arg = q->arg;
+	int n = (int)(q->out_len / sizeof(struct iovec));
+
+	switch (q->name) {
+	case CALL_MMAP:
+		return (int64_t)(intptr_t)quire_mmap(pointer(arg[0]), (size_t)arg[1], (int)arg[2], (int)arg[3],
+						     job->fd >= 0 ? job->fd : (int)arg[4], (off_t)arg[5]);
+	case CALL_MUNMAP:
+		return quire_munmap(pointer(arg[0]), (size_t)arg[1]);
+	case CALL_MREMAP:
+		return (int64_t)(intptr_t)quire_mremap(pointer(arg[0]), (size_t)arg[1], (size_t)arg[2], (int)arg[3],
+						       pointer(arg[4]));
+	case CALL_MPROTECT:
+		return quire_mprotect(pointer(arg[0]), (size_t)arg[1], (int)arg[2]);
+	case CALL_MSYNC:
+		return quire_msync(pointer(arg[0]), (size_t)arg[1], (int)arg[2]);
+	case CALL_MADVISE:
+		return quire_madvise(pointer(arg[0]), (size_t)arg[1], (int)arg[2]);
+	case CALL_POSIX_MADVISE:
+		errno = quire_posix_madvise(pointer(arg[0]), (size_t)arg[1], (int)arg[2]);
+		return errno ? -1 : 0;
+	case CALL_MINCORE:
+		return quire_mincore(pointer(arg[0]), (size_t)arg[1], job->out);
+	case CALL_MLOCK:
+		return quire_mlock2(pointer(arg[0]), (size_t)arg[1], (unsigned)arg[2]);
+	case CALL_MUNLOCK:
+		return quire_munlock(pointer(arg[0]), (size_t)arg[1]);
+	case CALL_MLOCKALL:
+		return quire_mlockall((int)arg[0]);
+	case CALL_MUNLOCKALL:
+		return quire_munlockall();
+	case CALL_FTRUNCATE:
+		return quire_ftruncate(job->fd, (off_t)arg[0]);
+	case CALL_SHM_OPEN:
+		return job->ret_fd = quire_shm_open(job->in, (int)arg[0], (mode_t)arg[1]);
+	case CALL_SHM_UNLINK:
+		return quire_shm_unlink(job->in);
+	case CALL_SHMGET:
+		return quire_shmget((key_t)arg[0], (size_t)arg[1], (int)arg[2]);
+	case CALL_SHMAT:
+		return (int64_t)(intptr_t)quire_shmat((int)arg[0], pointer(arg[1]), (int)arg[2]);
+	case CALL_SHMDT:
+		return quire_shmdt(pointer(arg[0]));
+	case CALL_SHMCTL:
+		memcpy(job->out, job->in, q->in_len < q->out_len ? q->in_len : q->out_len);
+		return quire_shmctl((int)arg[0], (int)arg[1], q->out_len ? job->out : NULL);
+	case CALL_RESIDENT:
+		return quire_resident(pointer(arg[0]), (size_t)arg[1]);
+	case CALL_PREFETCH:
+		return quire_prefetch(job->in, (int)(q->in_len / sizeof(struct iovec)), job->fd);
+	case CALL_DIRTY:
+		return quire_dirty(pointer(arg[0]), (size_t)arg[1], job->out, n);
+	case CALL_WRITTEN:
+		return quire_written(pointer(arg[0]), (size_t)arg[1], (uint64_t)arg[2], job->out, n);
+	case CALL_EPOCH:
+		return quire_epoch(pointer(arg[0]), (size_t)arg[1], job->out);
+	case CALL_SET_MEMORY:
+		return quire_set_memory((size_t)arg[0]);
+	case CALL_STATS:
+		return quire_stats_get(job->out, q->out_len);
+	case CALL_AREA_STATS:
+		return quire_area_stats_get(pointer(arg[0]), job->out);
+	case CALL_MAPS:
+		return tell_maps(job);
+	default:
+		errno = EPROTO;
+		return -1;
+	}
+}
+
+static void make_public(struct job *job)
+{
+	if (!is_ours(job)) {
+		job->reply.not_ours = 1;
+		return;
+	}
+	errno = 0;
+	message_clear();
+	entry_serve(remote_space(job->remote));
+	job->reply.result = make(job);
+	entry_serve(NULL);
+	if (job->reply.result == -1) {
+		job->reply.result = errno ? -errno : -EIO;
+		snprintf(job->reply.detail, sizeof(job->reply.detail), "%s", message_detail());
+	}
+}
+
+static void run(struct job *job, struct channel_message *message)
+{
+	switch (job->request->name) {
+	case CALL_ATTACH:
+		job->reply.result = message->n_fds == 4 ? remote_attach(job->remote, message->fds[1], message->fds[2],
+									  message->fds[3])
+							: -EPROTO;
+		if (message->n_fds == 4)
+			message->n_fds = 1;
+		break;
+	case CALL_FORK:
+		job->reply.result = fork_space(job);
+		break;
+	case CALL_FAULT:
+		job->reply.result = fault(job);
+		break;
+	case CALL_ACCESS:
+		job->reply.result = may_access(job);
+		break;
+	default:
+		make_public(job);
+		return;
+	}
+	if (job->reply.result < 0)
+		snprintf(job->reply.detail, sizeof(job->reply.detail), "%s", message_detail());
+}
+
+/* ---- the payload ---- */
+
+/* A file that came along, in memory. 0 or -errno. */
+static int open_payload(struct job *job, int file, void **ret_map, size_t *ret_len)
+{
+	size_t len = job->request->in_len > job->request->out_len ? job->request->in_len : job->request->out_len;
+	void *copy = calloc(1, len + 1), *out = calloc(1, job->request->out_len + 1);
+	size_t done = 0;
+
+	*ret_map = copy;
+	*ret_len = len;
+	job->in = copy;
+	job->out = out;
+	if (!copy || !out)
+		return -ENOMEM;
+	while (done < job->request->in_len) {
+		ssize_t n = pread(file, (char *)copy + done, job->request->in_len - done, (off_t)done);
+
+		if (n == 0 || (n < 0 && errno != EINTR))
+			return n == 0 ? -EPROTO : -errno;
+		done += n > 0 ? (size_t)n : 0;
+	}
+	return 0;
+}
+
+static int return_payload(const struct job *job, int file)
+{
+	for (size_t done = 0; done < job->request->out_len;) {
+		ssize_t n = pwrite(file, (const char *)job->out + done, job->request->out_len - done, (off_t)done);
+
+		if (n == 0 || (n < 0 && errno != EINTR))
+			return n == 0 ? -EIO : -errno;
+		done += n > 0 ? (size_t)n : 0;
+	}
+	return 0;
+}
+
+void remote_answer(struct remote *remote, const struct call_request *request, struct channel_message *message)
+{
+	char room[CALL_INLINE];
+	struct job job = {.remote = remote, .request = request, .fd = -1, .in = message->body, .out = room, .ret_fd = -1};
+	struct channel_message reply = {.head = &job.reply, .head_len = sizeof(job.reply)};
+	int file = request->apart && message->n_fds > 1 ? message->fds[message->n_fds - 1] : -1;
+	void *map = NULL;
+	size_t len = 0;
+	int r = 0;
+
+	if (message->n_fds > 1 + (unsigned)(file >= 0))
+		job.fd = message->fds[1];
+	if (message->n_fds == 0)
+		return;
+	if (file >= 0)
+		r = open_payload(&job, file, &map, &len);
+	else if (request->in_len > message->body_len || request->out_len > sizeof(room))
+		r = -EPROTO;
+	else
+		memset(room, 0, request->out_len);
+	if (r == 0)
+		run(&job, message);
+	else
+		job.reply.result = r;
+	if (file >= 0 && r == 0 && job.reply.result >= 0 && (r = return_payload(&job, file)) < 0)
+		job.reply.result = r;
+	if (file < 0 && job.reply.result >= 0) {
+		reply.body = room;
+		reply.body_len = request->out_len;
+	}
+	if (job.ret_fd >= 0)
+		reply.fds[reply.n_fds++] = job.ret_fd;
+	(void)channel_send(message->fds[0], &reply);
+	if (job.ret_fd >= 0)
+		close(job.ret_fd);
+	if (file >= 0) {
+		free(map);
+		free(job.out);
+	}
+	while (message->n_fds > 0)
+		close(message->fds[--message->n_fds]);
+}

@@ -1,0 +1,402 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * client.c - a process that is served by the engine of another
+ */
+#include "remote/client.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "engine.h"
+#include "fault/fault.h"
+#include "remote/agent.h"
+#include "remote/remote.h"
+#include "sys/channel.h"
+#include "sys/page_size.h"
+#include "sys/uffd.h"
+#include "util/message.h"
+
+/* A signal handler has no argument of ours: this and the trap's are the only file-scope variables. */
+static struct {
+	bool is;
+	int calls;   /* the socket; -1: the fork could not give this process its mappings */
+	ino_t inode; /* of it: the program may have closed it, and opened something else */
+	struct lock attach_lock; /* one at a time */
+	_Atomic bool attached;
+	struct lock lock;
+	struct ranges ranges; /* [lock] what is managed */
+	_Atomic bool over; /* the engine has ended: SIGBUS lies over the ranges */
+	bool eager;        /* attaches at once */
+	bool no_privilege; /* as the engine was configured */
+	struct agent agent;
+} client;
+
+bool client_is(void)
+{
+	return client.is;
+}
+
+/* ---- calls ---- */
+
+static const char ended[] = "the process whose engine serves this one has ended, and the mappings that came from it with it";
+
+static int gone(void)
+{
+	return message_set(EOWNERDEAD, "%s", ended);
+}
+
+static int check_socket(void)
+{
+	struct stat st;
+
+	if (client.calls < 0)
+		return message_set(ENOMEM, "the fork that made this process could not give it its mappings");
+	if (atomic_load(&client.over))
+		return gone();
+	if (fstat(client.calls, &st) == 0 && st.st_ino == client.inode && S_ISSOCK(st.st_mode))
+		return 0;
+	return message_set(EBADF, "the program has closed descriptor %d, by which it asks the engine that serves it", client.calls);
+}
+
+/* What is too long for a message goes in a file. -errno, or the descriptor. */
+static int put_apart(const struct client_call *call)
+{
+	int fd = memfd_create("quire-call", MFD_CLOEXEC);
+	size_t len = call->in_len > call->out_len ? call->in_len : call->out_len;
+	int r = fd < 0 || ftruncate(fd, (off_t)len) < 0 ? -errno : 0;
+
+	for (size_t done = 0; r == 0 && done < call->in_len;) {
+		ssize_t n = pwrite(fd, (const char *)call->in + done, call->in_len - done, (off_t)done);
+
+		if (n > 0)
+			done += (size_t)n;
+		else if (n == 0 || errno != EINTR)
+			r = n == 0 ? -EIO : -errno;
+	}
+	if (r < 0 && fd >= 0)
+		close(fd);
+	return r < 0 ? r : fd;
+}
+
+static int take_apart(const struct client_call *call, int fd)
+{
+	for (size_t done = 0; done < call->out_len;) {
+		ssize_t n = pread(fd, (char *)call->out + done, call->out_len - done, (off_t)done);
+
+		if (n == 0 || (n < 0 && errno != EINTR))
+			return n == 0 ? -EIO : -errno;
+		done += n > 0 ? (size_t)n : 0;
+	}
+	return 0;
+}
+
+/* Sends the request, and waits for its reply. */
+static int exchange(const struct client_call *call, struct channel_message *out, struct channel_message *in)
+{
+	int pair[2];
+	int r = channel_pair(pair);
+
+	if (r < 0)
+		return r;
+	out->fds[0] = pair[1];
+	r = channel_send(client.calls, out);
+	close(pair[1]);
+	if (r == 0)
+		r = channel_wait(pair[0], client.calls, -1);
+	if (r == 0)
+		r = channel_receive(pair[0], in);
+	close(pair[0]);
+	(void)call;
+	return r == -EPIPE ? -EOWNERDEAD : r;
+}
+
+static int64_t ask(const struct client_call *call, bool *ret_not_ours)
+{
+	struct call_request request = {.name = call->name, .in_len = call->in_len, .out_len = call->out_len};
+	struct call_reply reply;
+	bool apart = call->in_len > CALL_INLINE || call->out_len > CALL_INLINE;
+	struct channel_message out = {.head = &request, .head_len = sizeof(request), .n_fds = 1};
+	struct channel_message in = {.head = &reply, .head_len = sizeof(reply)};
+	int file = -1, r;
+
+	memcpy(request.arg, call->arg, sizeof(request.arg));
+	if (call->fd >= 0)
+		out.fds[out.n_fds++] = call->fd;
+	if (apart) {
+		file = put_apart(call);
+		if (file < 0)
+			return message_set(-file, "no memory for the arguments of a call: %s", strerrordesc_np(-file));
+		request.apart = 1;
+		out.fds[out.n_fds++] = file;
+	} else {
+		out.body = (void *)(uintptr_t)call->in;
+		out.body_len = call->in_len;
+		in.body = call->out;
+		in.body_len = call->out_len;
+	}
+	r = exchange(call, &out, &in);
+	if (r == 0 && apart && reply.result >= 0)
+		r = take_apart(call, file);
+	if (file >= 0)
+		close(file);
+	if (r < 0)
+		return r == -EOWNERDEAD ? gone() : message_set(-r, "the engine cannot be asked: %s", strerrordesc_np(-r));
+	if (ret_not_ours)
+		*ret_not_ours = reply.not_ours;
+	if (call->ret_error)
+		*call->ret_error = reply.error;
+	if (reply.result < 0 && reply.detail[0])
+		message_set((int)-reply.result, "%.*s", CALL_DETAIL, reply.detail);
+	if (call->gives_fd && in.n_fds > 0)
+		reply.result = in.fds[0];
+	return reply.result;
+}
+
+/* ---- attaching ---- */
+
+/* Descriptors of the agent's that it has copies of are closed here. */
+static int attach_by(int agent_socket, int engine_socket, int line)
+{
+	struct client_call call = {.name = CALL_ATTACH, .fd = -1};
+	int fds[3] = {engine_socket, -1, line};
+	struct call_request request = {.name = CALL_ATTACH};
+	struct call_reply reply;
+	struct channel_message out = {.head = &request, .head_len = sizeof(request), .n_fds = 4};
+	struct channel_message in = {.head = &reply, .head_len = sizeof(reply)};
+	int r;
+
+	client.agent = (struct agent){.socket = agent_socket,
+				      .empty = memfd_create("quire-ended", MFD_CLOEXEC),
+				      .uffd = -1,
+				      .lock = &client.lock,
+				      .ranges = &client.ranges,
+				      .over = &client.over};
+	r = client.agent.empty < 0 ? -errno : uffd_open(uffd_find(client.no_privilege), false, false, &client.agent.uffd);
+	if (r == 0) {
+		client.agent.line = mmap(NULL, page_size(), PROT_READ | PROT_WRITE, MAP_SHARED, line, 0);
+		r = client.agent.line == MAP_FAILED ? -errno : 0;
+	}
+	if (r == 0)
+		r = agent_start(&client.agent);
+	if (r == 0) {
+		fds[1] = client.agent.uffd;
+		memcpy(&out.fds[1], fds, sizeof(fds));
+		r = exchange(&call, &out, &in);
+	}
+	if (r == 0 && reply.result < 0)
+		r = message_set((int)-reply.result, "%.*s", CALL_DETAIL, reply.detail);
+	if (client.agent.uffd >= 0)
+		close(client.agent.uffd);
+	if (client.agent.empty >= 0)
+		close(client.agent.empty);
+	return r;
+}
+
+static int attach_locked(void)
+{
+	int pair[2], line = -1;
+	int r = check_socket();
+
+	if (r == 0)
+		r = channel_pair(pair);
+	if (r < 0)
+		return r;
+	line = memfd_create("quire-line", MFD_CLOEXEC);
+	r = line < 0 || ftruncate(line, (off_t)page_size()) < 0 ? -errno : attach_by(pair[0], pair[1], line);
+	close(pair[0]);
+	close(pair[1]);
+	if (line >= 0)
+		close(line);
+	return r;
+}
+
+/* There is no agent to do it, and there will be none: what was managed cannot be had. */
+static void lay_over(void)
+{
+	int empty = memfd_create("quire-ended", MFD_CLOEXEC);
+
+	lock_acquire(&client.lock);
+	if (empty >= 0)
+		ranges_lay_over(&client.ranges, empty);
+	atomic_store(&client.over, true);
+	lock_release(&client.lock);
+	if (empty >= 0)
+		close(empty);
+}
+
+static int attach(void)
+{
+	int r = 0;
+
+	if (atomic_load_explicit(&client.attached, memory_order_acquire))
+		return 0;
+	lock_acquire(&client.attach_lock);
+	if (!atomic_load(&client.attached)) {
+		r = attach_locked();
+		if (r == 0)
+			atomic_store_explicit(&client.attached, true, memory_order_release);
+		else if (!atomic_load(&client.over))
+			lay_over();
+	}
+	lock_release(&client.attach_lock);
+	return r;
+}
+
+int64_t client_ask(const struct client_call *call, bool *ret_not_ours)
+{
+	int r = call->name == CALL_FORK ? 0 : attach();
+
+	if (r == 0)
+		r = check_socket();
+	return r < 0 ? r : ask(call, ret_not_ours);
+}
+
+bool client_serves(int *ret, const struct client_call *call)
+{
+	bool not_ours = false;
+
+	if (!client.is)
+		return false;
+	*ret = (int)client_ask(call, &not_ours);
+	return !not_ours;
+}
+
+/* ---- faults ---- */
+
+static bool is_managed(const char *addr)
+{
+	bool managed;
+
+	lock_acquire(&client.lock);
+	managed = ranges_has(&client.ranges, addr);
+	lock_release(&client.lock);
+	return managed;
+}
+
+enum client_fault client_fault(void *addr, bool write, struct quire_error *ret_error)
+{
+	struct client_call call = {
+	    .name = CALL_FAULT, .arg = {(int64_t)(intptr_t)addr, write}, .fd = -1, .ret_error = ret_error};
+	int64_t r;
+
+	if (!is_managed(addr))
+		return CLIENT_NONE;
+	r = client_ask(&call, NULL);
+	if (r == FAULT_DONE)
+		return CLIENT_AGAIN;
+	if (r == FAULT_NONE)
+		return CLIENT_NONE;
+	if (r < 0)
+		*ret_error = (struct quire_error){.error = (int)-r,
+						  .during = write ? QUIRE_DURING_STORE : QUIRE_DURING_LOAD,
+						  .addr = addr,
+						  .offset = -1,
+						  .len = 1};
+	if (r < 0)
+		message_plain(r == -EOWNERDEAD ? ended : "the engine that serves this process cannot be asked");
+	return CLIENT_ERROR;
+}
+
+bool client_allows(void *addr, int need, uint64_t *ret_edits)
+{
+	struct client_call call = {.name = CALL_ACCESS, .arg = {(int64_t)(intptr_t)addr, need}, .fd = -1};
+	int64_t r;
+
+	*ret_edits = 0;
+	if (!client.is || !is_managed(addr))
+		return false;
+	/* From here on, SIGBUS has the last word. */
+	if (!atomic_load(&client.attached)) {
+		(void)attach();
+		return true;
+	}
+	if (atomic_load(&client.over))
+		return true;
+	r = client_ask(&call, NULL);
+	if (r < 0)
+		return atomic_load(&client.over);
+	*ret_edits = (uint64_t)r >> 1;
+	return r & 1;
+}
+
+/* ---- fork ---- */
+
+static void note_socket(int calls)
+{
+	struct stat st;
+
+	client.calls = calls;
+	client.inode = calls >= 0 && fstat(calls, &st) == 0 ? st.st_ino : 0;
+}
+
+/* What the child is to know. In the parent it lies ready, in memory that the child gets a copy of. */
+static struct {
+	int calls;
+	struct ranges ranges;
+} for_child = {.calls = -1};
+
+void client_before_fork(struct engine *engine)
+{
+	struct client_call call = {.name = CALL_FORK, .fd = -1, .gives_fd = true};
+	int r;
+
+	for_child.calls = -1;
+	if (client.is) {
+		r = (int)client_ask(&call, NULL);
+		for_child.calls = r < 0 ? -1 : r;
+		lock_acquire(&client.attach_lock);
+		lock_acquire(&client.lock);
+		return;
+	}
+	for_child.ranges = (struct ranges){0};
+	(void)remote_create(engine, engine->space, &for_child.ranges, &for_child.calls);
+	lock_acquire(&engine->remotes.lock);
+}
+
+void client_after_fork_in_parent(struct engine *engine)
+{
+	if (for_child.calls >= 0)
+		close(for_child.calls);
+	if (client.is) {
+		lock_release(&client.lock);
+		lock_release(&client.attach_lock);
+		return;
+	}
+	lock_release(&engine->remotes.lock);
+	free(for_child.ranges.all);
+}
+
+/* Nothing else may come to lie where the mappings are going to be. In the parent's places nothing was inherited. */
+static void reserve(void)
+{
+	for (size_t i = 0; i < client.ranges.count; i++)
+		(void)mmap(client.ranges.all[i].addr, (size_t)(client.ranges.all[i].end - client.ranges.all[i].addr), PROT_NONE,
+			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+}
+
+void client_after_fork_in_child(struct engine *engine)
+{
+	bool eager = client.is ? client.eager : engine->trap == QUIRE_TRAP_THREAD;
+
+	if (client.is) {
+		close(client.calls);
+	} else {
+		remotes_close_inherited(&engine->remotes);
+		client.ranges = for_child.ranges;
+		client.no_privilege = engine->config.no_privilege;
+	}
+	client.is = true;
+	client.eager = eager;
+	client.attach_lock = (struct lock){0};
+	client.lock = (struct lock){0};
+	client.attached = false;
+	note_socket(for_child.calls);
+	reserve();
+	if (eager && client.calls >= 0 && client.ranges.count > 0)
+		(void)attach();
+}

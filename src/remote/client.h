@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * client.h - a process that is served by the engine of another: what it knows, and how it asks
+ *
+ * The child of a fork is one. There is one state in a process, as there is one engine.
+ */
+#ifndef QUIRE_REMOTE_CLIENT_H
+#define QUIRE_REMOTE_CLIENT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "remote/ranges.h"
+#include "remote/wire.h"
+
+/* Whether this process is one. */
+bool client_is(void);
+
+/* A public call, made by the engine. Signals are blocked. */
+struct client_call {
+	enum call_name name;
+	int64_t arg[CALL_ARGS];
+	const void *in;
+	size_t in_len;
+	void *out;
+	size_t out_len;
+	int fd;     /* goes along; -1: none. 0 is one: set it */
+	bool gives_fd;
+	struct quire_error *ret_error; /* may be NULL */
+};
+
+/*
+ * What the engine says: the result, or -errno with a message. *ret_not_ours: it says that the range is the kernel's; may be NULL.
+ * Async-signal-safe, but for the message. -EOWNERDEAD: the engine has ended.
+ */
+int64_t client_ask(const struct client_call *call, bool *ret_not_ours);
+
+/*
+ * For the public calls: makes the call if this process is a client, and the range is the engine's. False: it is to be made here.
+ */
+bool client_serves(int *ret, const struct client_call *call);
+
+/* ---- faults ---- */
+
+enum client_fault {
+	CLIENT_AGAIN, /* the access can be tried again */
+	CLIENT_ERROR, /* there is no page: ret_error says why */
+	CLIENT_NONE,  /* not ours */
+};
+
+/* SIGBUS at addr. Async-signal-safe. */
+enum client_fault client_fault(void *addr, bool write, struct quire_error *ret_error);
+
+/* SIGSEGV at addr: attaches, or asks whether the mapping allows the access. The count of edits tells whether anything has changed. */
+bool client_allows(void *addr, int need, uint64_t *ret_edits);
+
+/* ---- fork ---- */
+
+struct engine;
+
+/*
+ * Around fork, one after another: the first before it, and then the one or the other after it. engine: this process's own; NULL where
+ * it is served itself.
+ */
+void client_before_fork(struct engine *engine);
+void client_after_fork_in_parent(struct engine *engine);
+void client_after_fork_in_child(struct engine *engine);
+
+#endif

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * ranges.c - a set of addresses, as ranges in order
+ */
+#include "remote/ranges.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "util/assert.h"
+#include "util/fail.h"
+
+int ranges_prepare(struct ranges *ranges)
+{
+	size_t capacity = ranges->capacity ? 2 * ranges->capacity : 64;
+	struct address_range *all;
+
+	if (ranges->count + 1 < ranges->capacity)
+		return 0;
+	all = fail_now(FAIL_ALLOC) ? NULL : realloc(ranges->all, capacity * sizeof(*all));
+	if (!all)
+		return -ENOMEM;
+	ranges->all = all;
+	ranges->capacity = capacity;
+	return 0;
+}
+
+/* The first range that ends after addr, or at it too. */
+static size_t search(const struct ranges *ranges, const char *addr, bool at_too)
+{
+	size_t low = 0, high = ranges->count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (at_too ? ranges->all[middle].end < addr : ranges->all[middle].end <= addr)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+/* Puts n ranges in the place of those from … to. */
+static void replace(struct ranges *ranges, size_t from, size_t to, const struct address_range *by, size_t n)
+{
+	ASSERT(ranges->count - (to - from) + n <= ranges->capacity);
+	if (ranges->count > to)
+		memmove(&ranges->all[from + n], &ranges->all[to], (ranges->count - to) * sizeof(*ranges->all));
+	for (size_t i = 0; i < n; i++)
+		ranges->all[from + i] = by[i];
+	ranges->count = ranges->count - (to - from) + n;
+}
+
+void ranges_add(struct ranges *ranges, char *addr, size_t len)
+{
+	struct address_range joined = {addr, addr + len};
+	size_t from = search(ranges, addr, true), to = from;
+
+	while (to < ranges->count && ranges->all[to].addr <= joined.end) {
+		joined.addr = ranges->all[to].addr < joined.addr ? ranges->all[to].addr : joined.addr;
+		joined.end = ranges->all[to].end > joined.end ? ranges->all[to].end : joined.end;
+		to++;
+	}
+	replace(ranges, from, to, &joined, 1);
+}
+
+void ranges_remove(struct ranges *ranges, char *addr, size_t len)
+{
+	size_t from = search(ranges, addr, false), to = from, n = 0;
+	char *end = addr + len;
+	struct address_range rest[2];
+
+	while (to < ranges->count && ranges->all[to].addr < end)
+		to++;
+	if (from == to)
+		return;
+	if (ranges->all[from].addr < addr)
+		rest[n++] = (struct address_range){ranges->all[from].addr, addr};
+	if (ranges->all[to - 1].end > end)
+		rest[n++] = (struct address_range){end, ranges->all[to - 1].end};
+	replace(ranges, from, to, rest, n);
+}
+
+bool ranges_has(const struct ranges *ranges, const char *addr)
+{
+	size_t i = search(ranges, addr, false);
+
+	return i < ranges->count && ranges->all[i].addr <= addr;
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * ranges.h - a set of addresses, as ranges in order
+ */
+#ifndef QUIRE_REMOTE_RANGES_H
+#define QUIRE_REMOTE_RANGES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct address_range {
+	char *addr, *end;
+};
+
+/* Zero bytes are an empty set. */
+struct ranges {
+	struct address_range *all;
+	size_t count, capacity;
+};
+
+/* Room for one more change, so that the next of the following cannot fail. 0 or -ENOMEM. */
+int ranges_prepare(struct ranges *ranges);
+void ranges_add(struct ranges *ranges, char *addr, size_t len);
+void ranges_remove(struct ranges *ranges, char *addr, size_t len);
+bool ranges_has(const struct ranges *ranges, const char *addr);
+
+#endif

@@ -1,0 +1,358 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * remote.c - the processes that an engine serves beside its own: their sockets, and how they are asked
+ */
+#include "remote/remote.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "engine.h"
+#include "entry.h"
+#include "shm.h"
+#include "sys/page_size.h"
+#include "util/fail.h"
+#include "util/message.h"
+
+#define PATIENCE_MS 1000 /* a process may be stopped, and others wait for it meanwhile */
+
+struct remote {
+	struct far far;
+	struct engine *engine;
+	struct space *space;
+	struct remote *next, **link; /* [remotes.lock] */
+	_Atomic unsigned refs;       /* the list's, and one for each call that is being made */
+	struct lock attach_lock;
+	bool attached, gone; /* [attach_lock] */
+	struct trap_source calls, agent, faults;
+	struct lock asking; /* the agent is asked one thing at a time */
+	uint32_t number;    /* [asking] */
+	_Atomic bool lost;  /* nobody is there to be asked any more */
+	struct agent_line *line;
+};
+
+static struct remote *remote_of(struct far *far)
+{
+	return (struct remote *)far;
+}
+
+struct space *remote_space(struct remote *remote)
+{
+	return remote->space;
+}
+
+struct engine *remote_engine(struct remote *remote)
+{
+	return remote->engine;
+}
+
+/* ---- asking the agent ---- */
+
+/*
+ * Ends the connection: the agent lays SIGBUS over all that was managed, and nothing that it was asked for is done after that. What a
+ * process does that is not seen any more must not matter.
+ */
+static long lose(struct remote *remote)
+{
+	atomic_store(&remote->lost, true);
+	if (remote->agent.fd >= 0)
+		shutdown(remote->agent.fd, SHUT_RDWR);
+	return -ESRCH;
+}
+
+/* The reply to the request that was sent. 0; -EAGAIN: it was not done and will not be; -ESRCH. */
+static long receive(struct remote *remote, struct channel_message *message, const struct agent_reply *reply)
+{
+	uint32_t asked = agent_word(remote->number, AGENT_ASKED);
+	int r = channel_wait(remote->agent.fd, -1, PATIENCE_MS);
+
+	if (r == -ETIMEDOUT) {
+		if (atomic_compare_exchange_strong(&remote->line->word, &asked, agent_word(remote->number, AGENT_TAKEN_BACK)))
+			return -EAGAIN;
+		r = channel_wait(remote->agent.fd, -1, PATIENCE_MS);
+	}
+	if (r == 0)
+		r = channel_receive(remote->agent.fd, message);
+	return r == 0 && reply->number == remote->number ? 0 : lose(remote);
+}
+
+static long ask(struct remote *remote, struct agent_request *request, void *body, size_t body_len)
+{
+	struct agent_reply reply;
+	struct channel_message out = {.head = request, .head_len = sizeof(*request)};
+	struct channel_message in = {.head = &reply, .head_len = sizeof(reply), .body = body, .body_len = body_len};
+	long r;
+
+	if (atomic_load(&remote->lost) || remote->agent.fd < 0)
+		return -ESRCH;
+	request->number = ++remote->number;
+	if (request->op.fd >= 0)
+		out.fds[out.n_fds++] = request->op.fd;
+	atomic_store(&remote->line->word, agent_word(request->number, AGENT_ASKED));
+	if (channel_send(remote->agent.fd, &out) < 0)
+		return lose(remote);
+	r = receive(remote, &in, &reply);
+	if (r == 0 && reply.result >= 0 && in.body_len != body_len)
+		return lose(remote);
+	return r == 0 ? reply.result : r;
+}
+
+/*
+ * An operation. One that changes mappings has to be done: a process that does not answer for so long is given up, since its kernel
+ * and we would disagree. Whatever else it is asked for can be asked again.
+ */
+static long far_op(struct far *far, const struct memory_op *op)
+{
+	struct remote *remote = remote_of(far);
+	struct agent_request request = {.op = *op};
+	long r;
+
+	if (op->kind != MEMORY_MAP)
+		request.op.fd = -1;
+	lock_acquire(&remote->asking);
+	r = ask(remote, &request, NULL, 0);
+	if (r == -EAGAIN && op->kind != MEMORY_DROP && op->kind != MEMORY_ADVISE)
+		r = lose(remote);
+	lock_release(&remote->asking);
+	return r;
+}
+
+static int far_read(struct far *far, const void *addr, size_t len, void *ret)
+{
+	struct remote *remote = remote_of(far);
+	long r = 0;
+
+	lock_acquire(&remote->asking);
+	for (size_t done = 0; done < len && r >= 0; done += AGENT_READ_BYTES) {
+		size_t n = len - done < AGENT_READ_BYTES ? len - done : AGENT_READ_BYTES;
+		struct agent_request request = {.read = 1, .op = {.addr = (char *)(uintptr_t)addr + done, .len = n, .fd = -1}};
+
+		r = ask(remote, &request, (char *)ret + done, n);
+	}
+	lock_release(&remote->asking);
+	return (int)r;
+}
+
+/* ---- life ---- */
+
+static void destroy(struct remote *remote)
+{
+	segments_forget(remote->engine, remote->space);
+	space_vanish(remote->space);
+	if (remote->line)
+		munmap(remote->line, page_size());
+	if (remote->agent.fd >= 0)
+		close(remote->agent.fd);
+	if (remote->calls.fd >= 0)
+		close(remote->calls.fd);
+	registry_bury(&remote->engine->registry);
+	free(remote);
+}
+
+static void unref(struct remote *remote)
+{
+	if (atomic_fetch_sub(&remote->refs, 1) == 1)
+		destroy(remote);
+}
+
+/* By the thread that leads. It does not lead any more on return. */
+static void end(struct remote *remote, struct trap_turn *turn)
+{
+	struct remotes *remotes = &remote->engine->remotes;
+	bool first;
+
+	lock_acquire(&remote->attach_lock);
+	first = !remote->gone;
+	remote->gone = true;
+	lock_release(&remote->attach_lock);
+	if (!first)
+		return;
+	atomic_store(&remote->lost, true);
+	thread_trap_unwatch(remote->engine->thread_trap, &remote->calls);
+	if (remote->attached) {
+		thread_trap_unwatch(remote->engine->thread_trap, &remote->agent);
+		thread_trap_unwatch(remote->engine->thread_trap, &remote->faults);
+	}
+	lock_acquire(&remotes->lock);
+	*remote->link = remote->next;
+	if (remote->next)
+		remote->next->link = remote->link;
+	lock_release(&remotes->lock);
+	trap_hand_on(turn);
+	unref(remote);
+}
+
+static void serve_agent(struct trap_source *source, struct trap_turn *turn)
+{
+	end((struct remote *)((char *)source - offsetof(struct remote, agent)), turn);
+}
+
+static void serve_faults(struct trap_source *source, struct trap_turn *turn)
+{
+	struct remote *remote = (struct remote *)((char *)source - offsetof(struct remote, faults));
+	struct uffd_event event;
+
+	if (uffd_read(source->fd, &event, 1) <= 0)
+		return;
+	atomic_fetch_add(&remote->refs, 1);
+	trap_resolve(turn, remote->space, source->fd, &event);
+	/* Who has the last reference may wait. */
+	if (atomic_load(&remote->refs) == 1)
+		trap_hand_on(turn);
+	unref(remote);
+}
+
+static void serve_call(struct trap_source *source, struct trap_turn *turn)
+{
+	struct remote *remote = (struct remote *)((char *)source - offsetof(struct remote, calls));
+	struct call_request request;
+	char body[CALL_INLINE];
+	struct channel_message message = {.head = &request, .head_len = sizeof(request), .body = body, .body_len = sizeof(body)};
+	int r = channel_receive(source->fd, &message);
+
+	if (r == -EPIPE) {
+		bool attached;
+
+		lock_acquire(&remote->attach_lock);
+		attached = remote->attached;
+		lock_release(&remote->attach_lock);
+		/* A process that has closed this socket only is still to be served; where it is has to be known by the other. */
+		if (attached)
+			thread_trap_unwatch(remote->engine->thread_trap, source);
+		else
+			end(remote, turn);
+	}
+	if (r < 0)
+		return;
+	atomic_fetch_add(&remote->refs, 1);
+	trap_hand_on(turn);
+	remote_answer(remote, &request, &message);
+	unref(remote);
+}
+
+int remote_attach(struct remote *remote, int agent, int uffd, int line)
+{
+	struct thread_trap *trap = remote->engine->thread_trap;
+	int r;
+
+	lock_acquire(&remote->attach_lock);
+	r = remote->gone || remote->attached ? -EALREADY : 0;
+	if (r == 0) {
+		remote->line = mmap(NULL, page_size(), PROT_READ | PROT_WRITE, MAP_SHARED, line, 0);
+		if (remote->line == MAP_FAILED) {
+			remote->line = NULL;
+			r = -errno;
+		}
+	}
+	if (r == 0) {
+		remote->agent.fd = agent;
+		remote->faults.fd = uffd;
+		agent = -1;
+		pmap_attach(&remote->space->pmap, uffd);
+		r = space_attach(remote->space);
+		uffd = -1;
+	}
+	if (r == 0)
+		r = thread_trap_watch(trap, &remote->faults, false);
+	if (r == 0)
+		r = thread_trap_watch(trap, &remote->agent, true);
+	remote->attached = r == 0;
+	if (r < 0 && remote->agent.fd >= 0)
+		lose(remote);
+	lock_release(&remote->attach_lock);
+	if (agent >= 0)
+		close(agent);
+	if (uffd >= 0)
+		close(uffd);
+	close(line);
+	return r;
+}
+
+/* The threads that serve; under the thread trap they are there. */
+static int start_serving(struct engine *engine)
+{
+	int r = 0;
+
+	lock_acquire(&engine->remotes.lock);
+	if (!engine->thread_trap)
+		r = thread_trap_start(NULL, &engine->thread_trap);
+	lock_release(&engine->remotes.lock);
+	return r;
+}
+
+static int note_area(void *arg, const struct part *part)
+{
+	int r = ranges_prepare(arg);
+
+	if (r == 0)
+		ranges_add(arg, part->addr, part->pages << page_shift);
+	return r;
+}
+
+int remote_create(struct engine *engine, struct space *from, struct ranges *ret_ranges, int *ret_calls)
+{
+	struct remote *remote = fail_now(FAIL_ALLOC) ? NULL : calloc(1, sizeof(*remote));
+	int pair[2] = {-1, -1};
+	int r = remote ? start_serving(engine) : -ENOMEM;
+
+	if (r < 0) {
+		free(remote);
+		return message_set(-r, "no further process can be served: %s", strerrordesc_np(-r));
+	}
+	remote->far = (struct far){.op = far_op, .read = far_read};
+	remote->engine = engine;
+	remote->refs = 1;
+	remote->calls = (struct trap_source){-1, serve_call};
+	remote->agent = (struct trap_source){-1, serve_agent};
+	remote->faults = (struct trap_source){-1, serve_faults};
+	r = space_fork(from, &remote->far, &remote->space);
+	if (r == 0)
+		r = segments_repeat(engine, from, remote->space);
+	if (r == 0 && ret_ranges)
+		r = space_visit(remote->space, NULL, ADDRESSES_END, note_area, ret_ranges);
+	if (r == 0)
+		r = channel_pair(pair);
+	if (r == 0) {
+		remote->calls.fd = pair[0];
+		lock_acquire(&engine->remotes.lock);
+		remote->next = engine->remotes.head;
+		if (remote->next)
+			remote->next->link = &remote->next;
+		remote->link = &engine->remotes.head;
+		engine->remotes.head = remote;
+		lock_release(&engine->remotes.lock);
+		r = thread_trap_watch(engine->thread_trap, &remote->calls, false);
+		if (r < 0) {
+			lock_acquire(&engine->remotes.lock);
+			*remote->link = remote->next;
+			if (remote->next)
+				remote->next->link = remote->link;
+			lock_release(&engine->remotes.lock);
+		}
+	}
+	if (r < 0) {
+		if (pair[1] >= 0)
+			close(pair[1]);
+		if (remote->space)
+			destroy(remote);
+		else
+			free(remote);
+		return message_set(-r, "the child of a fork cannot be given its mappings: %s", strerrordesc_np(-r));
+	}
+	*ret_calls = pair[1];
+	return 0;
+}
+
+void remotes_close_inherited(struct remotes *remotes)
+{
+	for (struct remote *remote = remotes->head; remote; remote = remote->next) {
+		close(remote->calls.fd);
+		if (remote->agent.fd >= 0)
+			close(remote->agent.fd);
+		if (remote->faults.fd >= 0)
+			close(remote->faults.fd);
+	}
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * remote.h - the processes that an engine serves beside its own, seen from the engine
+ *
+ * Each has a space of the engine. It begins when a process is about to fork, and ends when nobody holds the other end of its sockets
+ * any more: the process has ended, or called exec, or its fork has failed.
+ */
+#ifndef QUIRE_REMOTE_REMOTE_H
+#define QUIRE_REMOTE_REMOTE_H
+
+#include "fault/traps/trap.h"
+#include "remote/ranges.h"
+#include "remote/wire.h"
+#include "sys/channel.h"
+#include "space/space.h"
+#include "util/lock.h"
+
+struct engine;
+struct remote;
+
+/* Those of one engine. */
+struct remotes {
+	struct lock lock;
+	struct remote *head; /* [lock] */
+};
+
+/*
+ * A space for a child of the process that from is of. ret_ranges: added to, what is mapped there; may be NULL. ret_calls: the child's
+ * end of the socket for its calls; the caller's.
+ * => 0 or -errno, with a message. No lock held.
+ */
+int remote_create(struct engine *engine, struct space *from, struct ranges *ret_ranges, int *ret_calls);
+
+/* In the child of a fork: closes the descriptors that only the engine is to have. remotes.lock was held over the fork. */
+void remotes_close_inherited(struct remotes *remotes);
+
+/* Gives all up, as if they had ended. */
+void remotes_close(struct engine *engine);
+
+/* ---- for calls.c ---- */
+
+
+struct space *remote_space(struct remote *remote);
+struct engine *remote_engine(struct remote *remote);
+
+/* The process is there to be asked: agent, uffd and line go over, also when this fails. Maps all that its space holds. 0 or -errno. */
+int remote_attach(struct remote *remote, int agent, int uffd, int line);
+
+/* Does what a request asks for and answers it; the descriptors of the message are used up. */
+void remote_answer(struct remote *remote, const struct call_request *request, struct channel_message *message);
+
+#endif

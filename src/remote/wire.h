@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * wire.h - what an engine and the processes that it serves say to one another
+ *
+ * A process of the same program, started by fork, is at the other end: values go as they are in memory. There are two sockets.
+ *
+ *   calls   from the process to the engine: a request, with a socket for its reply. Any thread of the process sends, any thread of
+ *           the engine answers, in any order.
+ *   agent   from the engine to one thread of the process: an operation that only the process itself can do, and its reply; one at a time.
+ */
+#ifndef QUIRE_REMOTE_WIRE_H
+#define QUIRE_REMOTE_WIRE_H
+
+#include <quire/quire.h>
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "sys/memory.h"
+
+/* ---- calls ---- */
+
+enum call_name {
+	CALL_ATTACH, /* fds: the agent's socket, the userfaultfd, the line */
+	CALL_FORK,   /* a space for a child of the caller; gives its socket for calls */
+	CALL_FAULT,  /* arg: address, store. The enum fault_result; error */
+	CALL_ACCESS, /* arg: address, needed protection. Whether it is allowed, as bit 0, and the number of edits */
+	/* The public calls, with their arguments in order; a descriptor goes along, a result that is one comes so. */
+	CALL_MMAP,
+	CALL_MUNMAP,
+	CALL_MREMAP,
+	CALL_MPROTECT,
+	CALL_MSYNC,
+	CALL_MADVISE,
+	CALL_POSIX_MADVISE,
+	CALL_MINCORE,
+	CALL_MLOCK,
+	CALL_MUNLOCK,
+	CALL_MLOCKALL,
+	CALL_MUNLOCKALL,
+	CALL_FTRUNCATE,
+	CALL_SHM_OPEN,
+	CALL_SHM_UNLINK,
+	CALL_SHMGET,
+	CALL_SHMAT,
+	CALL_SHMDT,
+	CALL_SHMCTL,
+	CALL_RESIDENT,
+	CALL_PREFETCH,
+	CALL_DIRTY,
+	CALL_WRITTEN,
+	CALL_EPOCH,
+	CALL_SET_MEMORY,
+	CALL_STATS,
+	CALL_AREA_STATS,
+	CALL_MAPS,
+};
+
+#define CALL_ARGS   6
+#define CALL_INLINE 16384 /* bytes that go in the message; more goes in a file of its own, sent along as the last descriptor */
+#define CALL_DETAIL 320
+
+struct call_request {
+	enum call_name name;
+	int64_t arg[CALL_ARGS];
+	uint64_t in_len, out_len; /* what goes with the request, and at most with the reply */
+	int apart;                /* both in a file */
+};
+
+struct call_reply {
+	int64_t result;           /* -errno: it failed */
+	int not_ours;             /* nothing of the range is the engine's: the kernel is to be asked */
+	struct quire_error error; /* of CALL_FAULT */
+	char detail[CALL_DETAIL]; /* of a failure: the sentence */
+};
+
+/* ---- agent ---- */
+
+struct agent_request {
+	uint32_t number;
+	int read; /* bytes at op.addr are wanted, op.len of them */
+	struct memory_op op; /* a descriptor comes along, if fd is not -1 */
+};
+
+struct agent_reply {
+	uint32_t number;
+	long result;
+};
+
+#define AGENT_READ_BYTES 65536 /* at most in one reply */
+
+/*
+ * In memory of both: which operation may be done. An engine that has waited long enough takes it back, and then knows that it will
+ * not be done.
+ */
+struct agent_line {
+	_Atomic uint32_t word; /* 4 * number + state */
+};
+
+enum agent_state { AGENT_ASKED, AGENT_DOES, AGENT_TAKEN_BACK };
+
+static inline uint32_t agent_word(uint32_t number, enum agent_state state)
+{
+	return number * 4 + (uint32_t)state;
+}
+
+#endif
