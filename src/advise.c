@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * advise.c - the public calls about the pages of a range: msync, madvise, mincore, mlock
+ * advise.c - the public calls about the pages of a range: msync, madvise, minherit, mincore, mlock
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -11,6 +11,7 @@
 
 #include "entry.h"
 #include "fault/fault.h"
+#include "space/inherit.h"
 #include "sys/page_size.h"
 
 #ifndef MADV_COLD
@@ -237,7 +238,7 @@ static int populate(struct range *range, bool write)
 	return r;
 }
 
-/* Whether a piece of advice is served: 0, -EINVAL unknown, -EOPNOTSUPP not in this version. */
+/* Whether a piece of advice is served: 0, -EINVAL unknown. */
 static int check_advice(int advice)
 {
 	switch (advice) {
@@ -257,6 +258,9 @@ static int check_advice(int advice)
 	case MADV_MERGEABLE:
 	case MADV_UNMERGEABLE:
 	case MADV_DONTFORK:
+	case MADV_DOFORK:
+	case MADV_WIPEONFORK:
+	case MADV_KEEPONFORK:
 	case MADV_DONTDUMP:
 	case MADV_DODUMP:
 	case QUIRE_MADV_ONCE:
@@ -264,10 +268,6 @@ static int check_advice(int advice)
 		return 0;
 	case MADV_COLLAPSE:
 		return message_set(EINVAL, "MADV_COLLAPSE: the engine's pages are not made into huge ones");
-	case MADV_DOFORK:
-	case MADV_WIPEONFORK:
-	case MADV_KEEPONFORK:
-		return message_set(EOPNOTSUPP, "the advice %d is not served by this version", advice);
 	default:
 		return message_set(EINVAL, "the advice %d is unknown", advice);
 	}
@@ -319,8 +319,11 @@ static int advise(struct range *range, int advice)
 {
 	struct engine *engine = range->engine;
 	struct space *space = engine->space;
-	int r = space_check(space, range->addr, range->len);
+	int r;
 
+	if (advice == MADV_DONTFORK || advice == MADV_DOFORK || advice == MADV_WIPEONFORK || advice == MADV_KEEPONFORK)
+		return inherit_advise(space, range->addr, range->len, advice);
+	r = space_check(space, range->addr, range->len);
 	if (r == 0) {
 		r = advise_huge(range, advice);
 		if (r <= 0)
@@ -414,6 +417,31 @@ int quire_posix_madvise(void *addr, size_t len, int advice)
 	r = advise_any("quire_posix_madvise", addr, len, advice, advice == POSIX_MADV_DONTNEED) < 0 ? errno : 0;
 	errno = saved_errno;
 	return r;
+}
+
+/* ---- minherit ---- */
+
+/* As on FreeBSD the range is that of the pages that hold it. */
+int quire_minherit(void *addr, size_t len, int inherit)
+{
+	char *start = (char *)((uintptr_t)addr & ~(uintptr_t)(page_size() - 1));
+	size_t before = (size_t)((char *)addr - start);
+	struct entry entry;
+	struct range range;
+	int r;
+
+	entry_begin(&entry, "quire_minherit");
+	if (inherit < QUIRE_INHERIT_SHARE || inherit > QUIRE_INHERIT_ZERO)
+		r = message_set(EINVAL, "the inheritance %d is not one of QUIRE_INHERIT_SHARE, _COPY, _NONE and _ZERO", inherit);
+	else if (len > SIZE_MAX - before)
+		r = message_set(EINVAL, "the range at %p of %zu bytes lies outside of the address space", addr, len);
+	else
+		r = len ? range_begin(start, before + len, EINVAL, &range) : 0;
+	if (r > 0 && !range.engine)
+		r = message_set(ENOMEM, "nothing of Quire's is mapped in the range at %p of %zu bytes", addr, len);
+	else if (r > 0)
+		r = inherit_set(range.engine->space, range.addr, range.len, inherit);
+	return entry_end(&entry, r);
 }
 
 /* ---- mincore ---- */

@@ -29,6 +29,9 @@ void edit_split(struct edit *edit, char *addr);
 /* Joins neighbours from addr to end, both edges included. */
 void edit_join(struct edit *edit, const char *addr, const char *end);
 
+/* What a new mapping that continues or repeats an area looks like; first is the page of the object, if there is one. */
+struct mapping mapping_like(const struct area *area, char *addr, size_t len, uint64_t first);
+
 /* As space_check, map lock held. */
 int space_check_locked(struct space *space, const char *addr, size_t len);
 

@@ -189,6 +189,7 @@ static void fill_area(struct area *area, const struct mapping *m, struct space *
 	area->anonymous = m->anonymous;
 	area->noreserve = m->noreserve;
 	area->nodump = m->nodump;
+	area->inherit = m->inherit;
 	area->guard = m->guard;
 	area->huge = m->huge;
 	area->lock_on_fault = m->lock_on_fault;
@@ -491,8 +492,7 @@ static int remap_source(struct space *space, char *addr, size_t len, struct area
 	return 0;
 }
 
-/* What a new mapping that continues or repeats an area looks like. */
-static struct mapping mapping_like(const struct area *area, char *addr, size_t len, uint64_t first)
+struct mapping mapping_like(const struct area *area, char *addr, size_t len, uint64_t first)
 {
 	return (struct mapping){
 	    .addr = addr,
@@ -502,6 +502,7 @@ static struct mapping mapping_like(const struct area *area, char *addr, size_t l
 	    .shared = area->shared,
 	    .noreserve = area->noreserve,
 	    .nodump = area->nodump,
+	    .inherit = area->inherit,
 	    .nosync = area->view.nosync,
 	    .denies = area->view.denies,
 	    .on_error = area->view.on_error,

@@ -194,6 +194,7 @@ static void copy_properties(struct area *to, const struct area *from)
 	to->lock_on_fault = from->lock_on_fault;
 	to->noreserve = from->noreserve;
 	to->nodump = from->nodump;
+	to->inherit = from->inherit;
 	to->guard = from->guard;
 	to->huge = from->huge;
 	to->advice = from->advice;

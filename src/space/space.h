@@ -55,6 +55,7 @@ struct mapping {
 	uint64_t first; /* page of the object */
 	enum readahead_advice advice;
 	bool once;
+	unsigned inherit; /* enum inherit */
 	struct error_callback on_error;
 };
 
