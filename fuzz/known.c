@@ -153,6 +153,7 @@ static bool madvise_may(const struct call *c, const struct state *before, int er
 		return is_unaligned(c->addr.at) || is_absurd(c->len) || span.outside || c->advice < 0 || c->advice > 23 ||
 		       (c->advice >= 5 && c->advice <= 7) || span.locked ||
 		       (c->advice == MADV_FREE && (span.shared || span.file)) ||
+		       (c->advice == MADV_WIPEONFORK && (span.shared || span.file)) ||
 		       (c->advice == MADV_REMOVE && span.private_memory) ||
 		       ((c->advice == MADV_POPULATE_READ || c->advice == MADV_POPULATE_WRITE) && span.no_access);
 	case ENOMEM:
@@ -203,8 +204,8 @@ static bool may(const struct call *c, const struct state *before, int error)
 
 static bool advice_is_of_later_versions(int advice)
 {
-	return advice == MADV_DOFORK || advice == MADV_WIPEONFORK || advice == MADV_KEEPONFORK || advice == MADV_DONTNEED_LOCKED ||
-	       advice == MADV_COLLAPSE || advice == ADVICE_GUARD_INSTALL || advice == ADVICE_GUARD_REMOVE;
+	return advice == MADV_DONTNEED_LOCKED || advice == MADV_COLLAPSE || advice == ADVICE_GUARD_INSTALL ||
+	       advice == ADVICE_GUARD_REMOVE;
 }
 
 /* Advice that the kernel knows in some configurations only. */
@@ -235,6 +236,8 @@ bool known_difference(const struct call *c, const struct state *before, const st
 		if (advice_is_optional(c->advice) && kernel->err == EINVAL)
 			return true;
 		if (c->advice == MADV_WILLNEED && !span.holes && kernel->err == EBADF) /* 12 */
+			return true;
+		if (c->advice == MADV_WIPEONFORK && kernel->err == EINVAL && span.private_memory && !span.file) /* 20 */
 			return true;
 		break;
 	case CALL_POSIX_MADVISE:

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * advise.c - the public calls about the pages of a range: msync, madvise, mincore, mlock
+ * advise.c - the public calls about the pages of a range: msync, madvise, minherit, mincore, mlock
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -12,6 +12,7 @@
 #include "entry.h"
 #include "fault/fault.h"
 #include "remote/client.h"
+#include "space/inherit.h"
 #include "sys/page_size.h"
 
 #ifndef MADV_COLD
@@ -119,7 +120,8 @@ int quire_msync(void *addr, size_t len, int flags)
 		r = message_set(EINVAL, "flags %#x hold an unknown one, or both MS_SYNC and MS_ASYNC", flags);
 	else
 		r = range_begin(addr, len, ENOMEM, &range);
-	if (r > 0 && !client_serves(&r, &(struct client_call){.name = CALL_MSYNC, .arg = {(int64_t)(intptr_t)addr, (int64_t)len, flags}, .fd = -1}))
+	if (r > 0 && !client_serves(&r, &(struct client_call){
+					    .name = CALL_MSYNC, .arg = {(int64_t)(intptr_t)addr, (int64_t)len, flags}, .fd = -1}))
 		r = range.engine ? sync_range(&range, flags) : msync(addr, len, flags) < 0 ? -errno : 0;
 	return entry_end(&entry, r);
 }
@@ -238,7 +240,7 @@ static int populate(struct range *range, bool write)
 	return r;
 }
 
-/* Whether a piece of advice is served: 0, -EINVAL unknown, -EOPNOTSUPP not in this version. */
+/* Whether a piece of advice is served: 0, -EINVAL unknown. */
 static int check_advice(int advice)
 {
 	switch (advice) {
@@ -258,6 +260,9 @@ static int check_advice(int advice)
 	case MADV_MERGEABLE:
 	case MADV_UNMERGEABLE:
 	case MADV_DONTFORK:
+	case MADV_DOFORK:
+	case MADV_WIPEONFORK:
+	case MADV_KEEPONFORK:
 	case MADV_DONTDUMP:
 	case MADV_DODUMP:
 	case QUIRE_MADV_ONCE:
@@ -265,10 +270,6 @@ static int check_advice(int advice)
 		return 0;
 	case MADV_COLLAPSE:
 		return message_set(EINVAL, "MADV_COLLAPSE: the engine's pages are not made into huge ones");
-	case MADV_DOFORK:
-	case MADV_WIPEONFORK:
-	case MADV_KEEPONFORK:
-		return message_set(EOPNOTSUPP, "the advice %d is not served by this version", advice);
 	default:
 		return message_set(EINVAL, "the advice %d is unknown", advice);
 	}
@@ -320,8 +321,11 @@ static int advise(struct range *range, int advice)
 {
 	struct engine *engine = range->engine;
 	struct space *space = entry_space(engine);
-	int r = space_check(space, range->addr, range->len);
+	int r;
 
+	if (advice == MADV_DONTFORK || advice == MADV_DOFORK || advice == MADV_WIPEONFORK || advice == MADV_KEEPONFORK)
+		return inherit_advise(space, range->addr, range->len, advice);
+	r = space_check(space, range->addr, range->len);
 	if (r == 0) {
 		r = advise_huge(range, advice);
 		if (r <= 0)
@@ -381,7 +385,9 @@ static int advise_any(const char *call, void *addr, size_t len, int advice, bool
 
 	entry_begin(&entry, call);
 	r = range_begin(addr, len, EINVAL, &range);
-	if (r > 0 && client_serves(&r, &(struct client_call){.name = only_check ? CALL_POSIX_MADVISE : CALL_MADVISE, .arg = {(int64_t)(intptr_t)addr, (int64_t)len, advice}, .fd = -1})) {
+	if (r > 0 && client_serves(&r, &(struct client_call){.name = only_check ? CALL_POSIX_MADVISE : CALL_MADVISE,
+							     .arg = {(int64_t)(intptr_t)addr, (int64_t)len, advice},
+							     .fd = -1})) {
 		/* That was it. */
 	} else if (r > 0 && only_check) {
 		r = range.engine ? space_check(entry_space(range.engine), range.addr, range.len) : 0;
@@ -419,6 +425,35 @@ int quire_posix_madvise(void *addr, size_t len, int advice)
 	return r;
 }
 
+/* ---- minherit ---- */
+
+/* As on FreeBSD the range is that of the pages that hold it. */
+int quire_minherit(void *addr, size_t len, int inherit)
+{
+	char *start = (char *)((uintptr_t)addr & ~(uintptr_t)(page_size() - 1));
+	size_t before = (size_t)((char *)addr - start);
+	struct entry entry;
+	struct range range;
+	int r;
+
+	entry_begin(&entry, "quire_minherit");
+	if (inherit < QUIRE_INHERIT_SHARE || inherit > QUIRE_INHERIT_ZERO)
+		r = message_set(EINVAL, "the inheritance %d is not one of QUIRE_INHERIT_SHARE, _COPY, _NONE and _ZERO", inherit);
+	else if (len > SIZE_MAX - before)
+		r = message_set(EINVAL, "the range at %p of %zu bytes lies outside of the address space", addr, len);
+	else
+		r = len ? range_begin(start, before + len, EINVAL, &range) : 0;
+	if (r > 0 &&
+	    client_serves(&r, &(struct client_call){
+				  .name = CALL_MINHERIT, .arg = {(int64_t)(intptr_t)addr, (int64_t)len, inherit}, .fd = -1}))
+		return entry_end(&entry, r);
+	if (r > 0 && !range.engine)
+		r = message_set(ENOMEM, "nothing of Quire's is mapped in the range at %p of %zu bytes", addr, len);
+	else if (r > 0)
+		r = inherit_set(entry_space(range.engine), range.addr, range.len, inherit);
+	return entry_end(&entry, r);
+}
+
 /* ---- mincore ---- */
 
 static bool is_resident(struct space *space, struct area *area, const char *addr)
@@ -432,6 +467,8 @@ static bool is_resident(struct space *space, struct area *area, const char *addr
 	if (!area->shared) {
 		chunk = table_find(&space->private_pages->object->table, page);
 		if (chunk && page_has_frame(page_load(&chunk->page[page % CHUNK_PAGES])))
+			return true;
+		if (chunk && page_state(page_load(&chunk->page[page % CHUNK_PAGES])) == PAGE_LENT)
 			return true;
 		if (!object || !private_is_absent(space->private_pages, addr))
 			return false;
@@ -467,7 +504,11 @@ int quire_mincore(void *addr, size_t len, unsigned char *vec)
 
 	entry_begin(&entry, "quire_mincore");
 	r = range_begin(addr, len, ENOMEM, &range);
-	if (r > 0 && client_serves(&r, &(struct client_call){.name = CALL_MINCORE, .arg = {(int64_t)(intptr_t)addr, (int64_t)len}, .out = vec, .out_len = range.len >> page_shift, .fd = -1})) {
+	if (r > 0 && client_serves(&r, &(struct client_call){.name = CALL_MINCORE,
+							     .arg = {(int64_t)(intptr_t)addr, (int64_t)len},
+							     .out = vec,
+							     .out_len = range.len >> page_shift,
+							     .fd = -1})) {
 		/* That was it. */
 	} else if (r > 0 && !range.engine) {
 		r = mincore(addr, len, vec) < 0 ? -errno : 0;
@@ -495,7 +536,9 @@ int quire_resident(const void *addr, size_t len)
 	bool resident = true;
 
 	if (client_is())
-		return client_ask(&(struct client_call){.name = CALL_RESIDENT, .arg = {(int64_t)(intptr_t)addr, (int64_t)len}, .fd = -1}, NULL) > 0;
+		return client_ask(
+			   &(struct client_call){.name = CALL_RESIDENT, .arg = {(int64_t)(intptr_t)addr, (int64_t)len}, .fd = -1},
+			   NULL) > 0;
 	if (!engine || len > ADDRESSES_END || (uintptr_t)addr > ADDRESSES_END)
 		return 0;
 	end = (const char *)addr + len;
@@ -593,7 +636,9 @@ static int lock_any(const char *call, const void *addr, size_t len, unsigned fla
 		r = message_set(EINVAL, "the range at %p of %zu bytes lies outside of the address space", addr, len);
 	else
 		r = range_begin(start, len + (size_t)((const char *)addr - start), EINVAL, &range);
-	if (r > 0 && client_serves(&r, &(struct client_call){.name = lock ? CALL_MLOCK : CALL_MUNLOCK, .arg = {(int64_t)(intptr_t)addr, (int64_t)len, flags}, .fd = -1}))
+	if (r > 0 && client_serves(&r, &(struct client_call){.name = lock ? CALL_MLOCK : CALL_MUNLOCK,
+							     .arg = {(int64_t)(intptr_t)addr, (int64_t)len, flags},
+							     .fd = -1}))
 		return entry_end(&entry, r);
 	if (r > 0 && !range.engine)
 		r = syscall(lock ? flags ? SYS_mlock2 : SYS_mlock : SYS_munlock, addr, len, flags) < 0 ? -errno : 0;

@@ -88,7 +88,8 @@ int quire_prefetch(const struct iovec *ranges, int n, int eventfd)
 	entry_begin(&entry, "quire_prefetch");
 	if (n < 0 || (n > 0 && !ranges))
 		r = message_set(EINVAL, "a list of %d ranges at %p", n, (const void *)ranges);
-	else if (client_serves(&r, &(struct client_call){.name = CALL_PREFETCH, .in = ranges, .in_len = (size_t)n * sizeof(*ranges), .fd = eventfd}))
+	else if (client_serves(&r, &(struct client_call){
+				       .name = CALL_PREFETCH, .in = ranges, .in_len = (size_t)n * sizeof(*ranges), .fd = eventfd}))
 		return entry_end(&entry, r);
 	else
 		r = entry_engine(&engine);
@@ -237,7 +238,8 @@ static int look_at_stores(const void *addr, size_t len, struct engine **ret_engi
 	if (r == 0)
 		r = space_check(entry_space(*ret_engine), ret_range->iov_base, ret_range->iov_len);
 	if (r == 0)
-		r = space_visit(entry_space(*ret_engine), ret_range->iov_base, ret_range->iov_len, harvest_part, entry_space(*ret_engine));
+		r = space_visit(entry_space(*ret_engine), ret_range->iov_base, ret_range->iov_len, harvest_part,
+				entry_space(*ret_engine));
 	return r;
 }
 
@@ -252,7 +254,11 @@ static int ask(const char *call, const void *addr, size_t len, bool dirty, uint6
 	entry_begin(&entry, call);
 	if (n < 0 || (n > 0 && !ret_ranges))
 		r = message_set(EINVAL, "room for %d ranges at %p", n, (void *)ret_ranges);
-	else if (client_serves(&r, &(struct client_call){.name = dirty ? CALL_DIRTY : CALL_WRITTEN, .arg = {(int64_t)(intptr_t)addr, (int64_t)len, (int64_t)since}, .out = ret_ranges, .out_len = (size_t)n * sizeof(*ret_ranges), .fd = -1}))
+	else if (client_serves(&r, &(struct client_call){.name = dirty ? CALL_DIRTY : CALL_WRITTEN,
+							 .arg = {(int64_t)(intptr_t)addr, (int64_t)len, (int64_t)since},
+							 .out = ret_ranges,
+							 .out_len = (size_t)n * sizeof(*ret_ranges),
+							 .fd = -1}))
 		return entry_end(&entry, r);
 	else
 		r = look_at_stores(addr, len, &engine, &range);
@@ -285,7 +291,11 @@ int quire_epoch(const void *addr, size_t len, uint64_t *ret_epoch)
 	int r;
 
 	entry_begin(&entry, "quire_epoch");
-	if (client_serves(&r, &(struct client_call){.name = CALL_EPOCH, .arg = {(int64_t)(intptr_t)addr, (int64_t)len}, .out = &epoch, .out_len = sizeof(epoch), .fd = -1})) {
+	if (client_serves(&r, &(struct client_call){.name = CALL_EPOCH,
+						    .arg = {(int64_t)(intptr_t)addr, (int64_t)len},
+						    .out = &epoch,
+						    .out_len = sizeof(epoch),
+						    .fd = -1})) {
 		r = entry_end(&entry, r);
 		if (r == 0)
 			*ret_epoch = epoch;

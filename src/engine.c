@@ -135,6 +135,7 @@ void engine_destroy(struct engine *engine)
 	if (engine->signal_started)
 		signal_trap_stop();
 	thread_trap_stop(engine->thread_trap);
+	remotes_close(engine);
 	if (engine->cache)
 		pageout_stop(engine->cache);
 	space_destroy(engine->space);

@@ -192,7 +192,8 @@ int entry_engine(struct engine **ret)
 
 	*ret = entry_engine_if_started();
 	if (!*ret && client_is())
-		return message_set(EOPNOTSUPP, "this process is the child of a fork, where this call is not served: make it before the fork");
+		return message_set(EOPNOTSUPP,
+				   "this process is the child of a fork, where this call is not served: make it before the fork");
 	if (!*ret && atomic_load(&the_engine))
 		return message_set(
 		    EOPNOTSUPP,

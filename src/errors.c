@@ -103,7 +103,8 @@ int quire_on_error(void *addr, size_t len, enum quire_error_answer (*callback)(v
 	else if (len > 0)
 		r = entry_engine(&engine);
 	if (r == 0 && len > 0)
-		r = space_set_on_error(entry_space(engine), addr, rounded, (struct error_callback){callback, callback ? arg : NULL});
+		r = space_set_on_error(entry_space(engine), addr, rounded,
+				       (struct error_callback){callback, callback ? arg : NULL});
 	return entry_end(&entry, r);
 }
 

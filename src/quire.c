@@ -561,8 +561,8 @@ static int map_huge(struct engine *engine, const struct request *q, char **ret_a
 /* Residency from the start. What cannot be had is left to the first touch, as the kernel does it. */
 static void populate(struct engine *engine, const struct request *q, char *addr)
 {
-	bool locked =
-	    (q->flags & MAP_LOCKED) || ((entry_space(engine)->lock_future & MCL_FUTURE) && !(entry_space(engine)->lock_future & MCL_ONFAULT));
+	bool locked = (q->flags & MAP_LOCKED) ||
+		      ((entry_space(engine)->lock_future & MCL_FUTURE) && !(entry_space(engine)->lock_future & MCL_ONFAULT));
 
 	if (q->huge_bytes && (q->flags & (MAP_LOCKED | MAP_POPULATE)))
 		(void)madvise(addr, q->len, q->prot & PROT_WRITE ? MADV_POPULATE_WRITE : MADV_POPULATE_READ);
@@ -640,7 +640,8 @@ int quire_munmap(void *addr, size_t len)
 		r = message_set(EINVAL, "the length is 0");
 	else if (!entry_round(addr, len, &rounded))
 		r = message_set(EINVAL, "the range at %p of %zu bytes lies outside of the address space", addr, len);
-	else if (client_serves(&r, &(struct client_call){.name = CALL_MUNMAP, .arg = {(int64_t)(intptr_t)addr, (int64_t)len}, .fd = -1}))
+	else if (client_serves(
+		     &r, &(struct client_call){.name = CALL_MUNMAP, .arg = {(int64_t)(intptr_t)addr, (int64_t)len}, .fd = -1}))
 		;
 	else if (!entry_is_ours(addr, rounded))
 		r = munmap(addr, len) < 0 ? -errno : 0;
@@ -663,7 +664,8 @@ int quire_mprotect(void *addr, size_t len, int prot)
 		r = unaligned(addr);
 	else if (!entry_round(addr, len, &rounded))
 		r = message_set(ENOMEM, "the range at %p of %zu bytes lies outside of the address space", addr, len);
-	else if (client_serves(&r, &(struct client_call){.name = CALL_MPROTECT, .arg = {(int64_t)(intptr_t)addr, (int64_t)len, prot}, .fd = -1}))
+	else if (client_serves(&r, &(struct client_call){
+				       .name = CALL_MPROTECT, .arg = {(int64_t)(intptr_t)addr, (int64_t)len, prot}, .fd = -1}))
 		;
 	else if (len > 0 && (prot & ~(PROT_ALL | PROT_SEMAPHORE)) && entry_is_ours(addr, rounded))
 		r = message_set(EINVAL, "the protection %#x has bits that are not served", prot);
@@ -739,7 +741,8 @@ void *quire_mremap(void *old_addr, size_t old_len, size_t new_len, int flags, ..
 		r = check_remap(old_addr, old_rounded, new_rounded, flags, new_addr);
 	if (r == 0 && remap_by_engine(&r, old_addr, old_len, new_len, flags, new_addr, &result)) {
 		/* That was it. */
-	} else if (r == 0 && !entry_is_ours(old_addr, old_rounded) && !((flags & MREMAP_FIXED) && entry_is_ours(new_addr, new_rounded))) {
+	} else if (r == 0 && !entry_is_ours(old_addr, old_rounded) &&
+		   !((flags & MREMAP_FIXED) && entry_is_ours(new_addr, new_rounded))) {
 		result = mremap(old_addr, old_len, new_len, flags, new_addr);
 		r = result == MAP_FAILED ? -errno : 0;
 	} else if (r == 0) {

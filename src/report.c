@@ -77,10 +77,12 @@ int quire_stats_get(struct quire_stats *ret, size_t size)
 	int r;
 
 	entry_begin(&entry, "quire_stats_get");
-	if (size > 0 && client_serves(&r, &(struct client_call){.name = CALL_STATS, .out = &stats, .out_len = sizeof(stats), .fd = -1}))
+	if (size > 0 &&
+	    client_serves(&r, &(struct client_call){.name = CALL_STATS, .out = &stats, .out_len = sizeof(stats), .fd = -1}))
 		engine = NULL;
 	else
-		r = size == 0 ? message_set(EINVAL, "the size is 0; it has to be sizeof(struct quire_stats)") : entry_engine(&engine);
+		r = size == 0 ? message_set(EINVAL, "the size is 0; it has to be sizeof(struct quire_stats)")
+			      : entry_engine(&engine);
 	if (r == 0 && engine) {
 		registry_bury(&engine->registry);
 		gather(engine, &stats);
@@ -148,7 +150,10 @@ int quire_area_stats_get(const void *addr, struct quire_area_stats *ret)
 
 	entry_begin(&entry, "quire_area_stats_get");
 	if (client_is()) {
-		int r = (int)client_ask(&(struct client_call){.name = CALL_AREA_STATS, .arg = {(int64_t)(intptr_t)addr}, .out = ret, .out_len = sizeof(*ret), .fd = -1}, NULL);
+		int r = (int)client_ask(
+		    &(struct client_call){
+			.name = CALL_AREA_STATS, .arg = {(int64_t)(intptr_t)addr}, .out = ret, .out_len = sizeof(*ret), .fd = -1},
+		    NULL);
 
 		return entry_end(&entry, r);
 	}

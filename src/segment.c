@@ -14,8 +14,8 @@
 #include <quire/shm.h>
 
 #include "entry.h"
-#include "remote/client.h"
 #include "pager/swap.h"
+#include "remote/client.h"
 #include "shm.h"
 #include "sys/page_size.h"
 #include "util/fail.h"
@@ -405,7 +405,8 @@ void *quire_shmat(int id, const void *addr, int flags)
 	entry_begin(&entry, "quire_shmat");
 	m.max_prot = m.prot | PROT_READ;
 	if (client_is()) {
-		int64_t at = client_ask(&(struct client_call){.name = CALL_SHMAT, .arg = {id, (int64_t)(intptr_t)addr, flags}, .fd = -1}, NULL);
+		int64_t at = client_ask(
+		    &(struct client_call){.name = CALL_SHMAT, .arg = {id, (int64_t)(intptr_t)addr, flags}, .fd = -1}, NULL);
 
 		return entry_end(&entry, at < 0 ? (int)at : 0) < 0 ? (void *)-1 : (void *)(intptr_t)at;
 	}
@@ -504,7 +505,7 @@ static int remove_locked(struct segment *segment)
 	return 0;
 }
 
-static int stat_locked(struct engine *engine, struct segment *segment, struct shmid_ds *ret)
+static int stat_locked(struct segment *segment, struct shmid_ds *ret)
 {
 	*ret = segment->ds;
 	ret->shm_nattch = count_locked(segment);
@@ -525,9 +526,7 @@ static int control_locked(struct engine *engine, int id, int cmd, struct shmid_d
 				   segment->ds.shm_perm.mode);
 	if (cmd != IPC_STAT && !is_owner(&segment->ds))
 		return message_set(EPERM, "segment %d belongs to user %u", id, segment->ds.shm_perm.uid);
-	return cmd == IPC_STAT  ? stat_locked(engine, segment, ds)
-	       : cmd == IPC_SET ? set_locked(segment, ds)
-				: remove_locked(segment);
+	return cmd == IPC_STAT ? stat_locked(segment, ds) : cmd == IPC_SET ? set_locked(segment, ds) : remove_locked(segment);
 }
 
 static int control_by_engine(int id, int cmd, struct shmid_ds *buf)

@@ -172,7 +172,12 @@ int quire_shm_open(const char *name, int oflags, mode_t mode)
 	r = check_name(name, &name);
 	if (r == 0 && (oflags & O_ACCMODE) != O_RDONLY && (oflags & O_ACCMODE) != O_RDWR)
 		r = message_set(EINVAL, "the flags %#x have neither O_RDONLY nor O_RDWR", oflags);
-	if (r == 0 && client_serves(&r, &(struct client_call){.name = CALL_SHM_OPEN, .arg = {oflags, mode}, .in = name, .in_len = strlen(name) + 1, .fd = -1, .gives_fd = true}))
+	if (r == 0 && client_serves(&r, &(struct client_call){.name = CALL_SHM_OPEN,
+							      .arg = {oflags, mode},
+							      .in = name,
+							      .in_len = strlen(name) + 1,
+							      .fd = -1,
+							      .gives_fd = true}))
 		return entry_end(&entry, r);
 	if (r == 0)
 		r = entry_engine(&engine);
@@ -198,7 +203,8 @@ int quire_shm_unlink(const char *name)
 
 	entry_begin(&entry, "quire_shm_unlink");
 	r = check_name(name, &name);
-	if (r == 0 && client_serves(&r, &(struct client_call){.name = CALL_SHM_UNLINK, .in = name, .in_len = strlen(name) + 1, .fd = -1}))
+	if (r == 0 &&
+	    client_serves(&r, &(struct client_call){.name = CALL_SHM_UNLINK, .in = name, .in_len = strlen(name) + 1, .fd = -1}))
 		return entry_end(&entry, r);
 	if (r == 0)
 		r = entry_engine(&engine);

@@ -11,10 +11,13 @@
 struct engine;
 struct shm_name;
 struct segment;
+struct space;
 
-/* Frees segments that were removed and are attached nowhere. Takes open_lock and the map lock. */
+/* After a fork, to is attached to what from is. 0, or -ENOMEM: to some of it. */
 int segments_repeat(struct engine *engine, struct space *from, struct space *to);
+/* The space is attached to nothing any more, and is going to be destroyed. */
 void segments_forget(struct engine *engine, struct space *space);
+/* Frees segments that were removed and are attached nowhere. Takes open_lock and the map lock. */
 void segments_sweep(struct engine *engine);
 /* Forgets all names and segments; nothing is mapped any more. */
 void shm_close(struct engine *engine);

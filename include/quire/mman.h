@@ -26,6 +26,12 @@
 #ifndef MAP_STACK
 #define MAP_STACK 0x20000
 #endif
+#ifndef INHERIT_SHARE
+#define INHERIT_SHARE QUIRE_INHERIT_SHARE
+#define INHERIT_COPY  QUIRE_INHERIT_COPY
+#define INHERIT_NONE  QUIRE_INHERIT_NONE
+#define INHERIT_ZERO  QUIRE_INHERIT_ZERO
+#endif
 
 #define mmap(addr, len, prot, flags, fd, offset) quire_mmap(addr, len, prot, flags, fd, offset)
 #define munmap(addr, len)                        quire_munmap(addr, len)
@@ -34,6 +40,7 @@
 #define msync(addr, len, flags)                  quire_msync(addr, len, flags)
 #define madvise(addr, len, advice)               quire_madvise(addr, len, advice)
 #define posix_madvise(addr, len, advice)         quire_posix_madvise(addr, len, advice)
+#define minherit(addr, len, inherit)             quire_minherit(addr, len, inherit)
 #define mincore(addr, len, vec)                  quire_mincore(addr, len, vec)
 #define mlock(addr, len)                         quire_mlock(addr, len)
 #define mlock2(addr, len, flags)                 quire_mlock2(addr, len, flags)

@@ -117,11 +117,33 @@ int quire_msync(void *addr, size_t len, int flags);
 
 /*
  * As madvise(2). => EINVAL unknown advice, unaligned, locked pages; ENOMEM a hole; EFAULT MADV_POPULATE_* of a page that cannot
- * be had; EACCES MADV_REMOVE without the right to write; EOPNOTSUPP advice that this version does not serve.
+ * be had; EACCES MADV_REMOVE without the right to write.
+ * => MADV_DONTFORK, MADV_DOFORK, MADV_WIPEONFORK (private memory without a file, else EINVAL), MADV_KEEPONFORK: see quire_minherit().
+ *    Over a hole they are ENOMEM, and what is around it has been changed, as on Linux.
  * quire_posix_madvise returns the error number, as posix_madvise(3) does, and leaves errno alone.
  */
 int quire_madvise(void *addr, size_t len, int advice);
 int quire_posix_madvise(void *addr, size_t len, int advice);
+
+/*
+ * What a child made by fork(2) has in the place of a range, in FreeBSD's words and numbers. <quire/mman.h> gives them their plain names.
+ * => SHARE: the same pages, which both see each other store to. For shared mappings, whose default it is. COPY: a private view, copied on
+ *    write; the default of private mappings. A shared one stays as it is in this process, and what is stored there shows in the child until
+ *    the child stores to the page. NONE: nothing. ZERO: fresh anonymous memory.
+ * => The same is said by quire_madvise(): MADV_DONTFORK hides what else is set, and MADV_DOFORK shows it again; MADV_WIPEONFORK is
+ *    ZERO, and MADV_KEEPONFORK takes it back.
+ */
+#define QUIRE_INHERIT_SHARE 0
+#define QUIRE_INHERIT_COPY  1
+#define QUIRE_INHERIT_NONE  2
+#define QUIRE_INHERIT_ZERO  3
+
+/*
+ * As minherit(2) of FreeBSD, for the pages that hold the range. len 0 does nothing.
+ * => EINVAL inherit, a range outside of the address space, COPY of shared huge pages; ENOMEM a hole, or memory that is not Quire's;
+ *    EOPNOTSUPP SHARE of a private mapping: map with MAP_SHARED what children are to share.
+ */
+int quire_minherit(void *addr, size_t len, int inherit);
 
 /* vec[i] bit 0: page i of the range is resident in the engine. => EINVAL unaligned; ENOMEM a hole. */
 int quire_mincore(void *addr, size_t len, unsigned char *vec);

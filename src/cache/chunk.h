@@ -22,6 +22,11 @@ struct stamps {
 	uint8_t page[CHUNK_PAGES]; /* [lock] epochs above base; 0: none */
 };
 
+/* How many OUT words refer to each page of the swap object beside the first. */
+struct shares {
+	_Atomic uint16_t more[CHUNK_PAGES];
+};
+
 /* Where the policy has a chunk. */
 enum chunk_queue {
 	CHUNK_NOWHERE,
@@ -44,7 +49,10 @@ struct chunk {
 	_Atomic uint32_t dirty_since;  /* (a) the engine's clock in ms when the first of them became so; 0: none */
 	_Atomic uint32_t extent;       /* (a) private pages: their extent of the swap object, plus one; 0: none.
 					 *     Swap object: twice the OUT words that refer here, plus one while a chunk has it */
-	struct stamps *_Atomic stamps; /* (a) NULL: nobody has asked what was stored to, or nothing was. Published once */
+	union {
+		struct stamps *_Atomic stamps; /* (a) NULL: nobody has asked what was stored to, or nothing was. Published once */
+		struct shares *_Atomic shares; /* (a) swap object: NULL: no page has more than one. Published once */
+	};
 	page_word page[CHUNK_PAGES];
 };
 

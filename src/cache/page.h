@@ -16,6 +16,7 @@
  *   HELD      the frame has the right bytes, and one thread is changing its mappings or giving it back.
  *   BARRED    no frame, and one thread keeps it so for the moment, because it unmaps a range that spans it.
  *   OUT       private pages only: the bytes are in the swap object; the rest of the word is the page's number there.
+ *   LENT      private pages of a child only: the bytes are in the page at the same address of the engine's own process.
  *
  * LOADING, HELD and BARRED are busy: whoever moved the word there owns it until he moves it on; others wait, having set
  * WAITED, with no lock held. HELD and BARRED last no longer than the map lock is held for reading, so whoever holds it for
@@ -29,6 +30,7 @@
  *   MARK      touching it starts the next readahead.
  *   ONCE      came in through a mapping whose pages are used once, and no other has mapped it since.
  *   SLOT      swap object only: an OUT word refers to this page.
+ *   LENDS     private pages only, the same bit: a child's word may be LENT, and this page is protected against stores.
  *   FILLED    zeros, in the place of bytes that cannot be had: a callback has answered so (object/fill.c). Never with DIRTY.
  *   BEYOND    zeros past the end of the object, likewise. Never DIRTY: there is nowhere to write them.
  *   REF       0…3, how often it proved useful; the policy's.
@@ -60,6 +62,7 @@ enum page_state {
 	PAGE_HELD = 3,
 	PAGE_BARRED = 4,
 	PAGE_OUT = 5,
+	PAGE_LENT = 6,
 };
 
 #define PAGE_STATE     0x0007u
@@ -73,6 +76,7 @@ enum page_state {
 #define PAGE_REF       0x0c00u
 #define PAGE_REF_ONE   0x0400u
 #define PAGE_SLOT      0x1000u
+#define PAGE_LENDS     0x1000u
 #define PAGE_ONCE      0x2000u
 #define PAGE_FILLED    0x4000u
 #define PAGE_BEYOND    0x8000u

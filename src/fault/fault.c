@@ -9,6 +9,8 @@
  *                      LOADING HELD BARRED    wait; look again
  *                      FILLED                 give the zeros up, ask the storage again; look again
  *   RESIDENT           –                      lift write protection
+ *   RESIDENT, lends    –                      promise a frame; give the borrowers a copy; lift write protection
+ *   LENT               –                      promise a frame; copy the lender's page
  *   OUT                –                      bring in from the swap object; look again
  *   HELD               –                      wait; look again
  *   ABSENT, no object  –                      promise a frame; a page of zeros
@@ -302,6 +304,45 @@ static struct step copy_page(struct fault *fault, struct area *area, struct hold
 	return (struct step){.kind = STEP_DONE};
 }
 
+/* A store to a page that is there. A page-out that was given up, a move, or a loan may have left it protected. HELD by us. */
+static struct step allow_stores(struct fault *fault, struct area *area, page_word *word, struct holding *holding)
+{
+	bool used = false;
+	int r = 0;
+
+	if (page_load(word) & PAGE_LENDS)
+		r = private_stop_lending(area->view.private_pages, fault->addr, holding->promised ? holding->buffer : NULL, &used);
+	if (used)
+		holding->promised = false;
+	if (r == 0)
+		r = pmap_unprotect(area->view.pmap, fault->addr, 1, false);
+	page_settle(word, PAGE_RESIDENT, 0, 0);
+	if (r == -EAGAIN)
+		return (struct step){.kind = STEP_PROMISE};
+	if (r < 0)
+		return step_error(-r);
+	count(&fault->space->cache->counters.write_faults, 1);
+	return (struct step){.kind = STEP_DONE};
+}
+
+static struct step copy_lent(struct fault *fault, struct area *area, struct holding *holding)
+{
+	page_word *wait;
+	uint32_t seen;
+	int r;
+
+	if (!holding->promised || !holding->buffer)
+		return (struct step){.kind = STEP_PROMISE};
+	r = private_copy_lent(area->view.private_pages, fault->addr, holding->buffer, &wait, &seen);
+	if (r == -EAGAIN)
+		return wait ? step_wait(wait, seen) : (struct step){.kind = STEP_WAIT};
+	if (r < 0)
+		return step_error(-r);
+	holding->promised = false;
+	count(&fault->space->cache->counters.copy_faults, 1);
+	return (struct step){.kind = STEP_DONE};
+}
+
 static struct step look_at_private(struct fault *fault, struct area *area, struct holding *holding)
 {
 	page_word *word = private_word(area->view.private_pages, fault->addr, NULL);
@@ -318,16 +359,11 @@ static struct step look_at_private(struct fault *fault, struct area *area, struc
 	case PAGE_OUT:
 		return (struct step){.kind = STEP_BRING_IN};
 	case PAGE_RESIDENT:
-		/* It is there. A page-out that was given up, or a move, may have left it protected against stores. */
-		if (fault->write && page_take(word, PAGE_RESIDENT, PAGE_HELD)) {
-			int r = pmap_unprotect(area->view.pmap, fault->addr, 1, false);
-
-			page_settle(word, PAGE_RESIDENT, 0, 0);
-			if (r < 0)
-				return step_error(-r);
-			count(&fault->space->cache->counters.write_faults, 1);
-		}
+		if (fault->write && page_take(word, PAGE_RESIDENT, PAGE_HELD))
+			return allow_stores(fault, area, word, holding);
 		return (struct step){.kind = STEP_DONE};
+	case PAGE_LENT:
+		return copy_lent(fault, area, holding);
 	default:
 		return step_wait(word, seen);
 	}
@@ -647,7 +683,7 @@ static bool find_absent(struct area *area, char *addr, page_word **ret_word, uin
 	}
 	*ret_word = word;
 	*ret_seen = word ? page_load(word) : PAGE_ABSENT;
-	return page_state(*ret_seen) == PAGE_ABSENT || page_state(*ret_seen) == PAGE_OUT;
+	return page_state(*ret_seen) == PAGE_ABSENT || page_state(*ret_seen) == PAGE_OUT || page_state(*ret_seen) == PAGE_LENT;
 }
 
 void fault_refuse(struct space *space, char *addr)

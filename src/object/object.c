@@ -194,7 +194,8 @@ static void free_pages(struct object *object)
 	if (object->frames >= 0)
 		close(object->frames);
 	budget_release(object->cache, frames);
-	table_done(&object->table, &object->cache->arena);
+	table_done(&object->table, &object->cache->arena,
+		   object->kind == OBJECT_SWAP ? sizeof(struct shares) : sizeof(struct stamps));
 }
 
 void object_unref(struct object *object)

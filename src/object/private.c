@@ -23,6 +23,7 @@
 #include "object/writeback.h"
 #include "sys/frames.h"
 #include "sys/page_size.h"
+#include "util/fail.h"
 
 #define SWAP_CLUSTER 8 /* pages read together when one comes back */
 
@@ -31,7 +32,30 @@ struct extent {
 	uint32_t number;
 };
 
-int private_create(struct registry *registry, struct cache *cache, struct pmap *pmap, struct object *swap,
+int slots_create(struct object *swap, struct slots **ret)
+{
+	struct slots *slots = fail_now(FAIL_ALLOC) ? NULL : calloc(1, sizeof(*slots));
+
+	if (!slots) {
+		object_unuse(swap);
+		return -ENOMEM;
+	}
+	slots->swap = swap;
+	slots->users = 1;
+	*ret = slots;
+	return 0;
+}
+
+void slots_unuse(struct slots *slots)
+{
+	if (!slots || atomic_fetch_sub(&slots->users, 1) > 1)
+		return;
+	object_unuse(slots->swap);
+	free(slots->spare.data);
+	free(slots);
+}
+
+int private_create(struct registry *registry, struct cache *cache, struct pmap *pmap, struct slots *slots,
 		   struct private_pages **ret)
 {
 	struct private_pages *pages = calloc(1, sizeof(*pages));
@@ -40,12 +64,13 @@ int private_create(struct registry *registry, struct cache *cache, struct pmap *
 	if (r == 0)
 		r = object_create(registry, cache, OBJECT_PRIVATE, NULL, 0, NULL, &pages->object);
 	if (r < 0) {
-		object_unuse(swap);
 		free(pages);
 		return r;
 	}
+	atomic_fetch_add(&slots->users, 1);
 	pages->object->private_pages = pages;
-	pages->swap = swap;
+	pages->slots = slots;
+	pages->swap = slots->swap;
 	pages->pmap = pmap;
 	*ret = pages;
 	return 0;
@@ -55,8 +80,9 @@ void private_destroy(struct private_pages *pages)
 {
 	if (!pages)
 		return;
+	ASSERT(!pages->lender && !pages->borrowers);
 	object_unuse(pages->object);
-	object_unuse(pages->swap);
+	slots_unuse(pages->slots);
 	free(pages);
 }
 
@@ -93,11 +119,11 @@ static void extent_free(struct private_pages *pages, struct chunk *swap_chunk)
 	/* Without memory for the note, the extent is lost until the engine ends: address space of a sparse file. */
 	if (!extent)
 		return;
-	lock_acquire(&pages->lock);
+	lock_acquire(&pages->slots->lock);
 	extent->number = (uint32_t)(swap_chunk->first >> CHUNK_SHIFT);
-	extent->next = pages->free_extents;
-	pages->free_extents = extent;
-	lock_release(&pages->lock);
+	extent->next = pages->slots->free_extents;
+	pages->slots->free_extents = extent;
+	lock_release(&pages->slots->lock);
 }
 
 static void extent_leave(struct private_pages *pages, struct chunk *swap_chunk, uint32_t part)
@@ -125,16 +151,16 @@ static struct chunk *extent_get(struct private_pages *pages, struct chunk *chunk
 
 	if (number && !fresh)
 		return table_find(&pages->swap->table, (uint64_t)(number - 1) << CHUNK_SHIFT);
-	lock_acquire(&pages->lock);
-	extent = pages->free_extents;
+	lock_acquire(&pages->slots->lock);
+	extent = pages->slots->free_extents;
 	if (extent) {
-		pages->free_extents = extent->next;
+		pages->slots->free_extents = extent->next;
 		number = extent->number;
 		arena_free(arena, extent, sizeof(*extent));
 	} else {
-		number = pages->next_extent < EXTENTS_MAX ? pages->next_extent++ : UINT32_MAX;
+		number = pages->slots->next_extent < EXTENTS_MAX ? pages->slots->next_extent++ : UINT32_MAX;
 	}
-	lock_release(&pages->lock);
+	lock_release(&pages->slots->lock);
 	if (number == UINT32_MAX || !object_page(pages->swap, (uint64_t)number << CHUNK_SHIFT, &swap_chunk))
 		return NULL;
 	atomic_fetch_add(&swap_chunk->extent, EXTENT_OWNED);
@@ -142,15 +168,63 @@ static struct chunk *extent_get(struct private_pages *pages, struct chunk *chunk
 	return swap_chunk;
 }
 
-/* No OUT word refers to the slot any more. Its frame is freed, unless it is busy: then it stays, stale, and the policy evicts it. */
+/* The counts beside a chunk of the swap object; NULL: no memory. */
+static struct shares *shares_get(struct chunk *swap_chunk)
+{
+	struct arena *arena = &swap_chunk->object->cache->arena;
+	struct shares *shares = atomic_load_explicit(&swap_chunk->shares, memory_order_acquire), *made;
+
+	if (shares)
+		return shares;
+	made = arena_alloc(arena, sizeof(*made));
+	if (!made)
+		return NULL;
+	if (atomic_compare_exchange_strong(&swap_chunk->shares, &shares, made))
+		return made;
+	arena_free(arena, made, sizeof(*made));
+	return shares;
+}
+
+/* One more OUT word refers to a slot to which one does that stays meanwhile. 0; -ENOMEM. */
+static int slot_share(struct private_pages *pages, uint64_t slot)
+{
+	struct chunk *chunk = table_find(&pages->swap->table, slot);
+	struct shares *shares = shares_get(chunk);
+
+	if (!shares)
+		return -ENOMEM;
+	ASSERT(atomic_fetch_add(&shares->more[slot % CHUNK_PAGES], 1) < UINT16_MAX);
+	atomic_fetch_add(&chunk->extent, EXTENT_USE);
+	return 0;
+}
+
+/* One word less refers to a slot. False: it was the last. */
+static bool slot_is_left(struct private_pages *pages, struct chunk *chunk, uint64_t slot)
+{
+	struct shares *shares = atomic_load_explicit(&chunk->shares, memory_order_acquire);
+	_Atomic uint16_t *more = shares ? &shares->more[slot % CHUNK_PAGES] : NULL;
+	uint16_t n = more ? atomic_load(more) : 0;
+
+	while (n > 0)
+		if (atomic_compare_exchange_weak(more, &n, (uint16_t)(n - 1))) {
+			extent_leave(pages, chunk, EXTENT_USE);
+			return true;
+		}
+	return false;
+}
+
+/* An OUT word refers to the slot no more. If it was the last, its frame is freed, unless it is busy: then it stays, stale, and the policy evicts it. */
 static void slot_free(struct private_pages *pages, uint64_t slot)
 {
 	struct object *swap = pages->swap;
 	struct chunk *chunk = table_find(&swap->table, slot);
 	page_word *page = &chunk->page[slot % CHUNK_PAGES];
-	uint32_t word = page_flags(page, PAGE_SLOT | PAGE_STORED, 0) & ~(PAGE_SLOT | PAGE_STORED);
+	uint32_t word;
 
 	ASSERT(chunk);
+	if (slot_is_left(pages, chunk, slot))
+		return;
+	word = page_flags(page, PAGE_SLOT | PAGE_STORED, 0) & ~(PAGE_SLOT | PAGE_STORED);
 	if (page_state(word) == PAGE_RESIDENT && !(word & PAGE_WRITING) &&
 	    page_swap(page, &word, (word & ~PAGE_STATE) | PAGE_HELD)) {
 		if (frames_free(swap->frames, slot, 1) == 0) {
@@ -321,10 +395,9 @@ static int move_out(struct private_pages *pages, struct chunk *swap_chunk, char 
 		r = pmap_copy_out(pages->pmap, addr, n, buffer->data);
 	if (r == 0)
 		r = pmap_remove(pages->pmap, addr, n);
-	if (r < 0) {
-		pmap_unprotect(pages->pmap, addr, n, false);
+	/* They stay protected: a store finds out that nothing is in its way. */
+	if (r < 0)
 		return r;
-	}
 	r = frames_write(swap->frames, swap_chunk->first + i, n, buffer->data);
 	if (r < 0) {
 		/* No memory for the frames, but there was for the pages a moment ago: they go back where they were. */
@@ -364,26 +437,75 @@ static bool may_leave(struct private_pages *pages, struct chunk *chunk, unsigned
 	return !pages->is_locked(pages->space, (void *)(uintptr_t)((chunk->first + i) << page_shift));
 }
 
-/* Pages out one run that begins at i. Map lock held for reading. The page after what was looked at. */
-static unsigned page_out_run(struct private_pages *pages, struct chunk *chunk, unsigned i, unsigned end, struct buffer *buffer)
+/* Slots for a run of pages of a chunk, claimed; how many. A slot may be taken by a page that has moved away, or be stale and busy. */
+static unsigned find_slots(struct private_pages *pages, struct chunk *chunk, unsigned i, unsigned n, struct chunk **ret_swap_chunk)
+{
+	unsigned claimed = 0;
+
+	*ret_swap_chunk = extent_get(pages, chunk, false);
+	if (*ret_swap_chunk)
+		claimed = claim_slots(*ret_swap_chunk, i, n);
+	if (claimed == 0 && (*ret_swap_chunk = extent_get(pages, chunk, true)) != NULL)
+		claimed = claim_slots(*ret_swap_chunk, i, n);
+	return claimed;
+}
+
+/*
+ * The lender's page is held by the caller, and its bytes are in the slot, to which a word of his refers: the borrowers' words refer to
+ * it as well from now on. The slot's chunk has its shares.
+ */
+static void hand_over(struct private_pages *lender, uint64_t page, uint64_t slot)
+{
+	for (struct private_pages *b = lender->borrowers; b; b = b->next) {
+		struct chunk *chunk = table_find(&b->object->table, page);
+		page_word *borrowed = chunk ? &chunk->page[page % CHUNK_PAGES] : NULL;
+		uint32_t word = borrowed ? page_load(borrowed) : PAGE_ABSENT;
+
+		while (page_state(word) == PAGE_LENT || page_state(word) == PAGE_HELD) {
+			if (page_state(word) == PAGE_HELD) {
+				/* By one who waits for nothing; what was LENT may be so again. */
+				page_wait(borrowed, word);
+				word = page_load(borrowed);
+				continue;
+			}
+			ASSERT(slot_share(b, slot) == 0);
+			if (page_swap(borrowed, &word, PAGE_OUT | (uint32_t)slot << PAGE_OUT_BIT)) {
+				atomic_fetch_add(&b->out, 1);
+				break;
+			}
+			slot_free(b, slot);
+		}
+	}
+}
+
+/* Whether a borrower's word is LENT, or may be. */
+static bool is_lent(const struct private_pages *lender, uint64_t page)
+{
+	for (const struct private_pages *b = lender->borrowers; b; b = b->next) {
+		struct chunk *chunk = table_find(&b->object->table, page);
+		uint32_t word = chunk ? page_load(&chunk->page[page % CHUNK_PAGES]) : PAGE_ABSENT;
+
+		if (page_state(word) == PAGE_LENT || page_state(word) == PAGE_HELD)
+			return true;
+	}
+	return false;
+}
+
+/* Moves a run that is HELD by the caller to the swap object. -errno: what could not be is RESIDENT again. */
+static int page_out_held(struct private_pages *pages, struct chunk *chunk, unsigned i, unsigned n, struct buffer *buffer)
 {
 	char *addr = (char *)(uintptr_t)((chunk->first + i) << page_shift);
 	struct chunk *swap_chunk;
-	unsigned n = 0, claimed = 0;
-	int r;
+	unsigned claimed = find_slots(pages, chunk, i, n, &swap_chunk);
+	bool lends = false;
+	int r = claimed ? 0 : -EAGAIN;
 
-	while (i + n < end && n < buffer->pages && may_leave(pages, chunk, i + n) &&
-	       page_take(&chunk->page[i + n], PAGE_RESIDENT, PAGE_HELD))
-		n++;
-	if (n == 0)
-		return i + 1;
-	swap_chunk = extent_get(pages, chunk, false);
-	if (swap_chunk)
-		claimed = claim_slots(swap_chunk, i, n);
-	/* A slot may be taken by a page that has moved away from here, or be stale and busy. */
-	if (claimed == 0 && (swap_chunk = extent_get(pages, chunk, true)) != NULL)
-		claimed = claim_slots(swap_chunk, i, n);
-	r = claimed ? move_out(pages, swap_chunk, addr, i, claimed, buffer) : -EAGAIN;
+	for (unsigned k = 0; k < claimed; k++)
+		lends |= page_load(&chunk->page[i + k]) & PAGE_LENDS;
+	if (r == 0 && lends && !shares_get(swap_chunk))
+		r = -ENOMEM;
+	if (r == 0)
+		r = move_out(pages, swap_chunk, addr, i, claimed, buffer);
 	if (claimed)
 		settle_slots(pages, swap_chunk, i, claimed, r == 0);
 	for (unsigned k = 0; k < n; k++) {
@@ -393,12 +515,28 @@ static unsigned page_out_run(struct private_pages *pages, struct chunk *chunk, u
 			page_settle(&chunk->page[i + k], PAGE_RESIDENT, 0, 0);
 			continue;
 		}
+		if (page_load(&chunk->page[i + k]) & PAGE_LENDS)
+			hand_over(pages, chunk->first + i + k, swap_chunk->first + i + k);
 		atomic_fetch_sub(&chunk->resident, 1);
 		atomic_fetch_add(&pages->out, 1);
 		page_settle(&chunk->page[i + k], PAGE_OUT, ~0u, (uint32_t)(swap_chunk->first + i + k) << PAGE_OUT_BIT);
 	}
 	if (r == 0)
 		count(&pages->object->cache->counters.swap_out_pages, claimed);
+	return r < 0 ? r : claimed == n ? 0 : -EAGAIN;
+}
+
+/* Pages out one run that begins at i. Map lock held for reading. The page after what was looked at. */
+static unsigned page_out_run(struct private_pages *pages, struct chunk *chunk, unsigned i, unsigned end, struct buffer *buffer)
+{
+	unsigned n = 0;
+
+	while (i + n < end && n < buffer->pages && may_leave(pages, chunk, i + n) &&
+	       page_take(&chunk->page[i + n], PAGE_RESIDENT, PAGE_HELD))
+		n++;
+	if (n == 0)
+		return i + 1;
+	(void)page_out_held(pages, chunk, i, n, buffer);
 	return i + n;
 }
 
@@ -429,12 +567,22 @@ static void discard_page(struct private_pages *pages, struct chunk *chunk, unsig
 
 		if (state == PAGE_ABSENT)
 			return;
+		if (state == PAGE_LENT) {
+			if (page_swap(page, &word, PAGE_ABSENT))
+				return;
+			continue;
+		}
 		if (state == PAGE_HELD) {
 			/* Held under the map lock, as this is: by a thread that waits for nothing. */
 			page_wait(page, word);
 			continue;
 		}
 		ASSERT(state == PAGE_RESIDENT || state == PAGE_OUT);
+		if (state == PAGE_RESIDENT && (word & PAGE_LENDS) && is_lent(pages, chunk->first + i)) {
+			/* It could not be called in. What is unmapped already must have been. */
+			ASSERT(remove);
+			return;
+		}
 		if (!page_swap(page, &word, PAGE_HELD | (state == PAGE_OUT ? 0 : word & ~PAGE_STATE)))
 			continue;
 		if (state == PAGE_OUT) {
@@ -468,6 +616,8 @@ void private_discard(struct private_pages *pages, char *addr, size_t n, bool rem
 {
 	uint64_t first = (uintptr_t)addr >> page_shift, end = first + n;
 
+	if (remove && pages->borrowers)
+		(void)private_call_in(pages, addr, n);
 	for (struct chunk *chunk = table_next(&pages->object->table, first); chunk && chunk->first < end;
 	     chunk = table_next(&pages->object->table, chunk->first + CHUNK_PAGES)) {
 		unsigned from = first > chunk->first ? (unsigned)(first - chunk->first) : 0;
@@ -514,6 +664,7 @@ void private_move(struct private_pages *pages, char *from, char *to, size_t n)
 			if (page < first || page >= end || page_state(old) == PAGE_ABSENT)
 				continue;
 			ASSERT(page_state(old) == PAGE_RESIDENT || page_state(old) == PAGE_OUT);
+			ASSERT(page_state(old) != PAGE_RESIDENT || !(old & PAGE_LENDS) || !is_lent(pages, page));
 			word = object_page(pages->object, target + (page - first), &other);
 			ASSERT(word && page_state(page_load(word)) == PAGE_ABSENT);
 			atomic_store(word, old);
@@ -534,4 +685,271 @@ uint64_t private_resident(struct private_pages *pages, const char *addr, size_t 
 		for (unsigned i = 0; i < CHUNK_PAGES; i++)
 			found += chunk->first + i >= first && chunk->first + i < end && page_has_frame(page_load(&chunk->page[i]));
 	return found;
+}
+
+/* ---- fork ---- */
+
+#define SPARE_PAGES 64
+
+/* What may be paged out with the map lock held for writing is, through this buffer. */
+static int prepare_spare(struct slots *slots)
+{
+	int r = 0;
+
+	lock_acquire(&slots->spare_lock);
+	if (!slots->spare.data) {
+		void *data = NULL;
+
+		r = fail_now(FAIL_ALLOC) ? ENOMEM : posix_memalign(&data, page_size(), SPARE_PAGES * page_size());
+		slots->spare.data = r == 0 ? data : NULL;
+		slots->spare.pages = SPARE_PAGES;
+	}
+	lock_release(&slots->spare_lock);
+	return -r;
+}
+
+int private_begin_borrowing(struct private_pages *to, struct private_pages *from)
+{
+	struct private_pages *lender = from->lender ? from->lender : from;
+	int r = prepare_spare(lender->slots);
+
+	ASSERT(rwlock_is_written(&lender->object->cache->map_lock));
+	if (r < 0)
+		return r;
+	to->lender = lender;
+	to->next = lender->borrowers;
+	lender->borrowers = to;
+	return 0;
+}
+
+/* Nobody borrows from the lender any more: its pages may be stored to. Only what private words say is lifted. */
+static void free_loans(struct private_pages *lender)
+{
+	for (struct chunk *chunk = table_next(&lender->object->table, 0); chunk;
+	     chunk = table_next(&lender->object->table, chunk->first + CHUNK_PAGES))
+		for (unsigned i = 0; i < CHUNK_PAGES; i++) {
+			unsigned run = i;
+
+			while (run < CHUNK_PAGES && page_state(page_load(&chunk->page[run])) == PAGE_RESIDENT &&
+			       (page_load(&chunk->page[run]) & PAGE_LENDS))
+				page_flags(&chunk->page[run++], PAGE_LENDS, 0);
+			if (run == i)
+				continue;
+			/* Where it stays protected, a store finds out. */
+			(void)pmap_unprotect(lender->pmap, (void *)(uintptr_t)((chunk->first + i) << page_shift), run - i, false);
+			i = run - 1;
+		}
+}
+
+void private_end_borrowing(struct private_pages *pages)
+{
+	struct private_pages *lender = pages->lender;
+
+	ASSERT(rwlock_is_written(&pages->object->cache->map_lock));
+	if (!lender)
+		return;
+	for (struct private_pages **at = &lender->borrowers; *at; at = &(*at)->next)
+		if (*at == pages) {
+			*at = pages->next;
+			break;
+		}
+	pages->lender = NULL;
+	if (!lender->borrowers)
+		free_loans(lender);
+}
+
+/* Pages out pages i … to of a chunk that are RESIDENT, and, if only, have that flag. Some words may be in other hands. */
+static int force_out(struct private_pages *pages, struct chunk *chunk, unsigned i, unsigned to, uint32_t only)
+{
+	struct slots *slots = pages->slots;
+	int result = 0;
+
+	lock_acquire(&slots->spare_lock);
+	while (i < to && result == 0) {
+		unsigned n = 0;
+		uint32_t word;
+
+		while (i + n < to && n < slots->spare.pages) {
+			word = page_load(&chunk->page[i + n]);
+			if (page_state(word) != PAGE_RESIDENT || (word & only) != only ||
+			    (only && !is_lent(pages, chunk->first + i + n)))
+				break;
+			if (page_swap(&chunk->page[i + n], &word, (word & ~PAGE_STATE) | PAGE_HELD))
+				n++;
+		}
+		if (n > 0)
+			result = page_out_held(pages, chunk, i, n, &slots->spare);
+		/* A slot in the middle may be taken: what is left of the run gets other slots. */
+		if (result == -EAGAIN && page_state(page_load(&chunk->page[i])) == PAGE_OUT)
+			result = 0;
+		while (n > 0 && page_state(page_load(&chunk->page[i])) == PAGE_OUT) {
+			i++;
+			n--;
+		}
+		if (n == 0 && i < to) {
+			word = page_load(&chunk->page[i]);
+			if (page_state(word) == PAGE_HELD)
+				page_wait(&chunk->page[i], word);
+			else if (page_state(word) != PAGE_RESIDENT || (word & only) != only ||
+				 (only && !is_lent(pages, chunk->first + i)))
+				i++;
+		}
+	}
+	lock_release(&slots->spare_lock);
+	return result == -EAGAIN ? -ENOMEM : result;
+}
+
+/* The chunk of the lender's at each chunk of the range, which may be of a borrower. */
+int private_call_in(struct private_pages *pages, char *addr, size_t n)
+{
+	struct private_pages *lender = pages->lender ? pages->lender : pages;
+	uint64_t first = (uintptr_t)addr >> page_shift, end = first + n;
+	int r = 0;
+
+	if (!lender->borrowers)
+		return 0;
+	for (struct chunk *chunk = table_next(&lender->object->table, first); chunk && chunk->first < end && r == 0;
+	     chunk = table_next(&lender->object->table, chunk->first + CHUNK_PAGES)) {
+		unsigned from = first > chunk->first ? (unsigned)(first - chunk->first) : 0;
+		unsigned to = end < chunk->first + CHUNK_PAGES ? (unsigned)(end - chunk->first) : CHUNK_PAGES;
+
+		r = force_out(lender, chunk, from, to, PAGE_LENDS);
+	}
+	return r;
+}
+
+/* The word of one page in the child. */
+static int repeat_page(struct private_pages *from, struct private_pages *to, struct chunk *chunk, unsigned i)
+{
+	page_word *page = &chunk->page[i], *copy;
+	uint32_t word = page_load(page);
+	int r;
+
+	if (page_state(word) == PAGE_ABSENT)
+		return 0;
+	copy = object_page(to->object, chunk->first + i, NULL);
+	if (!copy)
+		return -ENOMEM;
+	ASSERT(page_state(page_load(copy)) == PAGE_ABSENT);
+	switch (page_state(word)) {
+	case PAGE_RESIDENT:
+		ASSERT(!from->lender);
+		page_flags(page, 0, PAGE_LENDS);
+		atomic_store(copy, PAGE_LENT);
+		return 0;
+	case PAGE_LENT:
+		atomic_store(copy, PAGE_LENT);
+		return 0;
+	default:
+		ASSERT(page_state(word) == PAGE_OUT);
+		r = slot_share(from, slot_of(word));
+		if (r < 0)
+			return r;
+		atomic_store(copy, word);
+		atomic_fetch_add(&to->out, 1);
+		return 0;
+	}
+}
+
+/* Protects the pages from … to of the lender's chunk that lend. In runs: what is not there must not be marked. */
+static int protect_loans(struct private_pages *lender, struct chunk *chunk, unsigned from, unsigned to)
+{
+	int r = 0;
+
+	for (unsigned i = from; i < to && r == 0; i++) {
+		unsigned run = i;
+
+		while (run < to && page_state(page_load(&chunk->page[run])) == PAGE_RESIDENT)
+			run++;
+		if (run > i)
+			r = pmap_protect(lender->pmap, (void *)(uintptr_t)((chunk->first + i) << page_shift), run - i, false);
+		i = run;
+	}
+	return r;
+}
+
+int private_fork(struct private_pages *from, struct private_pages *to, char *addr, size_t n)
+{
+	uint64_t first = (uintptr_t)addr >> page_shift, end = first + n;
+
+	ASSERT(rwlock_is_written(&from->object->cache->map_lock));
+	for (struct chunk *chunk = table_next(&from->object->table, first); chunk && chunk->first < end;
+	     chunk = table_next(&from->object->table, chunk->first + CHUNK_PAGES)) {
+		unsigned i = first > chunk->first ? (unsigned)(first - chunk->first) : 0;
+		unsigned stop = end < chunk->first + CHUNK_PAGES ? (unsigned)(end - chunk->first) : CHUNK_PAGES;
+		int r = from->lender ? force_out(from, chunk, i, stop, 0) : 0;
+
+		for (unsigned k = i; k < stop && r == 0; k++)
+			r = repeat_page(from, to, chunk, k);
+		if (r == 0 && !from->lender)
+			r = protect_loans(from, chunk, i, stop);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+int private_copy_lent(struct private_pages *pages, char *addr, struct buffer *buffer, page_word **ret_wait, uint32_t *ret_seen)
+{
+	struct private_pages *lender = pages->lender;
+	struct chunk *chunk;
+	page_word *own = private_word(pages, addr, &chunk), *lent = private_word(lender, addr, NULL);
+	uint32_t seen;
+	int r;
+
+	*ret_wait = NULL;
+	if (!own || !lent)
+		return -ENOMEM;
+	seen = page_load(lent);
+	if (page_state(seen) != PAGE_RESIDENT || !page_swap(lent, &seen, (seen & ~PAGE_STATE) | PAGE_HELD)) {
+		*ret_wait = page_state(seen) == PAGE_HELD ? lent : NULL;
+		*ret_seen = seen;
+		return -EAGAIN;
+	}
+	if (!page_take(own, PAGE_LENT, PAGE_HELD)) {
+		page_settle(lent, PAGE_RESIDENT, 0, 0);
+		return -EAGAIN;
+	}
+	INVARIANT(seen & PAGE_LENDS);
+	r = pmap_copy_out(lender->pmap, addr, 1, buffer->data);
+	if (r == 0)
+		r = pmap_enter_private(pages->pmap, addr, buffer->data, 1);
+	if (r == 0)
+		count_in(pages, chunk);
+	page_settle(own, r == 0 ? PAGE_RESIDENT : PAGE_LENT, PAGE_STAMP, r == 0 ? PAGE_MAPPED : 0);
+	page_settle(lent, PAGE_RESIDENT, 0, 0);
+	return r;
+}
+
+int private_stop_lending(struct private_pages *pages, char *addr, struct buffer *buffer, bool *ret_used)
+{
+	uint64_t page = (uintptr_t)addr >> page_shift;
+	struct chunk *chunk, *swap_chunk;
+	page_word *word = private_word(pages, addr, &chunk);
+	unsigned i = (unsigned)(page % CHUNK_PAGES);
+	bool filled;
+	int r;
+
+	*ret_used = false;
+	if (!is_lent(pages, page)) {
+		page_flags(word, PAGE_LENDS, 0);
+		return 0;
+	}
+	if (!buffer)
+		return -EAGAIN;
+	if (find_slots(pages, chunk, i, 1, &swap_chunk) == 0)
+		return -ENOMEM;
+	r = shares_get(swap_chunk) ? pmap_copy_out(pages->pmap, addr, 1, buffer->data) : -ENOMEM;
+	if (r == 0)
+		r = frames_write(pages->swap->frames, swap_chunk->first + i, 1, buffer->data);
+	filled = r == 0;
+	settle_slots(pages, swap_chunk, i, 1, filled);
+	if (!filled)
+		return r;
+	*ret_used = true;
+	hand_over(pages, page, swap_chunk->first + i);
+	/* The reference that was ours. */
+	slot_free(pages, swap_chunk->first + i);
+	page_flags(word, PAGE_LENDS, 0);
+	return 0;
 }

@@ -9,6 +9,12 @@
  * A word leaves ABSENT only in the hands of one who holds the object's page too, so whoever holds that may unmap it
  * wherever the word says ABSENT, and nowhere else: taking out a private page would lose it.
  *
+ * After a fork the child borrows: a page that is RESIDENT in the engine's own process is LENT in the child, and write-protected
+ * where it is. A touch by the child copies it; before the lender changes, moves or discards it, or pages it out, a copy in the swap
+ * object takes its place for all borrowers. Only the engine's own process lends, since the memory of another may vanish at any time.
+ *
+ * Whoever holds the words of lender and borrower took the lender's first; nobody waits for a lender's word with a borrower's held.
+ *
  * Words are numbered by virtual page, so splitting and merging areas moves nothing. All calls want the map lock held for
  * reading at least, unless they say otherwise.
  */
@@ -18,24 +24,42 @@
 #include "object/object.h"
 
 struct extent;
+struct private_pages;
+
+/* The swap object and what is free of it; that of all spaces of an engine. */
+struct slots {
+	struct object *swap;
+	struct lock lock;            /* extents */
+	struct extent *free_extents; /* [lock] */
+	uint32_t next_extent;        /* [lock] */
+	/* For who has to page out and may not wait for a buffer. */
+	struct lock spare_lock; /* may be taken with the map lock held */
+	struct buffer spare;    /* [spare_lock] its data and pages, from the first borrower on */
+	_Atomic unsigned users;
+};
+
+/* swap: the caller's reference goes over, also when this fails. The caller has the one use. 0 or -errno. */
+int slots_create(struct object *swap, struct slots **ret);
+/* NULL is fine. */
+void slots_unuse(struct slots *slots);
 
 struct private_pages {
 	struct object *object; /* kind PRIVATE: the words */
-	struct object *swap;   /* kind ANON: where they go */
+	struct slots *slots;
+	struct object *swap; /* kind SWAP: where they go; of slots */
 	struct pmap *pmap;
 	/* Whether the page may not be paged out. Handed down by the space. */
 	bool (*is_locked)(void *space, const void *addr);
 	/* Whether a private mapping is at addr. */
 	bool (*still_private)(void *space, const void *addr);
 	void *space;
-	struct lock lock;            /* extents */
-	struct extent *free_extents; /* [lock] */
-	uint32_t next_extent;        /* [lock] */
-	_Atomic uint64_t out;        /* pages that are OUT */
+	_Atomic uint64_t out;                   /* pages that are OUT */
+	struct private_pages *lender;           /* changed with the map lock held for writing. NULL: this process's own */
+	struct private_pages *borrowers, *next; /* likewise: those who borrow from this one; the next of them */
 };
 
-/* 0 or -errno. swap: the caller's reference goes over. */
-int private_create(struct registry *registry, struct cache *cache, struct pmap *pmap, struct object *swap,
+/* 0 or -errno. slots: used too. */
+int private_create(struct registry *registry, struct cache *cache, struct pmap *pmap, struct slots *slots,
 		   struct private_pages **ret);
 void private_destroy(struct private_pages *pages);
 
@@ -73,6 +97,37 @@ void private_discard(struct private_pages *pages, char *addr, size_t n, bool rem
 void private_move(struct private_pages *pages, char *from, char *to, size_t n);
 /* Makes the words at the new place of those that there are, so that private_move cannot fail. Map lock held for writing. -ENOMEM. */
 int private_prepare(struct private_pages *pages, char *from, char *to, size_t n);
+
+/* ---- fork; map lock held for writing ---- */
+
+/* to will repeat pages of from, and borrows from whom from borrows, or from it. 0 or -errno. */
+int private_begin_borrowing(struct private_pages *to, struct private_pages *from);
+/* Nothing is borrowed any more. The last to end lets the lender's pages be stored to again. */
+void private_end_borrowing(struct private_pages *pages);
+
+/* Repeats the private pages of a range, all of one area, in to. -errno: some were, which private_discard forgets. */
+int private_fork(struct private_pages *from, struct private_pages *to, char *addr, size_t n);
+
+/*
+ * Before a range is moved, or its pages are discarded: nobody borrows a page of it any more, and none of it is borrowed. Waits for
+ * no frame and no buffer. Map lock held for reading or writing. 0 or -errno: some are still lent.
+ */
+int private_call_in(struct private_pages *pages, char *addr, size_t n);
+
+/* ---- pages that are lent, at a fault; map lock held for reading ---- */
+
+/*
+ * Copies a LENT page into the own mapping. buffer: of one page. A frame was promised, and is used up on success.
+ * => 0; -EAGAIN: look again, after *ret_wait (not NULL) has changed from *ret_seen; -errno.
+ */
+int private_copy_lent(struct private_pages *pages, char *addr, struct buffer *buffer, page_word **ret_wait, uint32_t *ret_seen);
+
+/*
+ * The page at addr, HELD by the caller and with LENDS: gives the borrowers their copy, so that it can be stored to. buffer NULL: only
+ * where none is needed. Otherwise a frame was promised; *ret_used: it is used up.
+ * => 0: it does not lend any more; -EAGAIN: a frame and a buffer are needed; -errno.
+ */
+int private_stop_lending(struct private_pages *pages, char *addr, struct buffer *buffer, bool *ret_used);
 
 /* cache_ops.unmap for a chunk of private pages: they leave for the swap object. No lock held. */
 void private_page_out(struct private_pages *pages, struct chunk *chunk, unsigned from, unsigned to);

@@ -156,24 +156,24 @@ struct chunk *table_next(const struct table *table, uint64_t page)
 	return next_below(atomic_load_explicit(&table->root, memory_order_acquire), 0, page >> CHUNK_SHIFT);
 }
 
-static void free_below(uintptr_t at, struct arena *arena)
+static void free_below(uintptr_t at, struct arena *arena, size_t beside)
 {
 	struct node *node = pointer_of(at);
 
 	if (!at)
 		return;
 	if (height_of(at) == 0) {
-		arena_free(arena, atomic_load(&((struct chunk *)pointer_of(at))->stamps), sizeof(struct stamps));
+		arena_free(arena, atomic_load(&((struct chunk *)pointer_of(at))->stamps), beside);
 		arena_free(arena, node, sizeof(struct chunk));
 		return;
 	}
 	for (unsigned i = 0; i < TABLE_FAN; i++)
-		free_below(atomic_load(&node->child[i]), arena);
+		free_below(atomic_load(&node->child[i]), arena, beside);
 	arena_free(arena, node, sizeof(*node));
 }
 
-void table_done(struct table *table, struct arena *arena)
+void table_done(struct table *table, struct arena *arena, size_t beside)
 {
-	free_below(atomic_load(&table->root), arena);
+	free_below(atomic_load(&table->root), arena, beside);
 	atomic_store(&table->root, 0);
 }

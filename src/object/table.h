@@ -33,7 +33,7 @@ struct chunk *table_get(struct table *table, struct arena *arena, struct object 
  */
 struct chunk *table_next(const struct table *table, uint64_t page);
 
-/* Frees nodes and chunks. Nobody uses the table any more. */
-void table_done(struct table *table, struct arena *arena);
+/* Frees nodes and chunks, and what is kept beside each, of so many bytes. Nobody uses the table any more. */
+void table_done(struct table *table, struct arena *arena, size_t beside);
 
 #endif

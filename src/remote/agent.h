@@ -13,13 +13,13 @@
 #include "util/lock.h"
 
 struct agent {
-	int socket, uffd;        /* in the agent's own table of descriptors, once it runs */
-	int empty;               /* a file without pages: touching it is SIGBUS */
+	int socket, uffd; /* in the agent's own table of descriptors, once it runs */
+	int empty;        /* a file without pages: touching it is SIGBUS */
 	struct agent_line *line;
-	struct lock *lock;       /* of ranges */
-	struct ranges *ranges;   /* what is managed */
-	_Atomic bool *over;      /* set when the engine is gone, and SIGBUS lies over all */
-	_Atomic uint32_t state;  /* 0 until it runs; then 1 */
+	struct lock *lock;      /* of ranges */
+	struct ranges *ranges;  /* what is managed */
+	_Atomic bool *over;     /* set when the engine is gone, and SIGBUS lies over all */
+	_Atomic uint32_t state; /* 0 until it runs; then 1 */
 	int error;
 };
 

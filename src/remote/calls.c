@@ -6,7 +6,7 @@
  * leave to the kernel is answered with not_ours, and done where it has to be done.
  */
 #include <errno.h>
-#include <quire/mman.h>
+#include <quire/quire.h>
 #include <quire/shm.h>
 #include <stdlib.h>
 #include <string.h>
@@ -95,6 +95,7 @@ static bool is_ours(struct job *job)
 	case CALL_MSYNC:
 	case CALL_MADVISE:
 	case CALL_POSIX_MADVISE:
+	case CALL_MINHERIT:
 	case CALL_MINCORE:
 	case CALL_MLOCK:
 	case CALL_MUNLOCK:
@@ -133,6 +134,8 @@ static int64_t make(struct job *job)
 	case CALL_POSIX_MADVISE:
 		errno = quire_posix_madvise(pointer(arg[0]), (size_t)arg[1], (int)arg[2]);
 		return errno ? -1 : 0;
+	case CALL_MINHERIT:
+		return quire_minherit(pointer(arg[0]), (size_t)arg[1], (int)arg[2]);
 	case CALL_MINCORE:
 		return quire_mincore(pointer(arg[0]), (size_t)arg[1], job->out);
 	case CALL_MLOCK:
@@ -203,9 +206,8 @@ static void run(struct job *job, struct channel_message *message)
 {
 	switch (job->request->name) {
 	case CALL_ATTACH:
-		job->reply.result = message->n_fds == 4 ? remote_attach(job->remote, message->fds[1], message->fds[2],
-									  message->fds[3])
-							: -EPROTO;
+		job->reply.result =
+		    message->n_fds == 4 ? remote_attach(job->remote, message->fds[1], message->fds[2], message->fds[3]) : -EPROTO;
 		if (message->n_fds == 4)
 			message->n_fds = 1;
 		break;

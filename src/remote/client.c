@@ -24,15 +24,15 @@
 /* A signal handler has no argument of ours: this and the trap's are the only file-scope variables. */
 static struct {
 	bool is;
-	int calls;   /* the socket; -1: the fork could not give this process its mappings */
-	ino_t inode; /* of it: the program may have closed it, and opened something else */
+	int calls;               /* the socket; -1: the fork could not give this process its mappings */
+	ino_t inode;             /* of it: the program may have closed it, and opened something else */
 	struct lock attach_lock; /* one at a time */
 	_Atomic bool attached;
 	struct lock lock;
 	struct ranges ranges; /* [lock] what is managed */
-	_Atomic bool over; /* the engine has ended: SIGBUS lies over the ranges */
-	bool eager;        /* attaches at once */
-	bool no_privilege; /* as the engine was configured */
+	_Atomic bool over;    /* the engine has ended: SIGBUS lies over the ranges */
+	bool eager;           /* attaches at once */
+	bool no_privilege;    /* as the engine was configured */
 	struct agent agent;
 } client;
 
@@ -280,8 +280,7 @@ static bool is_managed(const char *addr)
 
 enum client_fault client_fault(void *addr, bool write, struct quire_error *ret_error)
 {
-	struct client_call call = {
-	    .name = CALL_FAULT, .arg = {(int64_t)(intptr_t)addr, write}, .fd = -1, .ret_error = ret_error};
+	struct client_call call = {.name = CALL_FAULT, .arg = {(int64_t)(intptr_t)addr, write}, .fd = -1, .ret_error = ret_error};
 	int64_t r;
 
 	if (!is_managed(addr))

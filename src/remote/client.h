@@ -24,7 +24,7 @@ struct client_call {
 	size_t in_len;
 	void *out;
 	size_t out_len;
-	int fd;     /* goes along; -1: none. 0 is one: set it */
+	int fd; /* goes along; -1: none. 0 is one: set it */
 	bool gives_fd;
 	struct quire_error *ret_error; /* may be NULL */
 };

@@ -6,8 +6,9 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
-#include <time.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "engine.h"
@@ -296,7 +297,12 @@ int remote_create(struct engine *engine, struct space *from, struct ranges *ret_
 {
 	struct remote *remote = fail_now(FAIL_ALLOC) ? NULL : calloc(1, sizeof(*remote));
 	int pair[2] = {-1, -1};
+	uint64_t features = 0;
 	int r = remote ? start_serving(engine) : -ENOMEM;
+
+	/* Its faults are messages, whatever catches ours: SIGBUS has to be raised from here. */
+	if (r == 0 && (uffd_probe(engine->source, &features) < 0 || !(features & QUIRE_UFFD_POISON)))
+		r = -EOPNOTSUPP;
 
 	if (r < 0) {
 		free(remote);
@@ -355,4 +361,16 @@ void remotes_close_inherited(struct remotes *remotes)
 		if (remote->faults.fd >= 0)
 			close(remote->faults.fd);
 	}
+}
+
+void remotes_close(struct engine *engine)
+{
+	struct remote *remote, *next;
+
+	for (remote = engine->remotes.head; remote; remote = next) {
+		next = remote->next;
+		(void)lose(remote);
+		destroy(remote);
+	}
+	engine->remotes.head = NULL;
 }

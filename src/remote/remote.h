@@ -11,8 +11,8 @@
 #include "fault/traps/trap.h"
 #include "remote/ranges.h"
 #include "remote/wire.h"
-#include "sys/channel.h"
 #include "space/space.h"
+#include "sys/channel.h"
 #include "util/lock.h"
 
 struct engine;
@@ -34,11 +34,10 @@ int remote_create(struct engine *engine, struct space *from, struct ranges *ret_
 /* In the child of a fork: closes the descriptors that only the engine is to have. remotes.lock was held over the fork. */
 void remotes_close_inherited(struct remotes *remotes);
 
-/* Gives all up, as if they had ended. */
+/* Gives all up, as if they had ended. Nobody serves them any more. */
 void remotes_close(struct engine *engine);
 
 /* ---- for calls.c ---- */
-
 
 struct space *remote_space(struct remote *remote);
 struct engine *remote_engine(struct remote *remote);

@@ -32,6 +32,7 @@ enum call_name {
 	CALL_MSYNC,
 	CALL_MADVISE,
 	CALL_POSIX_MADVISE,
+	CALL_MINHERIT,
 	CALL_MINCORE,
 	CALL_MLOCK,
 	CALL_MUNLOCK,
@@ -77,7 +78,7 @@ struct call_reply {
 
 struct agent_request {
 	uint32_t number;
-	int read; /* bytes at op.addr are wanted, op.len of them */
+	int read;            /* bytes at op.addr are wanted, op.len of them */
 	struct memory_op op; /* a descriptor comes along, if fd is not -1 */
 };
 

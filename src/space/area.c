@@ -101,7 +101,8 @@ bool area_joins(const struct area *left, const struct area *right)
 	    left->view.tracked != right->view.tracked || left->lock_on_fault != right->lock_on_fault ||
 	    left->noreserve != right->noreserve || left->nodump != right->nodump || left->view.nosync != right->view.nosync ||
 	    left->guard != right->guard || left->view.denies != right->view.denies || left->huge != right->huge ||
-	    left->view.on_error.call != right->view.on_error.call || left->view.on_error.arg != right->view.on_error.arg)
+	    left->inherit != right->inherit || left->view.on_error.call != right->view.on_error.call ||
+	    left->view.on_error.arg != right->view.on_error.arg)
 		return false;
 	return !left->view.object || left->view.first + left->view.pages == right->view.first;
 }

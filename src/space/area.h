@@ -13,6 +13,18 @@
 #include "cache/readahead.h"
 #include "object/object.h"
 
+/*
+ * How a fork repeats an area: one of the first three. NONE stands beside them and hides them, so that what MADV_DONTFORK has hidden is
+ * there again after MADV_DOFORK. What other words say comes to one of these: INHERIT_SHARE of a shared area and INHERIT_COPY of a private
+ * one are AS_IT_IS.
+ */
+enum inherit {
+	INHERIT_AS_IT_IS, /* shared stays shared, private is copied on write */
+	INHERIT_COPY,     /* of a shared area: the child's is a private one of the same object */
+	INHERIT_ZERO,     /* the child has fresh memory there, without a file */
+	INHERIT_NONE = 4, /* the child has nothing there */
+};
+
 /* Guarded by the map lock, as the view in it is, except the counters and the stream. */
 struct area {
 	struct view view; /* addr and pages always; object NULL for private memory without a file */
@@ -22,7 +34,8 @@ struct area {
 	bool anonymous;
 	bool lock_on_fault; /* with view.locked: nothing was brought in beforehand */
 	bool noreserve;
-	bool nodump; /* left out of core files */
+	bool nodump;      /* left out of core files */
+	unsigned inherit; /* enum inherit */
 	unsigned
 	    huge;   /* the flags that the kernel was asked with for huge pages, which it serves by itself: see space_map. 0: none */
 	bool guard; /* kept free below a stack: a hole to all but what maps and unmaps. It goes with what lies above it */

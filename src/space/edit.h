@@ -10,6 +10,9 @@
 
 #include "space/space.h"
 
+/* What any space begins with; its pmap is made. slots: used too. 0 or -errno. */
+int space_init(struct space *space, struct registry *registry, struct cache *cache, struct slots *slots);
+
 struct edit {
 	struct space *space;
 	struct area *spares;
@@ -28,6 +31,14 @@ void edit_remove(struct edit *edit, size_t index);
 void edit_split(struct edit *edit, char *addr);
 /* Joins neighbours from addr to end, both edges included. */
 void edit_join(struct edit *edit, const char *addr, const char *end);
+
+/* What a new mapping that continues or repeats an area looks like; first is the page of the object, if there is one. */
+struct mapping mapping_like(const struct area *area, char *addr, size_t len, uint64_t first);
+
+/* Makes an area what the mapping at addr is. */
+void edit_fill(struct area *area, const struct mapping *m, struct space *space, char *addr);
+/* Asks the kernel for an area's mapping again, over whatever is there. 0 or -errno. Map lock held for writing. */
+int edit_map_again(struct space *space, const struct area *area);
 
 /* As space_check, map lock held. */
 int space_check_locked(struct space *space, const char *addr, size_t len);

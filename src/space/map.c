@@ -54,6 +54,8 @@ static int quiesce(struct space *space, char *addr, char *end)
 		uint64_t first;
 		int r;
 
+		if (!area->shared && (r = private_call_in(space->private_pages, from, (size_t)(to - from) >> page_shift)) < 0)
+			return r;
 		if (!area->view.tracked || !object_was_touched(area->view.object))
 			continue;
 		r = kernel_protect(space, from, (size_t)(to - from), PROT_NONE);
@@ -154,8 +156,8 @@ static int open_mapping(struct space *space, const struct mapping *m, char *addr
 		: m->huge          ? 0
 				   : pmap_register(&space->pmap, addr, m->len, m->shared, m->object != NULL);
 
-	/* Children of a fork have no engine: they must not find pages that nobody fills. */
-	if (r == 0)
+	/* A child gets it from the engine: it must not find pages that nobody fills. */
+	if (r == 0 && !m->huge)
 		r = pmap_advise(&space->pmap, addr, m->len, MADV_DONTFORK);
 	if (r == 0 && m->nodump)
 		r = pmap_advise(&space->pmap, addr, m->len, MADV_DONTDUMP);
@@ -169,7 +171,7 @@ static int open_mapping(struct space *space, const struct mapping *m, char *addr
 	return r;
 }
 
-static void fill_area(struct area *area, const struct mapping *m, struct space *space, char *addr)
+void edit_fill(struct area *area, const struct mapping *m, struct space *space, char *addr)
 {
 	area->view.addr = addr;
 	area->view.pages = m->len >> page_shift;
@@ -188,11 +190,23 @@ static void fill_area(struct area *area, const struct mapping *m, struct space *
 	area->anonymous = m->anonymous;
 	area->noreserve = m->noreserve;
 	area->nodump = m->nodump;
+	area->inherit = m->inherit;
 	area->guard = m->guard;
 	area->huge = m->huge;
 	area->lock_on_fault = m->lock_on_fault;
 	area->advice = m->advice;
 	area->once = m->once;
+}
+
+int edit_map_again(struct space *space, const struct area *area)
+{
+	struct mapping m = mapping_like(area, area_addr(area), area->view.pages << page_shift, area->view.first);
+	char *addr;
+	int r;
+
+	m.fixed = true;
+	r = kernel_map(space, &m, &addr);
+	return r == 0 ? open_mapping(space, &m, addr) : r;
 }
 
 static int map_locked(struct space *space, const struct mapping *m, char **ret_addr)
@@ -221,7 +235,7 @@ static int map_locked(struct space *space, const struct mapping *m, char **ret_a
 	if (r < 0)
 		goto out;
 	area = edit_spare(&edit);
-	fill_area(area, m, space, addr);
+	edit_fill(area, m, space, addr);
 	edit_add(&edit, area);
 	edit_join(&edit, addr, addr + m->len);
 	*ret_addr = addr;
@@ -490,8 +504,7 @@ static int remap_source(struct space *space, char *addr, size_t len, struct area
 	return 0;
 }
 
-/* What a new mapping that continues or repeats an area looks like. */
-static struct mapping mapping_like(const struct area *area, char *addr, size_t len, uint64_t first)
+struct mapping mapping_like(const struct area *area, char *addr, size_t len, uint64_t first)
 {
 	return (struct mapping){
 	    .addr = addr,
@@ -501,6 +514,7 @@ static struct mapping mapping_like(const struct area *area, char *addr, size_t l
 	    .shared = area->shared,
 	    .noreserve = area->noreserve,
 	    .nodump = area->nodump,
+	    .inherit = area->inherit,
 	    .nosync = area->view.nosync,
 	    .denies = area->view.denies,
 	    .on_error = area->view.on_error,
@@ -701,6 +715,8 @@ static int move_private(struct space *space, struct area *area, char *addr, size
 	}
 	r = private_prepare(pages, addr, new_addr, old_len >> page_shift);
 	if (r == 0)
+		r = private_call_in(pages, addr, old_len >> page_shift);
+	if (r == 0)
 		r = lock_more(space, area, new_len - old_len);
 	if (r == 0) {
 		r = kernel_move(space, &edit, m.prot, addr, old_len, new_len, flags, new_addr, &moved);
@@ -725,7 +741,7 @@ static int move_private(struct space *space, struct area *area, char *addr, size
 	register_moved(space, &m, moved, new_len);
 	ASSERT(pmap_allow(&space->pmap, moved, new_len, m.prot) == 0);
 	moved_area = edit_spare(&edit);
-	fill_area(moved_area, &m, space, moved);
+	edit_fill(moved_area, &m, space, moved);
 	edit_add(&edit, moved_area);
 	edit_join(&edit, moved, moved + new_len);
 	*ret_addr = moved;

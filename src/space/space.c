@@ -35,30 +35,42 @@ static bool is_locked(void *arg, const void *addr)
 	return !area || area->view.locked;
 }
 
-int space_create(struct registry *registry, struct cache *cache, enum uffd_source source, bool sigbus, bool allow_tracking,
-		 struct object *swap, struct space **ret)
+int space_init(struct space *space, struct registry *registry, struct cache *cache, struct slots *slots)
 {
-	struct space *space = calloc(1, sizeof(*space));
-	int r = space ? pmap_create(source, sigbus, allow_tracking, &space->pmap) : -ENOMEM;
+	int r = private_create(registry, cache, &space->pmap, slots, &space->private_pages);
 
-	if (r < 0) {
-		object_unuse(swap);
-		free(space);
+	if (r < 0)
 		return r;
-	}
-	r = private_create(registry, cache, &space->pmap, swap, &space->private_pages);
-	if (r < 0) {
-		pmap_destroy(&space->pmap);
-		free(space);
-		return r;
-	}
 	space->private_pages->is_locked = is_locked;
 	space->private_pages->still_private = still_private;
 	space->private_pages->space = space;
 	space->cache = cache;
 	space->registry = registry;
-	*ret = space;
 	return 0;
+}
+
+int space_create(struct registry *registry, struct cache *cache, enum uffd_source source, bool sigbus, bool allow_tracking,
+		 struct object *swap, struct space **ret)
+{
+	struct slots *slots = NULL;
+	struct space *space = NULL;
+	int r = slots_create(swap, &slots);
+
+	if (r == 0)
+		space = calloc(1, sizeof(*space));
+	if (r == 0)
+		r = space ? pmap_create(source, sigbus, allow_tracking, &space->pmap) : -ENOMEM;
+	if (r == 0) {
+		r = space_init(space, registry, cache, slots);
+		if (r < 0)
+			pmap_destroy(&space->pmap);
+	}
+	slots_unuse(slots);
+	if (r < 0)
+		free(space);
+	else
+		*ret = space;
+	return r;
 }
 
 void space_destroy(struct space *space)
@@ -194,6 +206,7 @@ static void copy_properties(struct area *to, const struct area *from)
 	to->lock_on_fault = from->lock_on_fault;
 	to->noreserve = from->noreserve;
 	to->nodump = from->nodump;
+	to->inherit = from->inherit;
 	to->guard = from->guard;
 	to->huge = from->huge;
 	to->advice = from->advice;

@@ -27,6 +27,20 @@ struct space {
 
 int space_create(struct registry *registry, struct cache *cache, enum uffd_source source, bool sigbus, bool allow_tracking,
 		 struct object *swap, struct space **ret);
+
+/* ---- fork.c ---- */
+
+/*
+ * A space for a child of the process that from is of: what it inherits, with nothing mapped yet. 0 or -errno. No lock held.
+ */
+int space_fork(struct space *from, struct far *far, struct space **ret);
+/* Maps all of it; the pmap has been attached. 0 or -errno: some may be mapped. */
+int space_attach(struct space *space);
+/* Gives a child's space up, whose process has ended: what was stored to files is kept. NULL is not fine. */
+void space_vanish(struct space *space);
+
+/* ---- */
+
 /* Unmaps everything. */
 void space_destroy(struct space *space);
 
@@ -55,6 +69,7 @@ struct mapping {
 	uint64_t first; /* page of the object */
 	enum readahead_advice advice;
 	bool once;
+	unsigned inherit; /* enum inherit */
 	struct error_callback on_error;
 };
 

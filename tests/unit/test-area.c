@@ -262,12 +262,28 @@ static void differ_in_reservation(struct area *area)
 	area->noreserve = true;
 }
 
+static void differ_in_inheritance(struct area *area)
+{
+	area->inherit = INHERIT_ZERO;
+}
+
 static void areas_that_differ_in_anything_do_not_join(void **state)
 {
 	static void (*const changes[])(struct area *) = {
-	    differ_in_object,           differ_in_having_an_object,   differ_in_page,        differ_in_address, differ_in_sharing,
-	    differ_in_protection,       differ_in_allowed_protection, differ_in_kind,        differ_in_advice,  differ_in_locking,
-	    differ_in_locking_on_fault, differ_in_tracking,           differ_in_reservation,
+	    differ_in_object,
+	    differ_in_having_an_object,
+	    differ_in_page,
+	    differ_in_address,
+	    differ_in_sharing,
+	    differ_in_protection,
+	    differ_in_allowed_protection,
+	    differ_in_kind,
+	    differ_in_advice,
+	    differ_in_locking,
+	    differ_in_locking_on_fault,
+	    differ_in_tracking,
+	    differ_in_reservation,
+	    differ_in_inheritance,
 	};
 
 	(void)state;

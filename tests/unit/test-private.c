@@ -79,12 +79,16 @@ static char *map_region(void)
 
 static void start(void)
 {
+	struct slots *slots;
+
 	assert_int_equal(pmap_create(source_or_skip(0), true, true, &pmap), 0);
 	has_pmap = true;
 	guard();
 	base = map_region();
 	object_use(rig.object);
-	assert_int_equal(private_create(&rig.registry, rig.cache, &pmap, rig.object, &pages), 0);
+	assert_int_equal(slots_create(rig.object, &slots), 0);
+	assert_int_equal(private_create(&rig.registry, rig.cache, &pmap, slots, &pages), 0);
+	slots_unuse(slots);
 	pages->is_locked = is_locked;
 	pages->still_private = still_private;
 }
@@ -473,7 +477,7 @@ static void what_was_all_forgotten_gives_its_extent_to_the_next(void **state)
 		assert_int_equal(pages->out, 0);
 		assert_int_equal(rig_frames(), 0);
 	}
-	assert_int_equal(pages->next_extent, 2);
+	assert_int_equal(pages->slots->next_extent, 2);
 }
 
 static void an_extent_that_is_not_empty_is_not_given_to_another(void **state)

@@ -43,7 +43,7 @@ static int destroy(void **state)
 	struct fixture *fixture = *state;
 
 	fail_arm(FAIL_ALLOC, 0, false);
-	table_done(&fixture->table, &fixture->arena);
+	table_done(&fixture->table, &fixture->arena, sizeof(struct stamps));
 	arena_done(&fixture->arena);
 	return 0;
 }
@@ -146,7 +146,7 @@ static void the_end_gives_all_memory_back(void **state)
 
 	for (unsigned i = 0; i < SPARSE; i++)
 		get(fixture, sparse[i]);
-	table_done(&fixture->table, &fixture->arena);
+	table_done(&fixture->table, &fixture->arena, sizeof(struct stamps));
 	assert_int_equal(fixture->arena.used_bytes, 0);
 	assert_null(table_find(&fixture->table, sparse[0]));
 }
