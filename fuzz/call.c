@@ -326,6 +326,9 @@ void call_generate(struct call *ret, struct rng *r)
 		c->flags = (int)rng_below(r, 5) - 1;
 		c->fd = (int)rng_below(r, FD_KINDS);
 		break;
+	case CALL_MINHERIT:
+		c->flags = (int)rng_below(r, 6) - 1;
+		break;
 	case CALL_SET_MEMORY:
 		c->len = rng_percent(r, 50) ? absurd_length(r) : (uint64_t)rng_below(r, 64 << 20);
 		break;
@@ -355,9 +358,9 @@ bool call_is_the_kernels(const struct call *c)
 /* ---- the log ---- */
 
 static const char *const call_names[CALL_KINDS] = {
-    "mmap",  "munmap", "mremap",  "mprotect",       "msync",      "madvise",    "posix_madvise", "mincore",
-    "mlock", "mlock2", "munlock", "mlockall",       "munlockall", "ftruncate",  "resident",      "prefetch",
-    "dirty", "epoch",  "written", "area_stats_get", "stats_get",  "set_memory", "configure",     "maps",
+    "mmap",    "munmap",         "mremap",    "mprotect",   "msync",     "madvise",  "posix_madvise", "mincore", "mlock",
+    "mlock2",  "munlock",        "mlockall",  "munlockall", "ftruncate", "resident", "prefetch",      "dirty",   "epoch",
+    "written", "area_stats_get", "stats_get", "set_memory", "configure", "maps",     "minherit",
 };
 
 static void print_place(struct place place, FILE *out)
@@ -403,7 +406,7 @@ void call_print(const struct call *c, FILE *out)
 		fprintf(out, ", prot %#x", (unsigned)c->prot);
 	else if (c->kind == CALL_MADVISE || c->kind == CALL_POSIX_MADVISE)
 		fprintf(out, ", advice %d", c->advice);
-	else if (c->kind == CALL_MSYNC || c->kind == CALL_MLOCK2)
+	else if (c->kind == CALL_MSYNC || c->kind == CALL_MLOCK2 || c->kind == CALL_MINHERIT)
 		fprintf(out, ", flags %#x", (unsigned)c->flags);
 	else if (c->kind == CALL_DIRTY || c->kind == CALL_WRITTEN)
 		fprintf(out, ", since %#" PRIx64 ", room for %d", c->new_len, c->flags);

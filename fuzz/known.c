@@ -214,6 +214,13 @@ static bool advice_is_optional(int advice)
 	return advice == MADV_HUGEPAGE || advice == MADV_NOHUGEPAGE || advice == MADV_MERGEABLE || advice == MADV_UNMERGEABLE;
 }
 
+bool known_half_done(const struct call *c, const struct answer *quire)
+{
+	return c->kind == CALL_MADVISE && quire->err == ENOMEM &&
+	       (c->advice == MADV_DONTFORK || c->advice == MADV_DOFORK || c->advice == MADV_WIPEONFORK ||
+		c->advice == MADV_KEEPONFORK);
+}
+
 bool known_difference(const struct call *c, const struct state *before, const struct answer *kernel, const struct answer *quire)
 {
 	const struct span span = span_of(before, c->addr, c->len);

@@ -12,4 +12,7 @@
 /* Whether the answers may differ as they do. before: what Quire's side was. */
 bool known_difference(const struct call *call, const struct state *before, const struct answer *kernel, const struct answer *quire);
 
+/* Whether the call may have failed and yet have changed how the range is mapped (9). */
+bool known_half_done(const struct call *call, const struct answer *quire);
+
 #endif

@@ -284,6 +284,8 @@ static int64_t call_quire(struct side *s, const struct call *c, void *addr, void
 		return quire_epoch(addr, c->len, &epoch);
 	case CALL_WRITTEN:
 		return quire_written(addr, c->len, c->new_len, ranges, c->flags);
+	case CALL_MINHERIT:
+		return quire_minherit(addr, c->len, c->flags);
 	case CALL_AREA_STATS:
 		return quire_area_stats_get(addr, &area);
 	case CALL_STATS:

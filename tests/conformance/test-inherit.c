@@ -156,6 +156,11 @@ static void M18_the_two_pairs_of_advice_do_not_undo_each_other(void **state)
 	assert_one_mapping(p, 4);
 	assert_ok(quire_madvise(p, PAGES(2), MADV_DOFORK));
 	assert_several_mappings(p, 4);
+	/* Hidden and then wiped is the same as wiped and then hidden. */
+	assert_ok(quire_madvise(p + PAGES(2), PAGES(2), MADV_WIPEONFORK));
+	assert_ok(quire_madvise(p, PAGES(2), MADV_WIPEONFORK));
+	assert_ok(quire_madvise(p, PAGES(2), MADV_DONTFORK));
+	assert_one_mapping(p, 4);
 	unmap(p, 4);
 }
 

@@ -317,10 +317,11 @@ static void make_msync(struct generator *g, struct op *op)
 
 static void make_madvise(struct generator *g, struct op *op)
 {
-	static const int advice[] = {MADV_NORMAL,   MADV_RANDOM,     MADV_SEQUENTIAL, MADV_WILLNEED,      MADV_DONTNEED,
-				     MADV_DONTNEED, MADV_COLD,       MADV_PAGEOUT,    MADV_POPULATE_READ, MADV_POPULATE_WRITE,
-				     MADV_REMOVE,   MADV_PAGEOUT,    MADV_DONTDUMP,   MADV_DODUMP,        MADV_DONTFORK,
-				     MADV_HUGEPAGE, MADV_NOHUGEPAGE, MADV_MERGEABLE,  MADV_UNMERGEABLE};
+	static const int advice[] = {MADV_NORMAL,    MADV_RANDOM,     MADV_SEQUENTIAL, MADV_WILLNEED,      MADV_DONTNEED,
+				     MADV_DONTNEED,  MADV_COLD,       MADV_PAGEOUT,    MADV_POPULATE_READ, MADV_POPULATE_WRITE,
+				     MADV_REMOVE,    MADV_PAGEOUT,    MADV_DONTDUMP,   MADV_DODUMP,        MADV_DONTFORK,
+				     MADV_HUGEPAGE,  MADV_NOHUGEPAGE, MADV_MERGEABLE,  MADV_UNMERGEABLE,   MADV_DOFORK,
+				     MADV_KEEPONFORK};
 
 	pick_range(g, op);
 	op->advice = advice[rng_below(&g->rng, sizeof(advice) / sizeof(advice[0]))];

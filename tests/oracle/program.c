@@ -116,6 +116,8 @@ static const struct word advice_words[] = {
     EXACT("dontdump", MADV_DONTDUMP),
     EXACT("dodump", MADV_DODUMP),
     EXACT("dontfork", MADV_DONTFORK),
+    EXACT("dofork", MADV_DOFORK),
+    EXACT("keeponfork", MADV_KEEPONFORK),
     EXACT("hugepage", MADV_HUGEPAGE),
     EXACT("nohugepage", MADV_NOHUGEPAGE),
     EXACT("mergeable", MADV_MERGEABLE),
