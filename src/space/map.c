@@ -139,7 +139,10 @@ static int kernel_map(struct space *space, const struct mapping *m, char **ret_a
 			       .arg = PROT_NONE,
 			       .flags = flags,
 			       .fd = fd,
-			       .offset = fd >= 0 ? (off_t)(m->first << page_shift) : 0};
+			       .offset = fd >= 0 ? (off_t)(m->first << page_shift) : 0,
+			       /* A child gets it from the engine: it must not find pages that nobody fills. */
+			       .ours = !m->huge,
+			       .nodump = m->nodump};
 	int r = fail_now(FAIL_MAP) ? -ENOMEM : pmap_map(&space->pmap, &op, ret_addr);
 
 	if (r == 0 && m->noreplace && *ret_addr != m->addr) {
@@ -156,14 +159,6 @@ static int open_mapping(struct space *space, const struct mapping *m, char *addr
 		: m->huge          ? 0
 				   : pmap_register(&space->pmap, addr, m->len, m->shared, m->object != NULL);
 
-	/* A child gets it from the engine: it must not find pages that nobody fills. */
-	if (r == 0 && !m->huge)
-		r = pmap_advise(&space->pmap, addr, m->len, MADV_DONTFORK);
-	if (r == 0 && m->nodump)
-		r = pmap_advise(&space->pmap, addr, m->len, MADV_DONTDUMP);
-	/* The kernel's own mlockall, if the program has called it, would populate what becomes accessible. */
-	if (r == 0)
-		r = pmap_unlock(&space->pmap, addr, m->len);
 	if (r == 0 && m->prot != PROT_NONE)
 		r = kernel_protect(space, addr, m->len, m->prot);
 	if (r < 0)

@@ -29,14 +29,30 @@ static int drop(char *addr, size_t len)
 	return 0;
 }
 
+static long map(const struct memory_op *op)
+{
+	void *addr = mmap(op->addr, op->len, op->arg, op->flags, op->fd, op->offset);
+	int r = addr == MAP_FAILED ? -errno : 0;
+
+	if (r < 0)
+		return r;
+	if (op->ours && (madvise(addr, op->len, MADV_DONTFORK) < 0 || munlock(addr, op->len) < 0))
+		r = -errno;
+	if (r == 0 && op->nodump && madvise(addr, op->len, MADV_DONTDUMP) < 0)
+		r = -errno;
+	if (r == 0)
+		return (long)(intptr_t)addr;
+	munmap(addr, op->len);
+	return r;
+}
+
 long memory_do(const struct memory_op *op)
 {
 	void *addr;
 
 	switch (op->kind) {
 	case MEMORY_MAP:
-		addr = mmap(op->addr, op->len, op->arg, op->flags, op->fd, op->offset);
-		return addr == MAP_FAILED ? -errno : (long)(intptr_t)addr;
+		return map(op);
 	case MEMORY_UNMAP:
 		return munmap(op->addr, op->len) < 0 ? -errno : 0;
 	case MEMORY_PROTECT:
@@ -46,8 +62,6 @@ long memory_do(const struct memory_op *op)
 		return addr == MAP_FAILED ? -errno : (long)(intptr_t)addr;
 	case MEMORY_ADVISE:
 		return madvise(op->addr, op->len, op->arg) < 0 ? -errno : 0;
-	case MEMORY_UNLOCK:
-		return munlock(op->addr, op->len) < 0 ? -errno : 0;
 	case MEMORY_DROP:
 		return drop(op->addr, op->len);
 	}

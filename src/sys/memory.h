@@ -7,16 +7,16 @@
 #ifndef QUIRE_SYS_MEMORY_H
 #define QUIRE_SYS_MEMORY_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
 enum memory_kind {
-	MEMORY_MAP,     /* mmap: addr, len, arg the protection, flags, fd, offset. The address */
+	MEMORY_MAP,     /* mmap: addr, len, arg the protection, flags, fd, offset; and then what ours says. The address */
 	MEMORY_UNMAP,   /* munmap: addr, len */
 	MEMORY_PROTECT, /* mprotect: addr, len, arg */
 	MEMORY_MOVE,    /* mremap: addr, len, flags, to, to_len. The address */
 	MEMORY_ADVISE,  /* madvise: addr, len, arg */
-	MEMORY_UNLOCK,  /* munlock: addr, len */
 	MEMORY_DROP,    /* takes pages out of a mapping, also where the program has called the kernel's own mlockall: addr, len */
 };
 
@@ -28,6 +28,8 @@ struct memory_op {
 	off_t offset;
 	char *to;
 	size_t to_len;
+	bool ours;   /* of MEMORY_MAP: not inherited by the kernel, nor brought in by its own mlockall, if the program has called it */
+	bool nodump; /* … and not in core files */
 };
 
 /* What the kind gives, or 0; -errno. Async-signal-safe. */

@@ -110,11 +110,6 @@ int pmap_advise(struct pmap *pmap, void *addr, size_t len, int advice)
 	return (int)perform(pmap, &(struct memory_op){.kind = MEMORY_ADVISE, .addr = addr, .len = len, .arg = advice});
 }
 
-int pmap_unlock(struct pmap *pmap, void *addr, size_t len)
-{
-	return (int)perform(pmap, &(struct memory_op){.kind = MEMORY_UNLOCK, .addr = addr, .len = len});
-}
-
 /* ---- pages ---- */
 
 static int uffd_of(struct pmap *pmap, bool shared)

@@ -54,7 +54,6 @@ int pmap_unmap(struct pmap *pmap, void *addr, size_t len);
 int pmap_allow(struct pmap *pmap, void *addr, size_t len, int prot);
 int pmap_move(struct pmap *pmap, void *addr, size_t len, size_t new_len, int flags, void *to, char **ret_addr);
 int pmap_advise(struct pmap *pmap, void *addr, size_t len, int advice);
-int pmap_unlock(struct pmap *pmap, void *addr, size_t len);
 
 /* Starts catching faults on a fresh mapping. file: a mapping of a memfd. */
 int pmap_register(struct pmap *pmap, void *addr, size_t len, bool shared, bool file);
