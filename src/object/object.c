@@ -191,8 +191,11 @@ static void free_pages(struct object *object)
 		frames += atomic_load(&chunk->resident);
 		atomic_fetch_sub(&object->cache->dirty_pages, atomic_load(&chunk->dirty));
 	}
-	if (object->frames >= 0)
+	if (object->frames >= 0) {
+		/* Children have the descriptor too. */
+		(void)frames_resize(object->frames, 0);
 		close(object->frames);
+	}
 	budget_release(object->cache, frames);
 	table_done(&object->table, &object->cache->arena,
 		   object->kind == OBJECT_SWAP ? sizeof(struct shares) : sizeof(struct stamps));

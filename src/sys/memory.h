@@ -28,7 +28,8 @@ struct memory_op {
 	off_t offset;
 	char *to;
 	size_t to_len;
-	bool ours;   /* of MEMORY_MAP: not inherited by the kernel, nor brought in by its own mlockall, if the program has called it */
+	bool
+	    ours; /* of MEMORY_MAP: not inherited by the kernel, nor brought in by its own mlockall, if the program has called it */
 	bool nodump; /* … and not in core files */
 };
 
