@@ -99,6 +99,14 @@ bool private_is_absent(struct private_pages *pages, const void *addr)
 	return !chunk || page_state(page_load(&chunk->page[page % CHUNK_PAGES])) == PAGE_ABSENT;
 }
 
+bool private_is_lent(struct private_pages *pages, const void *addr)
+{
+	uint64_t page = (uintptr_t)addr >> page_shift;
+	struct chunk *chunk = table_find(&pages->object->table, page);
+
+	return chunk && page_state(page_load(&chunk->page[page % CHUNK_PAGES])) == PAGE_LENT;
+}
+
 /* ---- swap slots ---- */
 
 #define EXTENT_OWNED 1u

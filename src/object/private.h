@@ -116,6 +116,9 @@ int private_call_in(struct private_pages *pages, char *addr, size_t n);
 
 /* ---- pages that are lent, at a fault; map lock held for reading ---- */
 
+/* Whether the page's word is LENT. Makes nothing. */
+bool private_is_lent(struct private_pages *pages, const void *addr);
+
 /*
  * Copies a LENT page into the own mapping. buffer: of one page. A frame was promised, and is used up on success.
  * => 0; -EAGAIN: look again, after *ret_wait (not NULL) has changed from *ret_seen; -errno.
