@@ -285,6 +285,22 @@ static void evict_swap(void)
 	}
 }
 
+/* What is still said to refer to the swap object. */
+static uint64_t references(void)
+{
+	uint64_t found = 0;
+
+	for (struct chunk *chunk = table_next(&rig.object->table, 0); chunk;
+	     chunk = table_next(&rig.object->table, chunk->first + CHUNK_PAGES)) {
+		struct shares *shares = atomic_load(&chunk->shares);
+
+		found += atomic_load(&chunk->extent);
+		for (unsigned i = 0; i < CHUNK_PAGES; i++)
+			found += ((page_load(&chunk->page[i]) & PAGE_SLOT) != 0) + (shares ? atomic_load(&shares->more[i]) : 0u);
+	}
+	return found;
+}
+
 static int make(void **state)
 {
 	(void)state;
@@ -314,6 +330,10 @@ static int destroy(void **state)
 	}
 	space_destroy(own->space);
 	registry_bury(&rig.registry);
+	if (references() != 0) {
+		print_error("%llu references to the swap object are left\n", (unsigned long long)references());
+		return -1;
+	}
 	/* Beside what was read along from the swap, though nobody refers to it, there is nothing. */
 	evict_swap();
 	if (rig_frames() != 0)
@@ -945,8 +965,9 @@ static void what_cannot_be_called_in_is_neither_unmapped_nor_discarded_nor_moved
 
 /* ---- all at once ---- */
 
-#define ROUNDS 40
-#define STEPS  300
+#define ROUNDS       40
+#define MOST_EXTENTS 64 /* there are eight chunks of words, and each may have pages in several */
+#define STEPS        300
 
 static _Thread_local sigjmp_buf *volatile spot;
 
@@ -1081,7 +1102,7 @@ static void every_process_keeps_its_own_bytes_whatever_the_others_do(void **unus
 		for (unsigned k = 1; k < n; k++)
 			end(walkers[k].p);
 	}
-	print_message("extents %u\n", own->space->private_pages->slots->next_extent);
+	assert_true(own->space->private_pages->slots->next_extent < MOST_EXTENTS);
 	assert_true(atomic_load(&rig.cache->counters.swap_out_pages) > 0);
 	assert_true(atomic_load(&rig.cache->counters.swap_in_pages) > 0);
 }
