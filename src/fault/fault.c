@@ -380,9 +380,11 @@ static struct step look_at_private(struct fault *fault, struct area *area, struc
 	case PAGE_OUT:
 		return (struct step){.kind = STEP_BRING_IN};
 	case PAGE_RESIDENT:
-		if (fault->write && page_take(word, PAGE_RESIDENT, PAGE_HELD))
+		if (!fault->write)
+			return (struct step){.kind = STEP_DONE};
+		if (page_take(word, PAGE_RESIDENT, PAGE_HELD))
 			return allow_stores(fault, area, word, holding);
-		return (struct step){.kind = STEP_DONE};
+		return (struct step){.kind = STEP_WAIT};
 	case PAGE_LENT:
 		return copy_lent(fault, area, holding);
 	default:

@@ -54,8 +54,11 @@ static int quiesce(struct space *space, char *addr, char *end)
 		uint64_t first;
 		int r;
 
-		if (!area->shared && (r = private_call_in(space->private_pages, from, (size_t)(to - from) >> page_shift)) < 0)
-			return r;
+		r = area->shared ? 0 : private_call_in(space->private_pages, from, (size_t)(to - from) >> page_shift, false);
+		if (r < 0) {
+			restore_protection(space, addr, end);
+			return message_set(-r, "children's copies of the pages in %p…%p cannot be made", (void *)from, (void *)to);
+		}
 		if (!area->view.tracked || !object_was_touched(area->view.object))
 			continue;
 		r = kernel_protect(space, from, (size_t)(to - from), PROT_NONE);
@@ -709,8 +712,9 @@ static int move_private(struct space *space, struct area *area, char *addr, size
 		flags |= SPACE_FIXED;
 	}
 	r = private_prepare(pages, addr, new_addr, old_len >> page_shift);
-	if (r == 0)
-		r = private_call_in(pages, addr, old_len >> page_shift);
+	if (r == 0 && (r = private_call_in(pages, addr, old_len >> page_shift, true)) < 0)
+		(void)message_set(-r, "copies of the pages at %p, which processes share since a fork, cannot be made",
+				  (void *)addr);
 	if (r == 0)
 		r = lock_more(space, area, new_len - old_len);
 	if (r == 0) {

@@ -132,6 +132,11 @@ int pmap_enter_private(struct pmap *pmap, void *addr, const void *source, size_t
 	return uffd_copy(pmap->private_uffd, addr, source, pages << page_shift, false);
 }
 
+int pmap_enter_protected(struct pmap *pmap, void *addr, const void *source, size_t pages)
+{
+	return uffd_copy(pmap->private_uffd, addr, source, pages << page_shift, true);
+}
+
 int pmap_enter_fresh(struct pmap *pmap, void *addr, const void *source)
 {
 	return uffd_copy(pmap->shared_uffd, addr, source, page_size(), true);

@@ -62,6 +62,8 @@ int pmap_register(struct pmap *pmap, void *addr, size_t len, bool shared, bool f
 int pmap_enter(struct pmap *pmap, void *addr, size_t pages, bool shared);
 /* Installs one private page. */
 int pmap_enter_private(struct pmap *pmap, void *addr, const void *source, size_t pages);
+/* Likewise, write-protected. */
+int pmap_enter_protected(struct pmap *pmap, void *addr, const void *source, size_t pages);
 
 /* Makes the frame of a shared page, with the bytes at source, and maps it, write-protected, in one step. */
 int pmap_enter_fresh(struct pmap *pmap, void *addr, const void *source);
