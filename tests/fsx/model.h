@@ -19,6 +19,9 @@
  *
  * So that a read(2) which shows a store does not tell that its write-back is over, and cannot undo a write(2) any more; MS_SYNC does.
  *
+ * A copy comes to the file at once: of a page that holds the end of the file, too, it is one transfer (src/pager/file.c), so that a
+ * write(2) is before all of it or behind. It may come twice, where the kernel's cache may have something of the page.
+ *
  * A store, a write(2), a call change every world of the set; a load, a read keep those that could have given these bytes. A set that
  * becomes empty is a byte lost or invented. Two things go on beside the exerciser byte by byte, and so may be seen half done: a
  * write-back while it stores or reads (a read then gives bytes of memory, file and copy), and a drop while it loads (the first bytes
