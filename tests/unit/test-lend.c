@@ -724,6 +724,27 @@ static void a_child_that_has_ended_unseen_is_given_up(void **unused)
 	assert_int_equal(get(own, 0), byte_of(0));
 }
 
+/* As the policy does it, which holds nothing but the object. What is freed too early is for the address sanitizer to find. */
+static void pages_of_a_process_that_has_ended_may_be_looked_at(void **unused)
+{
+	struct process *child;
+	struct object *words;
+
+	(void)unused;
+	start(PAGES);
+	child = child_of(own);
+	check_bytes(child, 0, PAGES);
+	words = child->space->private_pages->object;
+	object_ref(words);
+	end(child);
+	registry_bury(&rig.registry);
+	for (struct chunk *chunk = table_next(&words->table, 0); chunk;
+	     chunk = table_next(&words->table, chunk->first + CHUNK_PAGES))
+		object_cache_ops.unmap(chunk);
+	object_unref(words);
+	assert_int_equal(rig_frames(), PAGES);
+}
+
 static void a_child_that_never_came_costs_nothing(void **unused)
 {
 	struct process *child = &processes[1];
@@ -1127,6 +1148,7 @@ int main(void)
 	    TEST(what_a_borrower_unmaps_is_not_copied_for_it),
 	    TEST(when_the_last_borrower_has_ended_stores_are_free_again),
 	    TEST(a_child_that_has_ended_unseen_is_given_up),
+	    TEST(pages_of_a_process_that_has_ended_may_be_looked_at),
 	    TEST(a_child_that_never_came_costs_nothing),
 	    TEST(a_childs_child_borrows_from_the_same_lender),
 	    TEST(slots_that_are_taken_are_not_in_the_way),
