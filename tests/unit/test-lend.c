@@ -141,6 +141,15 @@ static int far_read(struct far *far, const void *addr, size_t len, void *ret)
 	return r;
 }
 
+static int far_ops(struct far *far, const struct memory_op *ops, size_t n)
+{
+	long r = 0;
+
+	for (size_t i = 0; i < n && r >= 0; i++)
+		r = far_op(far, &ops[i]);
+	return r < 0 ? (int)r : 0;
+}
+
 /* A touch by the process itself. -SIGBUS: a fault. */
 static int touch_raw(struct process *p, char *addr, int value)
 {
@@ -222,7 +231,7 @@ static void start_process(struct process *p)
 	}
 	close(ends[1]);
 	p->channel = ends[0];
-	p->far = (struct far){far_op, far_read};
+	p->far = (struct far){.op = far_op, .read = far_read, .ops = far_ops};
 }
 
 static void end_process(struct process *p)
@@ -255,6 +264,7 @@ static struct process *child_of(struct process *p)
 	assert_true(child < processes + PROCESSES);
 	start_process(child);
 	assert_int_equal(space_fork(p->space, &child->far, &child->space), 0);
+	child->space->private_pages->lent_around = 1;
 	attach(child);
 	check_loans();
 	return child;
@@ -428,6 +438,35 @@ static void a_fork_makes_no_frame_and_what_is_lent_is_copied_when_it_is_read(voi
 	check_bytes(own, 0, 20);
 	check_loans();
 	assert_int_equal(rig_frames(), 41);
+}
+
+static void neighbours_come_along_while_there_is_room(void **unused)
+{
+	struct process *child;
+	uint64_t limit;
+
+	(void)unused;
+	start(PAGES);
+	child = child_of(own);
+	child->space->private_pages->lent_around = 8;
+	assert_int_equal(get(child, 2), byte_of(2));
+	for (unsigned i = 0; i < PAGES; i++)
+		assert_int_equal(state(child, i), i >= 2 && i < 10 ? PAGE_RESIDENT : PAGE_LENT);
+	assert_int_equal(rig_frames(), PAGES + 8);
+	check_bytes(child, 2, 10);
+	/* A page of its own ends the run, and so does a budget that is full. */
+	assert_int_equal(put(child, 17, byte_of(17)), 0);
+	assert_int_equal(state(child, 16), PAGE_LENT);
+	assert_int_equal(get(child, 12), byte_of(12));
+	assert_int_equal(state(child, 16), PAGE_RESIDENT);
+	limit = atomic_load(&rig.cache->limit);
+	atomic_store(&rig.cache->limit, atomic_load(&rig.cache->used) + 1);
+	assert_int_equal(get(child, 0), byte_of(0));
+	atomic_store(&rig.cache->limit, limit);
+	assert_int_equal(state(child, 1), PAGE_LENT);
+	check_bytes(own, 0, PAGES);
+	check_bytes(child, 0, PAGES);
+	check_loans();
 }
 
 static void a_store_of_the_child_is_its_own(void **unused)
@@ -753,6 +792,7 @@ static void a_child_that_never_came_costs_nothing(void **unused)
 	start(PAGES);
 	start_process(child);
 	assert_int_equal(space_fork(own->space, &child->far, &child->space), 0);
+	child->space->private_pages->lent_around = 1;
 	assert_int_equal(put(own, 1, 'o'), 0);
 	assert_int_equal(rig_frames(), PAGES + 1);
 	end(child);
@@ -1134,6 +1174,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    TEST(a_fork_makes_no_frame_and_what_is_lent_is_copied_when_it_is_read),
+	    TEST(neighbours_come_along_while_there_is_room),
 	    TEST(a_store_of_the_child_is_its_own),
 	    TEST(a_store_of_the_lender_leaves_the_old_bytes_in_one_slot),
 	    TEST(a_borrower_that_has_discarded_it_gets_no_copy),
