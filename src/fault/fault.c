@@ -33,6 +33,7 @@
 #include "sys/frames.h"
 #include "sys/page_size.h"
 
+#define LENT_AROUND     16  /* pages that are copied together when a child touches one that it has borrowed */
 #define AROUND_PAGES    128 /* pages read ahead that one fault maps together */
 #define READAHEAD_SHARE 32  /* the part of the budget that a window may be of; half of it where pages are used once */
 #define ONCE_SHARE      16  /* … that the last pages that came in to be used once may be of: four such windows */
@@ -334,7 +335,7 @@ static void copy_around(struct fault *fault, struct area *area, struct holding *
 	uint32_t seen;
 
 	for (char *addr = fault->addr + page_size();
-	     addr < fault->addr + ((size_t)pages->lent_around << page_shift) && addr < area_end(area); addr += page_size()) {
+	     addr < fault->addr + ((size_t)LENT_AROUND << page_shift) && addr < area_end(area); addr += page_size()) {
 		if (!private_is_lent(pages, addr) || !budget_try(cache, 1))
 			return;
 		if (private_copy_lent(pages, addr, holding->buffer, &wait, &seen) < 0) {

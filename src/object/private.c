@@ -25,7 +25,6 @@
 #include "sys/page_size.h"
 #include "util/fail.h"
 
-#define LENT_AROUND  16
 #define SWAP_CLUSTER 8  /* pages read together when one comes back */
 #define SPARE_PAGES  16 /* of the buffer for who may not wait for one */
 
@@ -74,7 +73,6 @@ int private_create(struct registry *registry, struct cache *cache, struct pmap *
 	pages->slots = slots;
 	pages->swap = slots->swap;
 	pages->pmap = pmap;
-	pages->lent_around = LENT_AROUND;
 	*ret = pages;
 	return 0;
 }

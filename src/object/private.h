@@ -54,7 +54,6 @@ struct private_pages {
 	bool (*still_private)(void *space, const void *addr);
 	void *space;
 	_Atomic uint64_t out;                   /* pages that are OUT */
-	unsigned lent_around;                   /* how many pages are copied together when one that is LENT is touched */
 	struct private_pages *lender;           /* changed with the map lock held for writing. NULL: this process's own */
 	struct private_pages *borrowers, *next; /* likewise: those who borrow from this one; the next of them */
 };
