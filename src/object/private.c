@@ -141,18 +141,24 @@ static void extent_give(struct private_pages *pages, struct chunk *chunk, uint32
 		extent_leave(pages, table_find(&pages->swap->table, (uint64_t)(old - 1) << CHUNK_SHIFT), EXTENT_OWNED);
 }
 
-/* The chunk of the swap object that a chunk pages out to; fresh: not the one it has. NULL: no memory, or swap is exhausted. */
-static struct chunk *extent_get(struct private_pages *pages, struct chunk *chunk, bool fresh)
+enum extent_wish {
+	EXTENT_ITS_OWN, /* which it has, or else any */
+	EXTENT_OTHER,   /* not the one it has */
+	EXTENT_UNUSED,  /* nothing was ever in it */
+};
+
+/* The chunk of the swap object that a chunk pages out to. NULL: no memory, or swap is exhausted. */
+static struct chunk *extent_get(struct private_pages *pages, struct chunk *chunk, enum extent_wish wish)
 {
 	struct arena *arena = &pages->object->cache->arena;
 	uint32_t number = atomic_load(&chunk->extent);
 	struct chunk *swap_chunk;
 	struct extent *extent;
 
-	if (number && !fresh)
+	if (number && wish == EXTENT_ITS_OWN)
 		return table_find(&pages->swap->table, (uint64_t)(number - 1) << CHUNK_SHIFT);
 	lock_acquire(&pages->slots->lock);
-	extent = pages->slots->free_extents;
+	extent = wish == EXTENT_UNUSED ? NULL : pages->slots->free_extents;
 	if (extent) {
 		pages->slots->free_extents = extent->next;
 		number = extent->number;
@@ -437,16 +443,19 @@ static bool may_leave(struct private_pages *pages, struct chunk *chunk, unsigned
 	return !pages->is_locked(pages->space, (void *)(uintptr_t)((chunk->first + i) << page_shift));
 }
 
-/* Slots for a run of pages of a chunk, claimed; how many. A slot may be taken by a page that has moved away, or be stale and busy. */
+/*
+ * Slots for a run of pages of a chunk, claimed; how many. A slot may be taken by a page that has moved away, or be stale, which those of
+ * an extent that was used before may be too. 0: no memory, or swap is exhausted.
+ */
 static unsigned find_slots(struct private_pages *pages, struct chunk *chunk, unsigned i, unsigned n, struct chunk **ret_swap_chunk)
 {
 	unsigned claimed = 0;
 
-	*ret_swap_chunk = extent_get(pages, chunk, false);
-	if (*ret_swap_chunk)
-		claimed = claim_slots(*ret_swap_chunk, i, n);
-	if (claimed == 0 && (*ret_swap_chunk = extent_get(pages, chunk, true)) != NULL)
-		claimed = claim_slots(*ret_swap_chunk, i, n);
+	for (enum extent_wish wish = EXTENT_ITS_OWN; wish <= EXTENT_UNUSED && claimed == 0; wish++) {
+		*ret_swap_chunk = extent_get(pages, chunk, wish);
+		if (*ret_swap_chunk)
+			claimed = claim_slots(*ret_swap_chunk, i, n);
+	}
 	return claimed;
 }
 

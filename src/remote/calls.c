@@ -83,6 +83,11 @@ static int64_t tell_maps(struct job *job)
 	return fclose(out) == 0 ? r : -1;
 }
 
+static bool touches(struct job *job, int64_t addr, int64_t len)
+{
+	return space_touches(remote_space(job->remote), pointer(addr), len ? (size_t)len : 1);
+}
+
 /* Whether the range, or either of two, meets what is the engine's. */
 static bool is_ours(struct job *job)
 {
@@ -99,11 +104,9 @@ static bool is_ours(struct job *job)
 	case CALL_MINCORE:
 	case CALL_MLOCK:
 	case CALL_MUNLOCK:
-		return space_touches(remote_space(job->remote), pointer(arg[0] & ~(int64_t)mask),
-				     (((size_t)arg[1] + ((size_t)arg[0] & mask)) | mask) + 1);
+		return touches(job, arg[0] & ~(int64_t)mask, arg[1] + (arg[0] & (int64_t)mask));
 	case CALL_MREMAP:
-		return space_touches(remote_space(job->remote), pointer(arg[0]), (size_t)arg[1] | 1) ||
-		       ((arg[3] & MREMAP_FIXED) && space_touches(remote_space(job->remote), pointer(arg[4]), (size_t)arg[2] | 1));
+		return touches(job, arg[0], arg[1]) || ((arg[3] & MREMAP_FIXED) && touches(job, arg[4], arg[2]));
 	default:
 		return true;
 	}
