@@ -215,6 +215,7 @@ int entry_engine(struct engine **ret)
 }
 
 static _Thread_local struct space *served;
+static _Thread_local bool left;
 
 struct space *entry_space(struct engine *engine)
 {
@@ -229,6 +230,18 @@ bool entry_is_for_another(void)
 void entry_serve(struct space *space)
 {
 	served = space;
+	left = false;
+}
+
+bool entry_leave_to_kernel(void)
+{
+	left = served != NULL;
+	return !left;
+}
+
+bool entry_was_left(void)
+{
+	return left;
 }
 
 bool entry_is_ours(const void *addr, size_t len)

@@ -83,32 +83,6 @@ static int64_t tell_maps(struct job *job)
 	return fclose(out) == 0 ? r : -1;
 }
 
-/* Whether the range, or either of two, meets what is the engine's. */
-static bool is_ours(struct job *job)
-{
-	const int64_t *arg = job->request->arg;
-	size_t mask = page_size() - 1;
-
-	switch (job->request->name) {
-	case CALL_MUNMAP:
-	case CALL_MPROTECT:
-	case CALL_MSYNC:
-	case CALL_MADVISE:
-	case CALL_POSIX_MADVISE:
-	case CALL_MINHERIT:
-	case CALL_MINCORE:
-	case CALL_MLOCK:
-	case CALL_MUNLOCK:
-		return space_touches(remote_space(job->remote), pointer(arg[0] & ~(int64_t)mask),
-				     (((size_t)arg[1] + ((size_t)arg[0] & mask)) | mask) + 1);
-	case CALL_MREMAP:
-		return space_touches(remote_space(job->remote), pointer(arg[0]), (size_t)arg[1] | 1) ||
-		       ((arg[3] & MREMAP_FIXED) && space_touches(remote_space(job->remote), pointer(arg[4]), (size_t)arg[2] | 1));
-	default:
-		return true;
-	}
-}
-
 /* The result as the call gives it: what is below 0 is -1, and errno is set. */
 static int64_t make(struct job *job)
 {
@@ -187,14 +161,11 @@ static int64_t make(struct job *job)
 
 static void make_public(struct job *job)
 {
-	if (!is_ours(job)) {
-		job->reply.not_ours = 1;
-		return;
-	}
 	errno = 0;
 	message_clear();
 	entry_serve(remote_space(job->remote));
 	job->reply.result = make(job);
+	job->reply.not_ours = entry_was_left();
 	entry_serve(NULL);
 	if (job->reply.result == -1) {
 		job->reply.result = errno ? -errno : -EIO;

@@ -260,11 +260,15 @@ int64_t client_ask(const struct client_call *call, bool *ret_not_ours)
 bool client_serves(int *ret, const struct client_call *call)
 {
 	bool not_ours = false;
+	int r;
 
 	if (!client.is)
 		return false;
-	*ret = (int)client_ask(call, &not_ours);
-	return !not_ours;
+	r = (int)client_ask(call, &not_ours);
+	if (not_ours)
+		return false;
+	*ret = r;
+	return true;
 }
 
 /* ---- faults ---- */

@@ -19,6 +19,8 @@
 #include "util/message.h"
 
 #define PATIENCE_MS 1000 /* a process may be stopped, and others wait for it meanwhile */
+#define SILENT_MS   5    /* … when it has let us wait in vain before, and what it is asked for can be left */
+#define PAUSE_MS    200  /* … and so long it is not asked at all */
 
 struct remote {
 	struct far far;
@@ -31,6 +33,8 @@ struct remote {
 	struct trap_source calls, agent, faults;
 	struct lock asking; /* the agent is asked one thing at a time */
 	uint32_t number;    /* [asking] */
+	bool silent;        /* [asking] it has let us wait in vain, and not answered since */
+	uint32_t asked_ms;  /* [asking] when it was asked last */
 	_Atomic bool lost;  /* nobody is there to be asked any more */
 	struct agent_line *line;
 };
@@ -65,10 +69,10 @@ static long lose(struct remote *remote)
 }
 
 /* The reply to the request that was sent. 0; -EAGAIN: it was not done and will not be; -ESRCH. */
-static long receive(struct remote *remote, struct channel_message *message, const struct agent_reply *reply)
+static long receive(struct remote *remote, struct channel_message *message, const struct agent_reply *reply, int patience_ms)
 {
 	uint32_t asked = agent_word(remote->number, AGENT_ASKED);
-	int r = channel_wait(remote->agent.fd, -1, PATIENCE_MS);
+	int r = channel_wait(remote->agent.fd, -1, patience_ms);
 
 	if (r == -ETIMEDOUT) {
 		if (atomic_compare_exchange_strong(&remote->line->word, &asked, agent_word(remote->number, AGENT_TAKEN_BACK)))
@@ -80,25 +84,33 @@ static long receive(struct remote *remote, struct channel_message *message, cons
 	return r == 0 && reply->number == remote->number ? 0 : lose(remote);
 }
 
-static long ask(struct remote *remote, struct agent_request *request, void *body, size_t body_len)
+/* optional: it can be asked for again later. */
+static long ask(struct remote *remote, struct agent_request *request, struct channel_message *out, void *body, size_t body_len,
+		bool optional)
 {
 	struct agent_reply reply;
-	struct channel_message out = {.head = request, .head_len = sizeof(*request)};
 	struct channel_message in = {.head = &reply, .head_len = sizeof(reply), .body = body, .body_len = body_len};
+	bool patient = !remote->silent || !optional;
 	long r;
 
 	if (atomic_load(&remote->lost) || remote->agent.fd < 0)
 		return -ESRCH;
+	if (!patient && cache_clock_ms() - remote->asked_ms < PAUSE_MS)
+		return -EAGAIN;
+	remote->asked_ms = cache_clock_ms();
 	request->number = ++remote->number;
-	if (request->op.fd >= 0)
-		out.fds[out.n_fds++] = request->op.fd;
+	out->head = request;
+	out->head_len = sizeof(*request);
 	atomic_store(&remote->line->word, agent_word(request->number, AGENT_ASKED));
-	if (channel_send(remote->agent.fd, &out) < 0)
-		return lose(remote);
-	r = receive(remote, &in, &reply);
-	if (r == 0 && reply.result >= 0 && in.body_len != body_len)
-		return lose(remote);
-	return r == 0 ? reply.result : r;
+	r = channel_try_send(remote->agent.fd, out);
+	if (r == 0)
+		r = receive(remote, &in, &reply, patient ? PATIENCE_MS : SILENT_MS);
+	remote->silent = r == -EAGAIN;
+	if (r == -EAGAIN && !optional)
+		r = lose(remote);
+	if (r < 0)
+		return r == -EAGAIN ? r : lose(remote);
+	return reply.result >= 0 && in.body_len != body_len ? lose(remote) : reply.result;
 }
 
 /*
@@ -108,17 +120,54 @@ static long ask(struct remote *remote, struct agent_request *request, void *body
 static long far_op(struct far *far, const struct memory_op *op)
 {
 	struct remote *remote = remote_of(far);
-	struct agent_request request = {.op = *op};
+	struct agent_request request = {.n = 1};
+	struct memory_op copy = *op;
+	struct channel_message out = {.body = &copy, .body_len = sizeof(copy)};
 	long r;
 
-	if (op->kind != MEMORY_MAP)
-		request.op.fd = -1;
+	copy.fd = op->kind == MEMORY_MAP && op->fd >= 0 ? 0 : -1;
+	if (copy.fd == 0)
+		out.fds[out.n_fds++] = op->fd;
 	lock_acquire(&remote->asking);
-	r = ask(remote, &request, NULL, 0);
-	if (r == -EAGAIN && op->kind != MEMORY_DROP && op->kind != MEMORY_ADVISE)
-		r = lose(remote);
+	r = ask(remote, &request, &out, NULL, 0, op->kind == MEMORY_DROP || op->kind == MEMORY_ADVISE);
 	lock_release(&remote->asking);
 	return r;
+}
+
+/* Which descriptor of the message is fd; it is added if there is room. -1: there is none. */
+static int descriptor_in(struct channel_message *message, int fd)
+{
+	for (unsigned i = 0; i < message->n_fds; i++)
+		if (message->fds[i] == fd)
+			return (int)i;
+	if (message->n_fds == CHANNEL_FDS)
+		return -1;
+	message->fds[message->n_fds] = fd;
+	return (int)message->n_fds++;
+}
+
+static int far_ops(struct far *far, const struct memory_op *ops, size_t n)
+{
+	struct remote *remote = remote_of(far);
+	struct memory_op copies[FAR_OPS];
+	long r = 0;
+
+	lock_acquire(&remote->asking);
+	for (size_t done = 0; done < n && r >= 0;) {
+		struct agent_request request = {.n = 0};
+		struct channel_message out = {.body = copies};
+
+		for (; done < n && request.n < FAR_OPS; done++) {
+			copies[request.n] = ops[done];
+			if (ops[done].fd >= 0 && (copies[request.n].fd = descriptor_in(&out, ops[done].fd)) < 0)
+				break;
+			request.n++;
+		}
+		out.body_len = request.n * sizeof(copies[0]);
+		r = ask(remote, &request, &out, NULL, 0, false);
+	}
+	lock_release(&remote->asking);
+	return r < 0 ? (int)r : 0;
 }
 
 static int far_read(struct far *far, const void *addr, size_t len, void *ret)
@@ -129,9 +178,11 @@ static int far_read(struct far *far, const void *addr, size_t len, void *ret)
 	lock_acquire(&remote->asking);
 	for (size_t done = 0; done < len && r >= 0; done += AGENT_READ_BYTES) {
 		size_t n = len - done < AGENT_READ_BYTES ? len - done : AGENT_READ_BYTES;
-		struct agent_request request = {.read = 1, .op = {.addr = (char *)(uintptr_t)addr + done, .len = n, .fd = -1}};
+		struct agent_request request = {.read = 1, .n = 1};
+		struct memory_op op = {.addr = (char *)(uintptr_t)addr + done, .len = n, .fd = -1};
+		struct channel_message out = {.body = &op, .body_len = sizeof(op)};
 
-		r = ask(remote, &request, (char *)ret + done, n);
+		r = ask(remote, &request, &out, (char *)ret + done, n, true);
 	}
 	lock_release(&remote->asking);
 	return (int)r;
@@ -308,7 +359,7 @@ int remote_create(struct engine *engine, struct space *from, struct ranges *ret_
 		free(remote);
 		return message_set(-r, "no further process can be served: %s", strerrordesc_np(-r));
 	}
-	remote->far = (struct far){.op = far_op, .read = far_read};
+	remote->far = (struct far){.op = far_op, .read = far_read, .ops = far_ops};
 	remote->engine = engine;
 	remote->refs = 1;
 	remote->calls = (struct trap_source){-1, serve_call};

@@ -83,6 +83,15 @@ static int placement(long r, char **ret_addr)
 	return 0;
 }
 
+int pmap_ops(struct pmap *pmap, const struct memory_op *ops, size_t n)
+{
+	int r = 0;
+
+	for (size_t done = 0; done < n && r == 0; done += FAR_OPS)
+		r = pmap->far->ops(pmap->far, ops + done, n - done < FAR_OPS ? n - done : FAR_OPS);
+	return r;
+}
+
 int pmap_map(struct pmap *pmap, const struct memory_op *map, char **ret_addr)
 {
 	return placement(perform(pmap, map), ret_addr);

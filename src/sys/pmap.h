@@ -24,7 +24,11 @@
 struct far {
 	long (*op)(struct far *far, const struct memory_op *op);
 	int (*read)(struct far *far, const void *addr, size_t len, void *ret);
+	/* Several that give no address, in order, in one exchange where it can be: 0, or the first -errno. n is at most FAR_OPS. */
+	int (*ops)(struct far *far, const struct memory_op *ops, size_t n);
 };
+
+#define FAR_OPS 64
 
 /*
  * Two userfaultfds, since whether write protection is asynchronous is a property of the descriptor: stores to shared pages are
@@ -47,6 +51,9 @@ void pmap_create_far(struct far *far, struct pmap *ret);
 /* uffd: the other process's, whose faults are messages; it goes over. */
 void pmap_attach(struct pmap *pmap, int uffd);
 void pmap_destroy(struct pmap *pmap);
+
+/* Operations at fixed places, in another process. 0 or -errno: some were done. */
+int pmap_ops(struct pmap *pmap, const struct memory_op *ops, size_t n);
 
 /* The kernel's calls on the mappings themselves. Where the other process has ended, nothing is left to be unmapped, and that is done. */
 int pmap_map(struct pmap *pmap, const struct memory_op *map, char **ret_addr);
