@@ -215,6 +215,7 @@ int entry_engine(struct engine **ret)
 }
 
 static _Thread_local struct space *served;
+static _Thread_local const struct caller *caller; /* with it */
 static _Thread_local bool left;
 
 struct space *entry_space(struct engine *engine)
@@ -227,9 +228,15 @@ bool entry_is_for_another(void)
 	return served != NULL;
 }
 
-void entry_serve(struct space *space)
+struct caller entry_caller(void)
+{
+	return served ? *caller : (struct caller){getpid(), geteuid(), getegid()};
+}
+
+void entry_serve(struct space *space, const struct caller *of)
 {
 	served = space;
+	caller = of;
 	left = false;
 }
 

@@ -37,6 +37,7 @@ struct remote {
 	uint32_t asked_ms;  /* [asking] when it was asked last */
 	_Atomic bool lost;  /* nobody is there to be asked any more */
 	struct agent_line *line;
+	_Atomic int end; /* the socket whose other end goes with the process; -1: there is none yet */
 };
 
 static struct remote *remote_of(struct far *far)
@@ -188,6 +189,14 @@ static int far_read(struct far *far, const void *addr, size_t len, void *ret)
 	return (int)r;
 }
 
+static bool far_gone(struct far *far)
+{
+	struct remote *remote = remote_of(far);
+	int socket = atomic_load(&remote->end);
+
+	return socket >= 0 && channel_is_over(socket);
+}
+
 /* ---- life ---- */
 
 static void destroy(struct remote *remote)
@@ -301,6 +310,7 @@ int remote_attach(struct remote *remote, int agent, int uffd, int line)
 	}
 	if (r == 0) {
 		remote->agent.fd = agent;
+		atomic_store(&remote->end, agent);
 		remote->faults.fd = uffd;
 		agent = -1;
 		pmap_attach(&remote->space->pmap, uffd);
@@ -359,7 +369,8 @@ int remote_create(struct engine *engine, struct space *from, struct ranges *ret_
 		free(remote);
 		return message_set(-r, "no further process can be served: %s", strerrordesc_np(-r));
 	}
-	remote->far = (struct far){.op = far_op, .read = far_read, .ops = far_ops};
+	remote->far = (struct far){.op = far_op, .read = far_read, .ops = far_ops, .gone = far_gone};
+	atomic_init(&remote->end, -1);
 	remote->engine = engine;
 	remote->refs = 1;
 	remote->calls = (struct trap_source){-1, serve_call};
@@ -374,6 +385,7 @@ int remote_create(struct engine *engine, struct space *from, struct ranges *ret_
 		r = channel_pair(pair);
 	if (r == 0) {
 		remote->calls.fd = pair[0];
+		atomic_store(&remote->end, pair[0]);
 		lock_acquire(&engine->remotes.lock);
 		remote->next = engine->remotes.head;
 		if (remote->next)

@@ -50,6 +50,11 @@ void pmap_attach(struct pmap *pmap, int uffd)
 	pmap->private_uffd = uffd;
 }
 
+bool pmap_is_gone(const struct pmap *pmap)
+{
+	return pmap->far && pmap->far->gone && pmap->far->gone(pmap->far);
+}
+
 void pmap_destroy(struct pmap *pmap)
 {
 	if (pmap->shared_uffd != pmap->private_uffd)

@@ -26,6 +26,8 @@ struct far {
 	int (*read)(struct far *far, const void *addr, size_t len, void *ret);
 	/* Several that give no address, in order, in one exchange where it can be: 0, or the first -errno. n is at most FAR_OPS. */
 	int (*ops)(struct far *far, const struct memory_op *ops, size_t n);
+	/* Whether it has ended, or has called exec, which the others find out later. May be NULL: never. */
+	bool (*gone)(struct far *far);
 };
 
 #define FAR_OPS 64
@@ -51,6 +53,8 @@ void pmap_create_far(struct far *far, struct pmap *ret);
 /* uffd: the other process's, whose faults are messages; it goes over. */
 void pmap_attach(struct pmap *pmap, int uffd);
 void pmap_destroy(struct pmap *pmap);
+/* Whether there is no such process any more. */
+bool pmap_is_gone(const struct pmap *pmap);
 
 /* Operations at fixed places, in another process. 0 or -errno: some were done. */
 int pmap_ops(struct pmap *pmap, const struct memory_op *ops, size_t n);
