@@ -66,7 +66,20 @@ static int64_t may_access(struct job *job)
 
 static int64_t fork_space(struct job *job)
 {
-	return remote_create(remote_engine(job->remote), remote_space(job->remote), NULL, &job->ret_fd);
+	struct ranges ranges = {0};
+	int r = remote_create(remote_engine(job->remote), remote_space(job->remote), &ranges, &job->ret_fd);
+	size_t len = ranges.count * sizeof(*ranges.all);
+
+	for (size_t done = 0; r == 0 && done < len;) {
+		ssize_t n = pwrite(job->fd, (char *)ranges.all + done, len - done, (off_t)done);
+
+		if (n > 0)
+			done += (size_t)n;
+		else if (n == 0 || errno != EINTR)
+			r = message_set(n == 0 ? EIO : errno, "the child of a fork cannot be told of its mappings");
+	}
+	free(ranges.all);
+	return r;
 }
 
 /* ---- public calls ---- */
@@ -83,11 +96,18 @@ static int64_t tell_maps(struct job *job)
 	return fclose(out) == 0 ? r : -1;
 }
 
-/* Whether the range, or either of two, meets what is the engine's. */
+/* Whether the pages that hold a range meet what is the engine's; of none, the page at its address. */
+static bool meets(struct job *job, int64_t addr, int64_t len)
+{
+	size_t before = (size_t)addr & (page_size() - 1);
+
+	return space_touches(remote_space(job->remote), pointer(addr - (int64_t)before), len ? (size_t)len + before : 1);
+}
+
+/* Whether the range, or either of two, is about what is the engine's. */
 static bool is_ours(struct job *job)
 {
 	const int64_t *arg = job->request->arg;
-	size_t mask = page_size() - 1;
 
 	switch (job->request->name) {
 	case CALL_MUNMAP:
@@ -99,11 +119,9 @@ static bool is_ours(struct job *job)
 	case CALL_MINCORE:
 	case CALL_MLOCK:
 	case CALL_MUNLOCK:
-		return space_touches(remote_space(job->remote), pointer(arg[0] & ~(int64_t)mask),
-				     (((size_t)arg[1] + ((size_t)arg[0] & mask)) | mask) + 1);
+		return meets(job, arg[0], arg[1]);
 	case CALL_MREMAP:
-		return space_touches(remote_space(job->remote), pointer(arg[0]), (size_t)arg[1] | 1) ||
-		       ((arg[3] & MREMAP_FIXED) && space_touches(remote_space(job->remote), pointer(arg[4]), (size_t)arg[2] | 1));
+		return meets(job, arg[0], arg[1]) || ((arg[3] & MREMAP_FIXED) && meets(job, arg[4], arg[2]));
 	default:
 		return true;
 	}

@@ -330,6 +330,9 @@ enum rules_compare rules_compare(struct model *m, const struct op *op)
 	struct span s;
 
 	switch (op->kind) {
+	case OP_MMAP:
+		/* What lies in the way in a child is found last (8). */
+		return op->in != 0 && (op->flags & MAP_FIXED_NOREPLACE) ? COMPARE_SUCCESS : COMPARE_ALL;
 	case OP_MADVISE:
 		return compare_madvise(m, op);
 	case OP_POSIX_MADVISE:

@@ -20,7 +20,8 @@
  *     compared, not errno.
  *  7  A private page that was only populated or locked may be a copy already (Linux) or still show the file (Quire): both are
  *     allowed, and a store decides. The harness makes that store.
- *  8  Where two errors apply at once, either is right: only the failure is compared.
+ *  8  Where two errors apply at once, either is right: only the failure is compared. In a child that is so for MAP_FIXED_NOREPLACE:
+ *     what lies in the way is found there after all else.
  *  9  MADV_WILLNEED on memory without a file: EBADF or success, by the kernel's configuration. MREMAP_DONTUNMAP is made of
  *     private anonymous memory only, since older kernels refuse the rest, and not of locked memory, since Linux then unlocks
  *     neighbours that are not in the range too. posix_madvise(POSIX_MADV_DONTNEED) checks nothing
