@@ -75,7 +75,7 @@ struct bench {
 typedef void bench_function(const struct bench *b);
 
 bench_function bench_hot, bench_cold, bench_pressure, bench_scan, bench_store, bench_resident, bench_metadata, bench_sparse,
-    bench_prefetch, bench_mapping, bench_fault_signal, bench_fault_thread, bench_anon, bench_msync, bench_policy;
+    bench_prefetch, bench_mapping, bench_fault_signal, bench_fault_thread, bench_anon, bench_fork, bench_msync, bench_policy;
 
 /* ---- stopping ---- */
 

@@ -31,6 +31,7 @@ static struct bench_entry entries[] = {
     {.name = "fault-signal", .run = bench_fault_signal, .summary = "faults without I/O, signal trap"},
     {.name = "fault-thread", .run = bench_fault_thread, .summary = "faults without I/O, thread trap"},
     {.name = "anon", .run = bench_anon, .summary = "anonymous memory, within the budget and beyond"},
+    {.name = "fork", .run = bench_fork, .summary = "a fork, and what the child touches"},
     {.name = "msync", .run = bench_msync, .summary = "making scattered dirty pages durable"},
     {.name = "policy", .run = bench_policy, .summary = "hit ratios of replacement policies on made traces"},
 };

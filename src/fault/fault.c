@@ -33,6 +33,7 @@
 #include "sys/frames.h"
 #include "sys/page_size.h"
 
+#define LENT_AROUND     16  /* pages that are copied together when a child touches one that it has borrowed */
 #define AROUND_PAGES    128 /* pages read ahead that one fault maps together */
 #define READAHEAD_SHARE 32  /* the part of the budget that a window may be of; half of it where pages are used once */
 #define ONCE_SHARE      16  /* … that the last pages that came in to be used once may be of: four such windows */
@@ -325,6 +326,25 @@ static struct step allow_stores(struct fault *fault, struct area *area, page_wor
 	return (struct step){.kind = STEP_DONE};
 }
 
+/* The pages behind one that was lent come along while there is room: most of what a fault costs a child is the message. */
+static void copy_around(struct fault *fault, struct area *area, struct holding *holding)
+{
+	struct private_pages *pages = area->view.private_pages;
+	struct cache *cache = fault->space->cache;
+	page_word *wait;
+	uint32_t seen;
+
+	for (char *addr = fault->addr + page_size(); addr < fault->addr + (LENT_AROUND << page_shift) && addr < area_end(area);
+	     addr += page_size()) {
+		if (!private_is_lent(pages, addr) || !budget_try(cache, 1))
+			return;
+		if (private_copy_lent(pages, addr, holding->buffer, &wait, &seen) < 0) {
+			budget_release(cache, 1);
+			return;
+		}
+	}
+}
+
 static struct step copy_lent(struct fault *fault, struct area *area, struct holding *holding)
 {
 	page_word *wait;
@@ -339,6 +359,7 @@ static struct step copy_lent(struct fault *fault, struct area *area, struct hold
 	if (r < 0)
 		return step_error(-r);
 	holding->promised = false;
+	copy_around(fault, area, holding);
 	count(&fault->space->cache->counters.copy_faults, 1);
 	return (struct step){.kind = STEP_DONE};
 }
@@ -359,9 +380,11 @@ static struct step look_at_private(struct fault *fault, struct area *area, struc
 	case PAGE_OUT:
 		return (struct step){.kind = STEP_BRING_IN};
 	case PAGE_RESIDENT:
-		if (fault->write && page_take(word, PAGE_RESIDENT, PAGE_HELD))
+		if (!fault->write)
+			return (struct step){.kind = STEP_DONE};
+		if (page_take(word, PAGE_RESIDENT, PAGE_HELD))
 			return allow_stores(fault, area, word, holding);
-		return (struct step){.kind = STEP_DONE};
+		return (struct step){.kind = STEP_WAIT};
 	case PAGE_LENT:
 		return copy_lent(fault, area, holding);
 	default:

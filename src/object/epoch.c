@@ -54,6 +54,8 @@ static struct stamps *stamps_get(struct chunk *chunk, uint64_t now)
 {
 	struct stamps *stamps = atomic_load_explicit(&chunk->stamps, memory_order_acquire), *made;
 
+	/* Of the swap object it is the counts of references that are kept there. */
+	ASSERT(chunk->object->kind != OBJECT_SWAP);
 	if (stamps)
 		return stamps;
 	made = arena_alloc(&chunk->object->cache->arena, sizeof(*made));

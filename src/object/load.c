@@ -130,6 +130,9 @@ static unsigned claim(struct object *object, struct chunk *chunk, uint64_t first
 
 		if (page_state(word) != PAGE_ABSENT || (i > 0 && is_zero(object, word) != *ret_zero))
 			break;
+		/* What nobody has paged out is no page: it would only be in the way of one that is going to be. */
+		if (object->kind == OBJECT_SWAP && is_zero(object, word))
+			break;
 		*ret_zero = is_zero(object, word);
 		if (!page_swap(page, &word,
 			       (word & ~(PAGE_STATE | PAGE_STAMP | PAGE_REF)) | PAGE_LOADING | policy_born(object->cache, word)))

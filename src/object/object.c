@@ -237,6 +237,7 @@ void registry_bury(struct registry *registry)
 		if (object_has_own_buffers(dead))
 			object_buffers_free(dead->cache, dead->buffers);
 		hooks_release(dead);
+		free(dead->private_pages);
 		free(dead);
 		lock_acquire(&registry->lock);
 		registry->count--;
@@ -409,20 +410,24 @@ static void forget_frames(struct object *object, uint64_t first)
 	}
 }
 
-/* Private copies past the new end are gone, as the kernel would have it. */
-static void discard_copies(struct object *object, uint64_t first)
+/*
+ * Private copies past the new end are gone, as the kernel would have it. borrowers: those of processes that borrow; they come first, so
+ * that nobody borrows what the lender loses: a page that is LENT is one of the same object in both.
+ */
+static void discard_copies(struct object *object, uint64_t first, bool borrowers)
 {
 	for (struct view *view = object->views; view; view = view->next) {
 		uint64_t skip = first > view->first ? first - view->first : 0;
 
-		if (view->private_pages && skip < view->pages)
+		if (view->private_pages && skip < view->pages && (view->private_pages->lender != NULL) == borrowers)
 			private_discard(view->private_pages, view->addr + (skip << page_shift), view->pages - skip, true);
 	}
 }
 
 void object_forget(struct object *object, uint64_t first)
 {
-	discard_copies(object, first);
+	discard_copies(object, first, true);
+	discard_copies(object, first, false);
 	forget_frames(object, first);
 }
 

@@ -25,7 +25,8 @@
 #include "sys/page_size.h"
 #include "util/fail.h"
 
-#define SWAP_CLUSTER 8 /* pages read together when one comes back */
+#define SWAP_CLUSTER 8  /* pages read together when one comes back */
+#define SPARE_PAGES  16 /* of the buffer for who may not wait for one */
 
 struct extent {
 	struct extent *next;
@@ -81,9 +82,9 @@ void private_destroy(struct private_pages *pages)
 	if (!pages)
 		return;
 	ASSERT(!pages->lender && !pages->borrowers);
-	object_unuse(pages->object);
 	slots_unuse(pages->slots);
-	free(pages);
+	/* It goes with the object: the policy may be about to look at one of the chunks. */
+	object_unuse(pages->object);
 }
 
 page_word *private_word(struct private_pages *pages, const void *addr, struct chunk **ret_chunk)
@@ -97,6 +98,14 @@ bool private_is_absent(struct private_pages *pages, const void *addr)
 	struct chunk *chunk = table_find(&pages->object->table, page);
 
 	return !chunk || page_state(page_load(&chunk->page[page % CHUNK_PAGES])) == PAGE_ABSENT;
+}
+
+bool private_is_lent(struct private_pages *pages, const void *addr)
+{
+	uint64_t page = (uintptr_t)addr >> page_shift;
+	struct chunk *chunk = table_find(&pages->object->table, page);
+
+	return chunk && page_state(page_load(&chunk->page[page % CHUNK_PAGES])) == PAGE_LENT;
 }
 
 /* ---- swap slots ---- */
@@ -141,18 +150,25 @@ static void extent_give(struct private_pages *pages, struct chunk *chunk, uint32
 		extent_leave(pages, table_find(&pages->swap->table, (uint64_t)(old - 1) << CHUNK_SHIFT), EXTENT_OWNED);
 }
 
-/* The chunk of the swap object that a chunk pages out to; fresh: not the one it has. NULL: no memory, or swap is exhausted. */
-static struct chunk *extent_get(struct private_pages *pages, struct chunk *chunk, bool fresh)
+/* Which extent a chunk is to page out to. */
+enum which_extent {
+	EXTENT_OWN,  /* the one that it has, if it has one */
+	EXTENT_FREE, /* another */
+	EXTENT_NEW,  /* one that nobody ever had: nothing stale is in it */
+};
+
+/* The chunk of the swap object that a chunk pages out to. NULL: no memory, or swap is exhausted. */
+static struct chunk *extent_get(struct private_pages *pages, struct chunk *chunk, enum which_extent which)
 {
 	struct arena *arena = &pages->object->cache->arena;
 	uint32_t number = atomic_load(&chunk->extent);
 	struct chunk *swap_chunk;
 	struct extent *extent;
 
-	if (number && !fresh)
+	if (number && which == EXTENT_OWN)
 		return table_find(&pages->swap->table, (uint64_t)(number - 1) << CHUNK_SHIFT);
 	lock_acquire(&pages->slots->lock);
-	extent = pages->slots->free_extents;
+	extent = which == EXTENT_NEW ? NULL : pages->slots->free_extents;
 	if (extent) {
 		pages->slots->free_extents = extent->next;
 		number = extent->number;
@@ -382,10 +398,12 @@ static unsigned claim_slots(struct chunk *swap_chunk, unsigned i, unsigned n)
 	return k;
 }
 
-/* Moves a held run of private pages out. The words are held and the slots claimed. */
-static int move_out(struct private_pages *pages, struct chunk *swap_chunk, char *addr, unsigned i, unsigned n,
+/* Moves a held run of private pages out. The words are held and the slots claimed. lends: of some, borrowers have no copy yet. */
+static int move_out(struct private_pages *pages, struct chunk *swap_chunk, char *addr, unsigned i, unsigned n, bool lends,
 		    struct buffer *buffer)
 {
+	int (*enter)(struct pmap * pmap, void *addr, const void *source, size_t pages) =
+	    lends ? pmap_enter_protected : pmap_enter_private;
 	struct object *swap = pages->swap;
 	int r;
 
@@ -405,7 +423,7 @@ static int move_out(struct private_pages *pages, struct chunk *swap_chunk, char 
 
 		/* One by one: a run may span several mappings of the kernel's, over which one call does not reach. */
 		for (size_t k = 0; k < n && back == 0; k++)
-			back = pmap_enter_private(pages->pmap, addr + (k << page_shift), buffer->data + (k << page_shift), 1);
+			back = enter(pages->pmap, addr + (k << page_shift), buffer->data + (k << page_shift), 1);
 		ASSERT(back == 0);
 		return r;
 	}
@@ -437,16 +455,19 @@ static bool may_leave(struct private_pages *pages, struct chunk *chunk, unsigned
 	return !pages->is_locked(pages->space, (void *)(uintptr_t)((chunk->first + i) << page_shift));
 }
 
-/* Slots for a run of pages of a chunk, claimed; how many. A slot may be taken by a page that has moved away, or be stale and busy. */
+/*
+ * Slots for a run of pages of a chunk, claimed; how many. A slot may be taken by a page that has moved away or that others have
+ * copies of, or be stale and busy; in an extent that is new none is.
+ */
 static unsigned find_slots(struct private_pages *pages, struct chunk *chunk, unsigned i, unsigned n, struct chunk **ret_swap_chunk)
 {
 	unsigned claimed = 0;
 
-	*ret_swap_chunk = extent_get(pages, chunk, false);
-	if (*ret_swap_chunk)
-		claimed = claim_slots(*ret_swap_chunk, i, n);
-	if (claimed == 0 && (*ret_swap_chunk = extent_get(pages, chunk, true)) != NULL)
-		claimed = claim_slots(*ret_swap_chunk, i, n);
+	for (enum which_extent which = EXTENT_OWN; claimed == 0 && which <= EXTENT_NEW; which++) {
+		*ret_swap_chunk = extent_get(pages, chunk, which);
+		if (*ret_swap_chunk)
+			claimed = claim_slots(*ret_swap_chunk, i, n);
+	}
 	return claimed;
 }
 
@@ -478,14 +499,20 @@ static void hand_over(struct private_pages *lender, uint64_t page, uint64_t slot
 	}
 }
 
-/* Whether a borrower's word is LENT, or may be. */
+/*
+ * Whether a borrower's word is LENT. No word comes to be so meanwhile: that takes a fork. Waits for those that are HELD, by who waits
+ * for nothing; no borrower's word is held by the caller.
+ */
 static bool is_lent(const struct private_pages *lender, uint64_t page)
 {
 	for (const struct private_pages *b = lender->borrowers; b; b = b->next) {
 		struct chunk *chunk = table_find(&b->object->table, page);
-		uint32_t word = chunk ? page_load(&chunk->page[page % CHUNK_PAGES]) : PAGE_ABSENT;
+		page_word *borrowed = chunk ? &chunk->page[page % CHUNK_PAGES] : NULL;
+		uint32_t word = borrowed ? page_load(borrowed) : PAGE_ABSENT;
 
-		if (page_state(word) == PAGE_LENT || page_state(word) == PAGE_HELD)
+		for (; page_state(word) == PAGE_HELD; word = page_load(borrowed))
+			page_wait(borrowed, word);
+		if (page_state(word) == PAGE_LENT)
 			return true;
 	}
 	return false;
@@ -505,7 +532,7 @@ static int page_out_held(struct private_pages *pages, struct chunk *chunk, unsig
 	if (r == 0 && lends && !shares_get(swap_chunk))
 		r = -ENOMEM;
 	if (r == 0)
-		r = move_out(pages, swap_chunk, addr, i, claimed, buffer);
+		r = move_out(pages, swap_chunk, addr, i, claimed, lends, buffer);
 	if (claimed)
 		settle_slots(pages, swap_chunk, i, claimed, r == 0);
 	for (unsigned k = 0; k < n; k++) {
@@ -578,11 +605,8 @@ static void discard_page(struct private_pages *pages, struct chunk *chunk, unsig
 			continue;
 		}
 		ASSERT(state == PAGE_RESIDENT || state == PAGE_OUT);
-		if (state == PAGE_RESIDENT && (word & PAGE_LENDS) && is_lent(pages, chunk->first + i)) {
-			/* It could not be called in. What is unmapped already must have been. */
-			ASSERT(remove);
-			return;
-		}
+		/* It was called in, or the borrowers have lost it before. */
+		ASSERT(state != PAGE_RESIDENT || !(word & PAGE_LENDS) || !is_lent(pages, chunk->first + i));
 		if (!page_swap(page, &word, PAGE_HELD | (state == PAGE_OUT ? 0 : word & ~PAGE_STATE)))
 			continue;
 		if (state == PAGE_OUT) {
@@ -616,8 +640,6 @@ void private_discard(struct private_pages *pages, char *addr, size_t n, bool rem
 {
 	uint64_t first = (uintptr_t)addr >> page_shift, end = first + n;
 
-	if (remove && pages->borrowers)
-		(void)private_call_in(pages, addr, n);
 	for (struct chunk *chunk = table_next(&pages->object->table, first); chunk && chunk->first < end;
 	     chunk = table_next(&pages->object->table, chunk->first + CHUNK_PAGES)) {
 		unsigned from = first > chunk->first ? (unsigned)(first - chunk->first) : 0;
@@ -667,7 +689,8 @@ void private_move(struct private_pages *pages, char *from, char *to, size_t n)
 			ASSERT(page_state(old) != PAGE_RESIDENT || !(old & PAGE_LENDS) || !is_lent(pages, page));
 			word = object_page(pages->object, target + (page - first), &other);
 			ASSERT(word && page_state(page_load(word)) == PAGE_ABSENT);
-			atomic_store(word, old);
+			/* That it lends is said of the address. */
+			atomic_store(word, page_state(old) == PAGE_RESIDENT ? old & ~PAGE_LENDS : old);
 			atomic_store(&chunk->page[i], PAGE_ABSENT);
 			if (page_state(old) == PAGE_RESIDENT) {
 				atomic_fetch_sub(&chunk->resident, 1);
@@ -688,8 +711,6 @@ uint64_t private_resident(struct private_pages *pages, const char *addr, size_t 
 }
 
 /* ---- fork ---- */
-
-#define SPARE_PAGES 64
 
 /* What may be paged out with the map lock held for writing is, through this buffer. */
 static int prepare_spare(struct slots *slots)
@@ -714,12 +735,30 @@ int private_begin_borrowing(struct private_pages *to, struct private_pages *from
 	int r = prepare_spare(lender->slots);
 
 	ASSERT(rwlock_is_written(&lender->object->cache->map_lock));
+	/* As many words refer to one slot at most as there are spaces, and they are counted in 16 bits. */
+	if (atomic_load(&lender->slots->users) > UINT16_MAX)
+		return -EAGAIN;
 	if (r < 0)
 		return r;
 	to->lender = lender;
 	to->next = lender->borrowers;
 	lender->borrowers = to;
 	return 0;
+}
+
+/* One by one where it has to be: a run may span several mappings of the kernel's, over which one call does not reach everywhere. */
+static int protect_run(struct pmap *pmap, const struct chunk *chunk, unsigned i, unsigned n, bool protect)
+{
+	int (*call)(struct pmap * pmap, void *addr, size_t pages, bool shared) = protect ? pmap_protect : pmap_unprotect;
+	char *addr = (char *)(uintptr_t)((chunk->first + i) << page_shift);
+	int r = call(pmap, addr, n, false);
+
+	if (r < 0 && n > 1) {
+		r = 0;
+		for (unsigned k = 0; k < n && r == 0; k++)
+			r = call(pmap, addr + ((size_t)k << page_shift), 1, false);
+	}
+	return r;
 }
 
 /* Nobody borrows from the lender any more: its pages may be stored to. Only what private words say is lifted. */
@@ -736,7 +775,7 @@ static void free_loans(struct private_pages *lender)
 			if (run == i)
 				continue;
 			/* Where it stays protected, a store finds out. */
-			(void)pmap_unprotect(lender->pmap, (void *)(uintptr_t)((chunk->first + i) << page_shift), run - i, false);
+			(void)protect_run(lender->pmap, chunk, i, run - i, false);
 			i = run - 1;
 		}
 }
@@ -754,6 +793,7 @@ void private_end_borrowing(struct private_pages *pages)
 			break;
 		}
 	pages->lender = NULL;
+	EXPENSIVE(private_borrowed(pages) == 0);
 	if (!lender->borrowers)
 		free_loans(lender);
 }
@@ -800,9 +840,9 @@ static int force_out(struct private_pages *pages, struct chunk *chunk, unsigned 
 }
 
 /* The chunk of the lender's at each chunk of the range, which may be of a borrower. */
-int private_call_in(struct private_pages *pages, char *addr, size_t n)
+int private_call_in(struct private_pages *pages, char *addr, size_t n, bool borrowed)
 {
-	struct private_pages *lender = pages->lender ? pages->lender : pages;
+	struct private_pages *lender = pages->lender && borrowed ? pages->lender : pages;
 	uint64_t first = (uintptr_t)addr >> page_shift, end = first + n;
 	int r = 0;
 
@@ -862,7 +902,7 @@ static int protect_loans(struct private_pages *lender, struct chunk *chunk, unsi
 		while (run < to && page_state(page_load(&chunk->page[run])) == PAGE_RESIDENT)
 			run++;
 		if (run > i)
-			r = pmap_protect(lender->pmap, (void *)(uintptr_t)((chunk->first + i) << page_shift), run - i, false);
+			r = protect_run(lender->pmap, chunk, i, run - i, true);
 		i = run;
 	}
 	return r;
@@ -886,7 +926,38 @@ int private_fork(struct private_pages *from, struct private_pages *to, char *add
 		if (r < 0)
 			return r;
 	}
+	EXPENSIVE(private_loans_hold(to));
 	return 0;
+}
+
+static bool is_lent_word(const struct private_pages *lender, uint64_t page)
+{
+	struct chunk *chunk = table_find(&lender->object->table, page);
+	uint32_t word = chunk ? page_load(&chunk->page[page % CHUNK_PAGES]) : PAGE_ABSENT;
+
+	return page_has_frame(word) && (word & PAGE_LENDS);
+}
+
+bool private_loans_hold(const struct private_pages *pages)
+{
+	for (struct chunk *chunk = table_next(&pages->object->table, 0); chunk;
+	     chunk = table_next(&pages->object->table, chunk->first + CHUNK_PAGES))
+		for (unsigned i = 0; i < CHUNK_PAGES; i++)
+			if (page_state(page_load(&chunk->page[i])) == PAGE_LENT &&
+			    (!pages->lender || !is_lent_word(pages->lender, chunk->first + i)))
+				return false;
+	return true;
+}
+
+uint64_t private_borrowed(const struct private_pages *pages)
+{
+	uint64_t found = 0;
+
+	for (struct chunk *chunk = table_next(&pages->object->table, 0); chunk;
+	     chunk = table_next(&pages->object->table, chunk->first + CHUNK_PAGES))
+		for (unsigned i = 0; i < CHUNK_PAGES; i++)
+			found += page_state(page_load(&chunk->page[i])) == PAGE_LENT;
+	return found;
 }
 
 int private_copy_lent(struct private_pages *pages, char *addr, struct buffer *buffer, page_word **ret_wait, uint32_t *ret_seen)
@@ -901,6 +972,8 @@ int private_copy_lent(struct private_pages *pages, char *addr, struct buffer *bu
 	if (!own || !lent)
 		return -ENOMEM;
 	seen = page_load(lent);
+	/* The lender's word is moved on only when ours has been. */
+	ASSERT(page_has_frame(seen) || page_state(page_load(own)) != PAGE_LENT);
 	if (page_state(seen) != PAGE_RESIDENT || !page_swap(lent, &seen, (seen & ~PAGE_STATE) | PAGE_HELD)) {
 		*ret_wait = page_state(seen) == PAGE_HELD ? lent : NULL;
 		*ret_seen = seen;
@@ -910,7 +983,7 @@ int private_copy_lent(struct private_pages *pages, char *addr, struct buffer *bu
 		page_settle(lent, PAGE_RESIDENT, 0, 0);
 		return -EAGAIN;
 	}
-	INVARIANT(seen & PAGE_LENDS);
+	ASSERT(seen & PAGE_LENDS);
 	r = pmap_copy_out(lender->pmap, addr, 1, buffer->data);
 	if (r == 0)
 		r = pmap_enter_private(pages->pmap, addr, buffer->data, 1);

@@ -86,7 +86,8 @@ void private_begin_in(struct private_pages *pages, const char *addr);
 
 /*
  * Forgets the private pages of a range: frames and swap are given back. remove: takes them out of the mapping too (a mapping
- * that is about to go need not). Map lock held for writing, or remove.
+ * that is about to go need not). Map lock held for writing, or remove. Nothing of it is lent: it was called in, or the borrowers'
+ * pages were discarded before.
  */
 void private_discard(struct private_pages *pages, char *addr, size_t n, bool remove);
 
@@ -109,12 +110,19 @@ void private_end_borrowing(struct private_pages *pages);
 int private_fork(struct private_pages *from, struct private_pages *to, char *addr, size_t n);
 
 /*
- * Before a range is moved, or its pages are discarded: nobody borrows a page of it any more, and none of it is borrowed. Waits for
+ * Before pages of a range are discarded: nobody borrows one any more. borrowed: before it is moved, none is borrowed either. Waits for
  * no frame and no buffer. Map lock held for reading or writing. 0 or -errno: some are still lent.
  */
-int private_call_in(struct private_pages *pages, char *addr, size_t n);
+int private_call_in(struct private_pages *pages, char *addr, size_t n, bool borrowed);
+
+/* Whether what each LENT word says is so; how many there are. For assertions and tests. */
+bool private_loans_hold(const struct private_pages *pages);
+uint64_t private_borrowed(const struct private_pages *pages);
 
 /* ---- pages that are lent, at a fault; map lock held for reading ---- */
+
+/* Whether the page's word is LENT. Makes nothing. */
+bool private_is_lent(struct private_pages *pages, const void *addr);
 
 /*
  * Copies a LENT page into the own mapping. buffer: of one page. A frame was promised, and is used up on success.

@@ -5,8 +5,8 @@
  * A pager holds two descriptions of its file, its own and not the program's:
  *
  *      direct     O_DIRECT: whole blocks, past the kernel's page cache. Pages are cached once, by the engine.
- *      buffered   through the kernel's page cache: what is not a whole block (the tail of a file), all of it where the
- *                 filesystem has no direct I/O, and what the next paragraph says.
+ *      buffered   through the kernel's page cache: what is not a whole block (the tail of a file; when it is written, with the rest
+ *                 of its page), all of it where the filesystem has no direct I/O, and what the next paragraph says.
  *
  * nowait. A direct read takes the inode's lock. Under the thread trap a thread of the program may hold that lock inside
  * write(2) while it waits for this very page. So a read is tried with RWF_NOWAIT, which gives up where it would wait, and is
@@ -337,17 +337,22 @@ static bool file_begin(struct file_pager *file, struct pager_request *request)
 	return false;
 }
 
-/* How many of the bytes that are left can go directly, as one transfer. */
+/*
+ * How many of the bytes that are left can go directly, as one transfer. Of a page that ends within a block nothing is written so: in two
+ * transfers, with a write(2) of the program's between them, a part of the page would be from before it and a part from after.
+ */
 static size_t direct_bytes(struct file_pager *file, const struct pager_request *request)
 {
-	size_t align = file->base.align_bytes;
+	size_t align = file->base.align_bytes, left = request->len - request->progress;
 
 	if (request->buffered || !atomic_load_explicit(&file->base.direct, memory_order_relaxed))
 		return 0;
 	/* offset and buf are aligned to a page: only what was done before can be in the way. */
 	if (request->progress % align != 0)
 		return 0;
-	return (request->len - request->progress) / align * align;
+	if (request->op == PAGER_WRITE && left % align != 0)
+		align = page_size();
+	return left / align * align;
 }
 
 /* Says in request->transfer what to transfer next. */

@@ -92,7 +92,7 @@ static long perform(struct agent *agent, const struct memory_op *op)
 	return r;
 }
 
-static void answer(struct agent *agent, struct agent_request *request, char *bytes)
+static void answer(struct agent *agent, const struct agent_request *request, struct memory_op *ops, char *bytes)
 {
 	uint32_t asked = agent_word(request->number, AGENT_ASKED);
 	struct agent_reply reply = {.number = request->number};
@@ -101,12 +101,13 @@ static void answer(struct agent *agent, struct agent_request *request, char *byt
 	if (!atomic_compare_exchange_strong(&agent->line->word, &asked, agent_word(request->number, AGENT_DOES)))
 		return;
 	if (!request->read) {
-		reply.result = perform(agent, &request->op);
-	} else if (request->op.len > AGENT_READ_BYTES) {
+		for (uint32_t i = 0; i < request->n && reply.result >= 0; i++)
+			reply.result = perform(agent, &ops[i]);
+	} else if (ops[0].len > AGENT_READ_BYTES) {
 		reply.result = -EINVAL;
 	} else {
-		reply.result = memory_read(request->op.addr, request->op.len, bytes);
-		out.body_len = reply.result == 0 ? request->op.len : 0;
+		reply.result = memory_read(ops[0].addr, ops[0].len, bytes);
+		out.body_len = reply.result == 0 ? ops[0].len : 0;
 	}
 	(void)channel_send(agent->socket, &out);
 }
@@ -116,7 +117,8 @@ static void *agent_main(void *arg)
 	static char bytes[AGENT_READ_BYTES];
 	struct agent *agent = arg;
 	struct agent_request request;
-	struct channel_message message = {.head = &request, .head_len = sizeof(request)};
+	struct memory_op ops[FAR_OPS];
+	struct channel_message message = {.head = &request, .head_len = sizeof(request), .body = ops, .body_len = sizeof(ops)};
 	int r;
 
 	agent->error = take_own_table(agent);
@@ -125,11 +127,12 @@ static void *agent_main(void *arg)
 	if (agent->error < 0)
 		return NULL;
 	while ((r = channel_receive(agent->socket, &message)) == 0 || r == -EPROTO) {
-		if (r < 0)
-			continue;
-		if (message.n_fds > 0)
-			request.op.fd = message.fds[0];
-		answer(agent, &request, bytes);
+		if (r == 0 && request.n > 0 && message.body_len == request.n * sizeof(ops[0])) {
+			for (uint32_t i = 0; i < request.n; i++)
+				ops[i].fd = ops[i].fd >= 0 && (unsigned)ops[i].fd < message.n_fds ? message.fds[ops[i].fd] : -1;
+			answer(agent, &request, ops, bytes);
+		}
+		message.body_len = sizeof(ops);
 		while (message.n_fds > 0)
 			close(message.fds[--message.n_fds]);
 	}

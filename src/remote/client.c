@@ -31,6 +31,7 @@ static struct {
 	struct lock lock;
 	struct ranges ranges; /* [lock] what is managed */
 	_Atomic bool over;    /* the engine has ended: SIGBUS lies over the ranges */
+	uint64_t forks;       /* between the engine's process and this one: each attaches anew */
 	bool eager;           /* attaches at once */
 	bool no_privilege;    /* as the engine was configured */
 	struct agent agent;
@@ -317,6 +318,7 @@ bool client_allows(void *addr, int need, uint64_t *ret_edits)
 	/* From here on, SIGBUS has the last word. */
 	if (!atomic_load(&client.attached)) {
 		(void)attach();
+		*ret_edits = ~client.forks;
 		return true;
 	}
 	if (atomic_load(&client.over))
@@ -438,6 +440,7 @@ void client_after_fork_in_child(struct engine *engine)
 	client.attach_lock = (struct lock){0};
 	client.lock = (struct lock){0};
 	client.attached = false;
+	client.forks++;
 	note_socket(for_child.calls);
 	reserve();
 	if (eager && client.calls >= 0 && client.ranges.count > 0)

@@ -80,20 +80,19 @@ static long receive(struct remote *remote, struct channel_message *message, cons
 	return r == 0 && reply->number == remote->number ? 0 : lose(remote);
 }
 
-static long ask(struct remote *remote, struct agent_request *request, void *body, size_t body_len)
+static long ask(struct remote *remote, struct agent_request *request, struct channel_message *out, void *body, size_t body_len)
 {
 	struct agent_reply reply;
-	struct channel_message out = {.head = request, .head_len = sizeof(*request)};
 	struct channel_message in = {.head = &reply, .head_len = sizeof(reply), .body = body, .body_len = body_len};
 	long r;
 
 	if (atomic_load(&remote->lost) || remote->agent.fd < 0)
 		return -ESRCH;
 	request->number = ++remote->number;
-	if (request->op.fd >= 0)
-		out.fds[out.n_fds++] = request->op.fd;
+	out->head = request;
+	out->head_len = sizeof(*request);
 	atomic_store(&remote->line->word, agent_word(request->number, AGENT_ASKED));
-	if (channel_send(remote->agent.fd, &out) < 0)
+	if (channel_send(remote->agent.fd, out) < 0)
 		return lose(remote);
 	r = receive(remote, &in, &reply);
 	if (r == 0 && reply.result >= 0 && in.body_len != body_len)
@@ -108,17 +107,58 @@ static long ask(struct remote *remote, struct agent_request *request, void *body
 static long far_op(struct far *far, const struct memory_op *op)
 {
 	struct remote *remote = remote_of(far);
-	struct agent_request request = {.op = *op};
+	struct agent_request request = {.n = 1};
+	struct memory_op copy = *op;
+	struct channel_message out = {.body = &copy, .body_len = sizeof(copy)};
 	long r;
 
-	if (op->kind != MEMORY_MAP)
-		request.op.fd = -1;
+	copy.fd = op->kind == MEMORY_MAP && op->fd >= 0 ? 0 : -1;
+	if (copy.fd == 0)
+		out.fds[out.n_fds++] = op->fd;
 	lock_acquire(&remote->asking);
-	r = ask(remote, &request, NULL, 0);
+	r = ask(remote, &request, &out, NULL, 0);
 	if (r == -EAGAIN && op->kind != MEMORY_DROP && op->kind != MEMORY_ADVISE)
 		r = lose(remote);
 	lock_release(&remote->asking);
 	return r;
+}
+
+/* Which descriptor of the message is fd; it is added if there is room. -1: there is none. */
+static int descriptor_in(struct channel_message *message, int fd)
+{
+	for (unsigned i = 0; i < message->n_fds; i++)
+		if (message->fds[i] == fd)
+			return (int)i;
+	if (message->n_fds == CHANNEL_FDS)
+		return -1;
+	message->fds[message->n_fds] = fd;
+	return (int)message->n_fds++;
+}
+
+static int far_ops(struct far *far, const struct memory_op *ops, size_t n)
+{
+	struct remote *remote = remote_of(far);
+	struct memory_op copies[FAR_OPS];
+	long r = 0;
+
+	lock_acquire(&remote->asking);
+	for (size_t done = 0; done < n && r >= 0;) {
+		struct agent_request request = {.n = 0};
+		struct channel_message out = {.body = copies};
+
+		for (; done < n && request.n < FAR_OPS; done++) {
+			copies[request.n] = ops[done];
+			if (ops[done].fd >= 0 && (copies[request.n].fd = descriptor_in(&out, ops[done].fd)) < 0)
+				break;
+			request.n++;
+		}
+		out.body_len = request.n * sizeof(copies[0]);
+		r = ask(remote, &request, &out, NULL, 0);
+		if (r == -EAGAIN)
+			r = lose(remote);
+	}
+	lock_release(&remote->asking);
+	return r < 0 ? (int)r : 0;
 }
 
 static int far_read(struct far *far, const void *addr, size_t len, void *ret)
@@ -129,9 +169,11 @@ static int far_read(struct far *far, const void *addr, size_t len, void *ret)
 	lock_acquire(&remote->asking);
 	for (size_t done = 0; done < len && r >= 0; done += AGENT_READ_BYTES) {
 		size_t n = len - done < AGENT_READ_BYTES ? len - done : AGENT_READ_BYTES;
-		struct agent_request request = {.read = 1, .op = {.addr = (char *)(uintptr_t)addr + done, .len = n, .fd = -1}};
+		struct agent_request request = {.read = 1, .n = 1};
+		struct memory_op op = {.addr = (char *)(uintptr_t)addr + done, .len = n, .fd = -1};
+		struct channel_message out = {.body = &op, .body_len = sizeof(op)};
 
-		r = ask(remote, &request, (char *)ret + done, n);
+		r = ask(remote, &request, &out, (char *)ret + done, n);
 	}
 	lock_release(&remote->asking);
 	return (int)r;
@@ -312,7 +354,7 @@ int remote_create(struct engine *engine, struct space *from, struct ranges *ret_
 		free(remote);
 		return message_set(-r, "no further process can be served: %s", strerrordesc_np(-r));
 	}
-	remote->far = (struct far){.op = far_op, .read = far_read};
+	remote->far = (struct far){.op = far_op, .read = far_read, .ops = far_ops};
 	remote->engine = engine;
 	remote->refs = 1;
 	remote->calls = (struct trap_source){-1, serve_call};

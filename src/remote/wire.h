@@ -15,7 +15,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
-#include "sys/memory.h"
+#include "sys/pmap.h"
 
 /* ---- calls ---- */
 
@@ -76,10 +76,14 @@ struct call_reply {
 
 /* ---- agent ---- */
 
+/*
+ * Before n operations, at most FAR_OPS, which are done in order until one fails; of each, fd says which of the descriptors that come along
+ * it is about, or -1. The result is the last one's.
+ */
 struct agent_request {
 	uint32_t number;
-	int read;            /* bytes at op.addr are wanted, op.len of them */
-	struct memory_op op; /* a descriptor comes along, if fd is not -1 */
+	uint32_t n;
+	int read; /* the bytes at the operation's addr are wanted, len of them, and nothing is to be done */
 };
 
 struct agent_reply {

@@ -37,8 +37,11 @@ struct mapping mapping_like(const struct area *area, char *addr, size_t len, uin
 
 /* Makes an area what the mapping at addr is. */
 void edit_fill(struct area *area, const struct mapping *m, struct space *space, char *addr);
-/* Asks the kernel for an area's mapping again, over whatever is there. 0 or -errno. Map lock held for writing. */
-int edit_map_again(struct space *space, const struct area *area);
+/*
+ * Maps areas in a process that has attached, over whatever is there. n: at most FAR_OPS. 0 or -errno: some are. Map lock held for
+ * writing.
+ */
+int edit_map_again(struct space *space, struct area *const *areas, size_t n);
 
 /* As space_check, map lock held. */
 int space_check_locked(struct space *space, const char *addr, size_t len);

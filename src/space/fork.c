@@ -71,8 +71,9 @@ int space_attach(struct space *space)
 	int r = 0;
 
 	rwlock_write_acquire(&space->cache->map_lock);
-	for (size_t i = 0; i < space->areas.count && r == 0; i++)
-		r = edit_map_again(space, space->areas.all[i]);
+	for (size_t i = 0; i < space->areas.count && r == 0; i += FAR_OPS)
+		r = edit_map_again(space, space->areas.all + i,
+				   space->areas.count - i < FAR_OPS ? space->areas.count - i : FAR_OPS);
 	space->edits++;
 	rwlock_write_release(&space->cache->map_lock);
 	return r;

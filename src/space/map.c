@@ -54,8 +54,11 @@ static int quiesce(struct space *space, char *addr, char *end)
 		uint64_t first;
 		int r;
 
-		if (!area->shared && (r = private_call_in(space->private_pages, from, (size_t)(to - from) >> page_shift)) < 0)
-			return r;
+		r = area->shared ? 0 : private_call_in(space->private_pages, from, (size_t)(to - from) >> page_shift, false);
+		if (r < 0) {
+			restore_protection(space, addr, end);
+			return message_set(-r, "children's copies of the pages in %p…%p cannot be made", (void *)from, (void *)to);
+		}
 		if (!area->view.tracked || !object_was_touched(area->view.object))
 			continue;
 		r = kernel_protect(space, from, (size_t)(to - from), PROT_NONE);
@@ -125,7 +128,7 @@ static int check_cuts(struct space *space, const char *addr, size_t len)
 
 /* ---- map ---- */
 
-static int kernel_map(struct space *space, const struct mapping *m, char **ret_addr)
+static struct memory_op map_op(const struct mapping *m)
 {
 	int flags = (m->huge     ? (int)m->huge | (m->huge_fd < 0 ? MAP_ANONYMOUS : 0)
 		     : m->shared ? MAP_SHARED | MAP_NORESERVE
@@ -133,16 +136,24 @@ static int kernel_map(struct space *space, const struct mapping *m, char **ret_a
 		    (m->object || m->huge ? 0 : MAP_ANONYMOUS) | (m->fixed ? MAP_FIXED : 0) |
 		    (m->noreplace ? MAP_FIXED_NOREPLACE : 0);
 	int fd = m->huge ? m->huge_fd : m->object ? m->object->frames : -1;
-	struct memory_op op = {.kind = MEMORY_MAP,
-			       .addr = m->addr,
-			       .len = m->len,
-			       .arg = PROT_NONE,
-			       .flags = flags,
-			       .fd = fd,
-			       .offset = fd >= 0 ? (off_t)(m->first << page_shift) : 0,
-			       /* A child gets it from the engine: it must not find pages that nobody fills. */
-			       .ours = !m->huge,
-			       .nodump = m->nodump};
+
+	return (struct memory_op){
+	    .kind = MEMORY_MAP,
+	    .addr = m->addr,
+	    .len = m->len,
+	    .arg = PROT_NONE,
+	    .flags = flags,
+	    .fd = fd,
+	    .offset = fd >= 0 ? (off_t)(m->first << page_shift) : 0,
+	    /* A child gets it from the engine: it must not find pages that nobody fills. */
+	    .ours = !m->huge,
+	    .nodump = m->nodump,
+	};
+}
+
+static int kernel_map(struct space *space, const struct mapping *m, char **ret_addr)
+{
+	struct memory_op op = map_op(m);
 	int r = fail_now(FAIL_MAP) ? -ENOMEM : pmap_map(&space->pmap, &op, ret_addr);
 
 	if (r == 0 && m->noreplace && *ret_addr != m->addr) {
@@ -193,15 +204,30 @@ void edit_fill(struct area *area, const struct mapping *m, struct space *space, 
 	area->once = m->once;
 }
 
-int edit_map_again(struct space *space, const struct area *area)
+int edit_map_again(struct space *space, struct area *const *areas, size_t n)
 {
-	struct mapping m = mapping_like(area, area_addr(area), area->view.pages << page_shift, area->view.first);
-	char *addr;
+	struct memory_op ops[FAR_OPS] = {{0}};
+	size_t opened = 0;
 	int r;
 
-	m.fixed = true;
-	r = kernel_map(space, &m, &addr);
-	return r == 0 ? open_mapping(space, &m, addr) : r;
+	ASSERT(n <= FAR_OPS);
+	for (size_t i = 0; i < n; i++) {
+		struct mapping m =
+		    mapping_like(areas[i], area_addr(areas[i]), areas[i]->view.pages << page_shift, areas[i]->view.first);
+
+		m.fixed = true;
+		ops[i] = map_op(&m);
+	}
+	r = fail_now(FAIL_MAP) ? -ENOMEM : pmap_ops(&space->pmap, ops, n);
+	for (size_t i = 0; i < n && r == 0; i++) {
+		size_t len = areas[i]->view.pages << page_shift;
+
+		r = pmap_register(&space->pmap, area_addr(areas[i]), len, areas[i]->shared, areas[i]->view.object != NULL);
+		if (areas[i]->prot != PROT_NONE)
+			ops[opened++] = (struct memory_op){
+			    .kind = MEMORY_PROTECT, .addr = area_addr(areas[i]), .len = len, .arg = areas[i]->prot, .fd = -1};
+	}
+	return r == 0 ? pmap_ops(&space->pmap, ops, opened) : r;
 }
 
 static int map_locked(struct space *space, const struct mapping *m, char **ret_addr)
@@ -709,8 +735,9 @@ static int move_private(struct space *space, struct area *area, char *addr, size
 		flags |= SPACE_FIXED;
 	}
 	r = private_prepare(pages, addr, new_addr, old_len >> page_shift);
-	if (r == 0)
-		r = private_call_in(pages, addr, old_len >> page_shift);
+	if (r == 0 && (r = private_call_in(pages, addr, old_len >> page_shift, true)) < 0)
+		(void)message_set(-r, "copies of the pages at %p, which processes share since a fork, cannot be made",
+				  (void *)addr);
 	if (r == 0)
 		r = lock_more(space, area, new_len - old_len);
 	if (r == 0) {

@@ -474,13 +474,16 @@ int space_set_locked(struct space *space, char *addr, size_t len, bool locked, b
 static int discard_part(void *arg, const struct part *part)
 {
 	struct space *space = arg;
+	int r;
 
 	if (part->shared)
 		return 0;
 	rwlock_read_acquire(&space->cache->map_lock);
-	private_discard(space->private_pages, part->addr, part->pages, true);
+	r = private_call_in(space->private_pages, part->addr, part->pages, false);
+	if (r == 0)
+		private_discard(space->private_pages, part->addr, part->pages, true);
 	rwlock_read_release(&space->cache->map_lock);
-	return 0;
+	return r == 0 ? 0 : message_set(-r, "children's copies of the pages at %p cannot be made", (void *)part->addr);
 }
 
 int space_discard_private(struct space *space, char *addr, size_t len)

@@ -83,6 +83,15 @@ static int placement(long r, char **ret_addr)
 	return 0;
 }
 
+int pmap_ops(struct pmap *pmap, const struct memory_op *ops, size_t n)
+{
+	int r = 0;
+
+	for (size_t done = 0; done < n && r == 0; done += FAR_OPS)
+		r = pmap->far->ops(pmap->far, ops + done, n - done < FAR_OPS ? n - done : FAR_OPS);
+	return r;
+}
+
 int pmap_map(struct pmap *pmap, const struct memory_op *map, char **ret_addr)
 {
 	return placement(perform(pmap, map), ret_addr);
@@ -130,6 +139,11 @@ int pmap_enter(struct pmap *pmap, void *addr, size_t pages, bool shared)
 int pmap_enter_private(struct pmap *pmap, void *addr, const void *source, size_t pages)
 {
 	return uffd_copy(pmap->private_uffd, addr, source, pages << page_shift, false);
+}
+
+int pmap_enter_protected(struct pmap *pmap, void *addr, const void *source, size_t pages)
+{
+	return uffd_copy(pmap->private_uffd, addr, source, pages << page_shift, true);
 }
 
 int pmap_enter_fresh(struct pmap *pmap, void *addr, const void *source)

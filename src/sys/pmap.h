@@ -24,7 +24,11 @@
 struct far {
 	long (*op)(struct far *far, const struct memory_op *op);
 	int (*read)(struct far *far, const void *addr, size_t len, void *ret);
+	/* Several that give no address, in order, in one exchange where it can be: 0, or the first -errno. n is at most FAR_OPS. */
+	int (*ops)(struct far *far, const struct memory_op *ops, size_t n);
 };
+
+#define FAR_OPS 64
 
 /*
  * Two userfaultfds, since whether write protection is asynchronous is a property of the descriptor: stores to shared pages are
@@ -48,6 +52,9 @@ void pmap_create_far(struct far *far, struct pmap *ret);
 void pmap_attach(struct pmap *pmap, int uffd);
 void pmap_destroy(struct pmap *pmap);
 
+/* Operations at fixed places, in another process. 0 or -errno: some were done. */
+int pmap_ops(struct pmap *pmap, const struct memory_op *ops, size_t n);
+
 /* The kernel's calls on the mappings themselves. Where the other process has ended, nothing is left to be unmapped, and that is done. */
 int pmap_map(struct pmap *pmap, const struct memory_op *map, char **ret_addr);
 int pmap_unmap(struct pmap *pmap, void *addr, size_t len);
@@ -62,6 +69,8 @@ int pmap_register(struct pmap *pmap, void *addr, size_t len, bool shared, bool f
 int pmap_enter(struct pmap *pmap, void *addr, size_t pages, bool shared);
 /* Installs one private page. */
 int pmap_enter_private(struct pmap *pmap, void *addr, const void *source, size_t pages);
+/* Likewise, write-protected. */
+int pmap_enter_protected(struct pmap *pmap, void *addr, const void *source, size_t pages);
 
 /* Makes the frame of a shared page, with the bytes at source, and maps it, write-protected, in one step. */
 int pmap_enter_fresh(struct pmap *pmap, void *addr, const void *source);

@@ -7,37 +7,182 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- sets of worlds ---- */
+/* ---- one world ---- */
 
-static unsigned char *memory_of(struct world *w)
+static unsigned char *side_of(const struct model_file *f, struct world *w, enum world_side side)
 {
-	return w->bytes;
+	return w->bytes + side * f->page_bytes;
 }
 
 static unsigned char *file_of(const struct model_file *f, struct world *w)
 {
-	return w->bytes + f->page_bytes;
+	return side_of(f, w, SIDE_FILE);
 }
 
-static unsigned char *flight_of(const struct model_file *f, struct world *w)
+/* => Only of a world with open bytes. */
+static unsigned char *open_of(const struct model_file *f, struct world *w, enum world_side side)
 {
-	return w->bytes + 2 * f->page_bytes;
+	return w->bytes + (SIDES + side) * f->page_bytes;
 }
 
-static struct world *world_new(const struct model_file *f)
+/* => Likewise: number k of those that an open byte may be. */
+static unsigned char *choice_of(const struct model_file *f, struct world *w, int k)
 {
-	struct world *w = calloc(1, sizeof(*w) + 3 * (size_t)f->page_bytes);
+	return w->bytes + (2 * SIDES + k) * f->page_bytes;
+}
+
+static size_t size_of_world(const struct model_file *f, int mixed)
+{
+	return sizeof(struct world) + (size_t)((mixed > 0 ? 2 * SIDES + mixed : SIDES) * f->page_bytes);
+}
+
+static struct world *world_new(const struct model_file *f, int mixed)
+{
+	struct world *w = calloc(1, size_of_world(f, mixed));
 
 	if (w == NULL)
 		abort();
+	w->mixed = mixed;
 	return w;
 }
 
 static bool same(const struct model_file *f, const struct world *a, const struct world *b)
 {
-	return a->dirty == b->dirty && a->flies == b->flies &&
-	       memcmp(a->bytes, b->bytes, (a->flies ? 3 : 2) * (size_t)f->page_bytes) == 0;
+	return a->dirty == b->dirty && a->flies == b->flies && a->arrives == b->arrives && a->mixed == b->mixed &&
+	       memcmp(a->bytes, b->bytes, size_of_world(f, a->mixed) - sizeof(*a)) == 0;
 }
+
+static bool same_sides(const struct model_file *f, struct world *w, enum world_side a, enum world_side b)
+{
+	size_t n = (size_t)f->page_bytes;
+
+	return memcmp(side_of(f, w, a), side_of(f, w, b), n) == 0 &&
+	       (w->mixed == 0 || memcmp(open_of(f, w, a), open_of(f, w, b), n) == 0);
+}
+
+static void copy_side(const struct model_file *f, struct world *w, enum world_side to, enum world_side from)
+{
+	memcpy(side_of(f, w, to), side_of(f, w, from), (size_t)f->page_bytes);
+	if (w->mixed > 0)
+		memcpy(open_of(f, w, to), open_of(f, w, from), (size_t)f->page_bytes);
+	w->untidy = w->mixed > 0;
+}
+
+/* bytes NULL: zeros. */
+static void set_side(const struct model_file *f, struct world *w, enum world_side side, int64_t from, int64_t n,
+		     const unsigned char *bytes)
+{
+	if (bytes != NULL)
+		memcpy(side_of(f, w, side) + from, bytes, (size_t)n);
+	else
+		memset(side_of(f, w, side) + from, 0, (size_t)n);
+	if (w->mixed > 0 && memchr(open_of(f, w, side) + from, 1, (size_t)n) != NULL) {
+		memset(open_of(f, w, side) + from, 0, (size_t)n);
+		w->untidy = true;
+	}
+}
+
+/* ---- open bytes ---- */
+
+static bool is_open(const struct model_file *f, struct world *w, enum world_side side, int64_t at)
+{
+	return w->mixed > 0 && open_of(f, w, side)[at];
+}
+
+static bool may_be(const struct model_file *f, struct world *w, enum world_side side, int64_t at, unsigned char seen)
+{
+	if (!is_open(f, w, side, at))
+		return side_of(f, w, side)[at] == seen;
+	for (int k = 0; k < w->mixed; k++) {
+		if (choice_of(f, w, k)[at] == seen)
+			return true;
+	}
+	return false;
+}
+
+/* How many of the bytes the side has, from the first on. */
+static int64_t matches(const struct model_file *f, struct world *w, enum world_side side, int64_t from, int64_t n,
+		       const unsigned char *seen)
+{
+	int64_t i = 0;
+
+	if (w->mixed == 0 && memcmp(side_of(f, w, side) + from, seen, (size_t)n) == 0)
+		return n;
+	while (i < n && may_be(f, w, side, from + i, seen[i]))
+		i++;
+	return i;
+}
+
+/* Of a side these bytes were seen: where one is open, it is so on every side. */
+static void learn(const struct model_file *f, struct world *w, enum world_side side, int64_t from, int64_t n,
+		  const unsigned char *seen)
+{
+	for (int64_t i = from; w->mixed > 0 && i < from + n; i++) {
+		if (!open_of(f, w, side)[i])
+			continue;
+		for (int k = 0; k < SIDES; k++) {
+			if (open_of(f, w, k)[i])
+				set_side(f, w, k, i, 1, seen + (i - from));
+		}
+	}
+}
+
+/* What no open byte asks for any more is zeros, or gone, so that equal worlds have equal bytes. */
+static void tidy(const struct model_file *f, struct world *w)
+{
+	bool any = false;
+
+	if (!w->untidy)
+		return;
+	w->untidy = false;
+	for (int k = 0; k < SIDES; k++)
+		any |= memchr(open_of(f, w, k), 1, (size_t)f->page_bytes) != NULL;
+	if (!any) {
+		w->mixed = 0;
+		w->arrives = false;
+		return;
+	}
+	for (int64_t i = 0; i < f->page_bytes; i++) {
+		bool open = open_of(f, w, SIDE_MEMORY)[i] | open_of(f, w, SIDE_FILE)[i] | open_of(f, w, SIDE_FLIGHT)[i];
+
+		for (int k = 0; !open && k < w->mixed; k++)
+			choice_of(f, w, k)[i] = 0;
+	}
+}
+
+static struct world *copy_of(const struct model_file *f, struct world *w)
+{
+	struct world *copy = world_new(f, w->mixed);
+
+	memcpy(copy, w, size_of_world(f, w->mixed));
+	return copy;
+}
+
+/* The page was being read in while these bytes were written to the file: each came from before or from after. */
+static struct world *mix(const struct model_file *f, struct world *w, int64_t from, int64_t n, const unsigned char *bytes)
+{
+	int choices = w->mixed > 0 ? w->mixed : 1;
+	struct world *mixed = world_new(f, choices + 1);
+	unsigned char *memory = side_of(f, mixed, SIDE_MEMORY), *open;
+
+	memcpy(mixed, w, size_of_world(f, w->mixed));
+	mixed->mixed = choices + 1;
+	mixed->arrives = mixed->untidy = true;
+	open = open_of(f, mixed, SIDE_MEMORY);
+	memcpy(choice_of(f, mixed, choices), choice_of(f, mixed, 0), (size_t)f->page_bytes);
+	for (int64_t i = from; i < from + n; i++) {
+		if (!open[i] && memory[i] == bytes[i - from])
+			continue;
+		for (int k = 0; !open[i] && k < choices; k++)
+			choice_of(f, mixed, k)[i] = memory[i];
+		choice_of(f, mixed, choices)[i] = bytes[i - from];
+		memory[i] = 0;
+		open[i] = 1;
+	}
+	return mixed;
+}
+
+/* ---- sets of worlds ---- */
 
 /* Takes the world over. */
 static void add(const struct model_file *f, struct model_page *p, struct world *w)
@@ -53,14 +198,6 @@ static void add(const struct model_file *f, struct model_page *p, struct world *
 	p->worlds[p->count++] = w;
 }
 
-static struct world *copy_of(const struct model_file *f, const struct world *w)
-{
-	struct world *copy = world_new(f);
-
-	memcpy(copy, w, sizeof(*w) + (w->flies ? 3 : 2) * (size_t)f->page_bytes);
-	return copy;
-}
-
 static void drop(struct model_page *p, int i)
 {
 	free(p->worlds[i]);
@@ -70,6 +207,8 @@ static void drop(struct model_page *p, int i)
 /* Worlds that have become equal are one. */
 static void join(const struct model_file *f, struct model_page *p)
 {
+	for (int i = 0; i < p->count; i++)
+		tidy(f, p->worlds[i]);
 	for (int i = 0; i < p->count; i++) {
 		for (int j = p->count - 1; j > i; j--) {
 			if (same(f, p->worlds[i], p->worlds[j]))
@@ -86,24 +225,26 @@ static bool stays(const struct model_file *f, const struct model_page *p)
 /* Adds what the worlds may have become by themselves. */
 static void close_set(const struct model_file *f, struct model_page *p)
 {
-	size_t n = (size_t)f->page_bytes;
-
 	for (int i = 0; i < p->count; i++) {
 		struct world *w = p->worlds[i], *next;
 
-		if (!w->flies && !w->dirty && (stays(f, p) || memcmp(memory_of(w), file_of(f, w), n) == 0))
+		if (!w->flies && !w->dirty && (stays(f, p) || same_sides(f, w, SIDE_MEMORY, SIDE_FILE)))
 			continue;
 		next = copy_of(f, w);
 		if (w->flies) {
-			next->flies = memcmp(file_of(f, w), flight_of(f, w), n) != 0;
-			memcpy(file_of(f, next), flight_of(f, w), n);
+			next->flies = !same_sides(f, w, SIDE_FILE, SIDE_FLIGHT);
+			copy_side(f, next, SIDE_FILE, SIDE_FLIGHT);
+			if (!next->flies)
+				set_side(f, next, SIDE_FLIGHT, 0, f->page_bytes, NULL);
 		} else if (w->dirty) {
-			memcpy(flight_of(f, next), memory_of(w), n);
+			copy_side(f, next, SIDE_FLIGHT, SIDE_MEMORY);
 			next->flies = true;
 			next->dirty = false;
 		} else {
-			memcpy(memory_of(next), file_of(f, w), n);
+			copy_side(f, next, SIDE_MEMORY, SIDE_FILE);
+			next->arrives = false;
 		}
+		tidy(f, next);
 		add(f, p, next);
 	}
 }
@@ -117,7 +258,7 @@ static void clear(struct model_page *p)
 static void make_zero(const struct model_file *f, struct model_page *p)
 {
 	clear(p);
-	add(f, p, world_new(f));
+	add(f, p, world_new(f, 0));
 	p->there = false;
 }
 
@@ -164,7 +305,7 @@ void model_file_reset(struct model_file *f, int64_t bytes, void (*fill)(void *ar
 		fill(arg, i, file_of(f, p->worlds[0]));
 		if (inside < f->page_bytes)
 			memset(file_of(f, p->worlds[0]) + inside, 0, (size_t)(f->page_bytes - inside));
-		memcpy(memory_of(p->worlds[0]), file_of(f, p->worlds[0]), (size_t)f->page_bytes);
+		copy_side(f, p->worlds[0], SIDE_MEMORY, SIDE_FILE);
 	}
 }
 
@@ -190,7 +331,11 @@ bool model_must_bus(const struct model_file *f, int64_t page)
 
 bool model_is_vague(const struct model_file *f, int64_t page)
 {
-	return f->pages[page].count >= MODEL_WORLDS_MANY;
+	int n = 0;
+
+	for (int i = 0; i < f->pages[page].count; i++)
+		n += f->pages[page].worlds[i]->mixed == 0;
+	return n >= MODEL_WORLDS_MANY;
 }
 
 /* ---- bytes about which the size leaves more than one possibility ---- */
@@ -208,7 +353,7 @@ static int64_t loose_from(const struct model_file *f, int64_t page)
 
 static bool loose_allows(const struct model_file *f, struct world *w, int64_t page, int64_t at, unsigned char seen)
 {
-	if (seen == 0 || seen == memory_of(w)[at])
+	if (seen == 0 || may_be(f, w, SIDE_MEMORY, at, seen))
 		return true;
 	return f->stored_page == page && f->is_stored[at] && f->stored[at] == seen;
 }
@@ -231,17 +376,18 @@ static int64_t explains_load(struct model_file *f, struct model_page *p, struct 
 			     const unsigned char *seen, bool *ret_dropped)
 {
 	int64_t loose = loose_from(f, page), at;
-	const unsigned char *bytes = memory_of(w);
+	enum world_side side = SIDE_MEMORY;
 
 	*ret_dropped = false;
-	for (at = 0; at < n; at++) {
-		if (from + at >= loose ? loose_allows(f, w, page, from + at, seen[at]) : bytes[from + at] == seen[at])
+	at = matches(f, w, SIDE_MEMORY, from, from + n <= loose ? n : loose > from ? loose - from : 0, seen);
+	for (; at < n; at++) {
+		if (from + at >= loose ? loose_allows(f, w, page, from + at, seen[at]) : may_be(f, w, side, from + at, seen[at]))
 			continue;
 		if (*ret_dropped || w->dirty || w->flies || stays(f, p) || from + at >= loose ||
-		    file_of(f, w)[from + at] != seen[at])
+		    !may_be(f, w, SIDE_FILE, from + at, seen[at]))
 			break;
 		*ret_dropped = true;
-		bytes = file_of(f, w);
+		side = SIDE_FILE;
 	}
 	return at;
 }
@@ -249,11 +395,14 @@ static int64_t explains_load(struct model_file *f, struct model_page *p, struct 
 bool model_load(struct model_file *f, int64_t page, int64_t from, int64_t n, const unsigned char *seen, int64_t *ret_at)
 {
 	struct model_page *p = &f->pages[page];
+	int64_t firm = loose_from(f, page) - from;
 	struct world *torn = NULL;
+	bool exact = false;
 	int kept = 0;
 
 	*ret_at = 0;
 	close_set(f, p);
+	firm = firm < 0 ? 0 : firm < n ? firm : n;
 	for (int i = 0; i < p->count; i++) {
 		struct world *w = p->worlds[i];
 		bool dropped;
@@ -266,19 +415,27 @@ bool model_load(struct model_file *f, int64_t page, int64_t from, int64_t n, con
 			continue;
 		p->worlds[i] = p->worlds[kept];
 		p->worlds[kept++] = w;
+		exact |= w->mixed == 0;
 	}
 	if (kept == 0 && torn != NULL) {
 		torn = copy_of(f, torn);
-		memcpy(memory_of(torn), file_of(f, torn), (size_t)f->page_bytes);
+		copy_side(f, torn, SIDE_MEMORY, SIDE_FILE);
 		clear(p);
 		add(f, p, torn);
 		kept = 1;
 		f->torn_loads++;
+	} else if (kept > 0) {
+		f->torn_loads += !exact;
+		for (int i = 0; i < kept; i++)
+			learn(f, p->worlds[i], SIDE_MEMORY, from, firm, seen);
 	}
 	if (kept == 0)
 		return false;
 	while (p->count > kept)
 		drop(p, p->count - 1);
+	for (int i = 0; i < kept; i++)
+		p->worlds[i]->arrives = false;
+	join(f, p);
 	p->there = true;
 	return true;
 }
@@ -300,11 +457,12 @@ void model_store(struct model_file *f, int64_t page, int64_t from, int64_t n, co
 		struct world *w = p->worlds[i];
 
 		w->dirty = true;
-		memcpy(memory_of(w) + from, bytes, (size_t)firm);
+		w->arrives = false;
+		set_side(f, w, SIDE_MEMORY, from, firm, bytes);
 		if (firm < end) {
 			struct world *learnt = copy_of(f, w);
 
-			memcpy(memory_of(learnt) + from, bytes, (size_t)end);
+			set_side(f, learnt, SIDE_MEMORY, from, end, bytes);
 			add(f, p, learnt);
 		}
 	}
@@ -325,6 +483,7 @@ void model_may_be_dirty(struct model_file *f, int64_t page)
 		struct world *w = copy_of(f, p->worlds[i]);
 
 		w->dirty = true;
+		w->arrives = false;
 		add(f, p, w);
 	}
 }
@@ -351,20 +510,11 @@ bool model_copied(struct model_file *f, int64_t page, int64_t from, int64_t n, c
 static bool explains_torn_read(struct model_file *f, struct world *w, int64_t from, int64_t n, const unsigned char *seen)
 {
 	for (int64_t i = from; i < from + n; i++) {
-		if (seen[i - from] != file_of(f, w)[i] && !(w->dirty && seen[i - from] == memory_of(w)[i]) &&
-		    !(w->flies && seen[i - from] == flight_of(f, w)[i]))
+		if (!may_be(f, w, SIDE_FILE, i, seen[i - from]) && !(w->dirty && may_be(f, w, SIDE_MEMORY, i, seen[i - from])) &&
+		    !(w->flies && may_be(f, w, SIDE_FLIGHT, i, seen[i - from])))
 			return false;
 	}
 	return w->dirty || w->flies;
-}
-
-static int64_t common(const unsigned char *a, const unsigned char *b, int64_t n)
-{
-	int64_t i = 0;
-
-	while (i < n && a[i] == b[i])
-		i++;
-	return i;
 }
 
 bool model_read(struct model_file *f, int64_t page, int64_t from, int64_t n, const unsigned char *seen, int64_t *ret_at)
@@ -375,7 +525,7 @@ bool model_read(struct model_file *f, int64_t page, int64_t from, int64_t n, con
 	*ret_at = 0;
 	close_set(f, p);
 	for (int i = 0; i < p->count; i++) {
-		int64_t at = common(file_of(f, p->worlds[i]) + from, seen, n);
+		int64_t at = matches(f, p->worlds[i], SIDE_FILE, from, n, seen);
 
 		exact |= at == n;
 		*ret_at = at > *ret_at ? at : *ret_at;
@@ -384,30 +534,45 @@ bool model_read(struct model_file *f, int64_t page, int64_t from, int64_t n, con
 	for (int i = p->count - 1; i >= 0; i--) {
 		struct world *w = p->worlds[i];
 
-		if (exact ? memcmp(file_of(f, w) + from, seen, (size_t)n) != 0 : !explains_torn_read(f, w, from, n, seen))
+		if (exact ? matches(f, w, SIDE_FILE, from, n, seen) < n : !explains_torn_read(f, w, from, n, seen))
 			drop(p, i);
-		else if (!exact)
-			memcpy(file_of(f, w) + from, seen, (size_t)n);
+		else if (exact)
+			learn(f, w, SIDE_FILE, from, n, seen);
+		else
+			set_side(f, w, SIDE_FILE, from, n, seen);
 	}
 	join(f, p);
 	return p->count > 0;
 }
 
+/* A page that is read in has no frame until it is there: nobody has stored to it, and it was not there before. */
+static bool may_arrive(const struct model_file *f, const struct model_page *p, struct world *w)
+{
+	return !f->coherent && f->mappings > 0 && !w->dirty && !w->flies && !stays(f, p) && w->mixed < MODEL_MIXED &&
+	       (w->arrives || same_sides(f, w, SIDE_MEMORY, SIDE_FILE));
+}
+
 void model_write(struct model_file *f, int64_t page, int64_t from, int64_t n, const unsigned char *bytes)
 {
 	struct model_page *p = &f->pages[page];
-
 	int64_t learnt = f->size == SIZE_GREW ? f->old_bytes - page * f->page_bytes - from : n;
+	int count;
 
 	close_set(f, p);
 	/* Bytes that made the file longer are taken over into the page that held the old end. */
 	learnt = learnt < 0 ? 0 : learnt < n ? learnt : n;
+	count = p->count;
+	for (int i = 0; i < count; i++) {
+		if (learnt > 0 && may_arrive(f, p, p->worlds[i]))
+			add(f, p, mix(f, p->worlds[i], from, learnt, bytes));
+	}
 	for (int i = 0; i < p->count; i++) {
 		struct world *w = p->worlds[i];
 
-		memcpy(file_of(f, w) + from, bytes, (size_t)n);
-		memcpy(memory_of(w) + from + learnt, bytes + learnt, (size_t)(n - learnt));
-		memcpy(flight_of(f, w) + from + learnt, bytes + learnt, (size_t)(n - learnt));
+		set_side(f, w, SIDE_FILE, from, n, bytes);
+		set_side(f, w, SIDE_MEMORY, from + learnt, n - learnt, bytes + learnt);
+		if (w->flies)
+			set_side(f, w, SIDE_FLIGHT, from + learnt, n - learnt, bytes + learnt);
 	}
 	join(f, p);
 }
@@ -436,7 +601,7 @@ void model_invalidate(struct model_file *f, int64_t page)
 	for (int i = p->count - 1; i >= 0; i--) {
 		struct world *w = p->worlds[i];
 
-		if (!w->dirty && !w->flies && memcmp(memory_of(w), file_of(f, w), (size_t)f->page_bytes) != 0)
+		if (!w->dirty && !w->flies && !same_sides(f, w, SIDE_MEMORY, SIDE_FILE))
 			drop(p, i);
 	}
 }
@@ -467,7 +632,7 @@ void model_unmapped(struct model_file *f)
 		p->there = false;
 		model_sync(f, i);
 		for (int j = 0; j < p->count; j++)
-			memcpy(memory_of(p->worlds[j]), file_of(f, p->worlds[j]), (size_t)f->page_bytes);
+			copy_side(f, p->worlds[j], SIDE_MEMORY, SIDE_FILE);
 		join(f, p);
 	}
 	/* The kernel has the same page for the next mapping. */
@@ -487,9 +652,8 @@ static void cut(struct model_file *f, int64_t bytes)
 
 		close_set(f, p);
 		for (int i = 0; i < p->count; i++) {
-			memset(memory_of(p->worlds[i]) + inside, 0, (size_t)(f->page_bytes - inside));
-			memset(file_of(f, p->worlds[i]) + inside, 0, (size_t)(f->page_bytes - inside));
-			memset(flight_of(f, p->worlds[i]) + inside, 0, (size_t)(f->page_bytes - inside));
+			for (int side = 0; side < SIDES; side++)
+				set_side(f, p->worlds[i], side, inside, f->page_bytes - inside, NULL);
 		}
 		join(f, p);
 	}
@@ -530,7 +694,7 @@ static void keep_stored(struct model_file *f)
 	for (int i = 0; p != NULL && i < p->count; i++) {
 		for (int64_t at = 0; at < f->page_bytes; at++) {
 			if (f->is_stored[at])
-				memory_of(p->worlds[i])[at] = f->stored[at];
+				set_side(f, p->worlds[i], SIDE_MEMORY, at, 1, f->stored + at);
 		}
 	}
 	forget_stored(f);

@@ -19,10 +19,16 @@
  *
  * So that a read(2) which shows a store does not tell that its write-back is over, and cannot undo a write(2) any more; MS_SYNC does.
  *
+ * A copy comes to the file at once: of a page that holds the end of the file, too, it is one transfer (src/pager/file.c), so that a
+ * write(2) is before all of it or behind. It may come twice, where the kernel's cache may have something of the page.
+ *
  * A store, a write(2), a call change every world of the set; a load, a read keep those that could have given these bytes. A set that
- * becomes empty is a byte lost or invented. Two things go on beside the exerciser byte by byte, and so may be seen half done: a
- * write-back while it stores or reads (a read then gives bytes of memory, file and copy), and a drop while it loads (the first bytes
- * are the old page's, the rest the file's).
+ * becomes empty is a byte lost or invented. Three things go on beside the exerciser byte by byte, and so may be seen half done: a
+ * write-back while it stores or reads (a read then gives bytes of memory, file and copy), a drop while it loads (the first bytes
+ * are the old page's, the rest the file's), and a read ahead while it writes to the file. The kernel reads with no lock what it writes
+ * with one, and the engine need not be the kernel's equal there: the page that comes in may have a part of the write. Each byte of it
+ * is then open, the file's from before or from after; which, decides what is first seen of it, be it in memory, on its way or in the
+ * file. A page that is read for so long that several writes fall into it has more to choose from, up to MODEL_MIXED.
  *
  * Bytes from `loose` on are those about which the size leaves more than one possibility:
  *
@@ -40,16 +46,25 @@
 
 enum {
 	MODEL_PAGES = 200,     /* no file grows longer */
-	MODEL_WORLDS = 512,    /* more than one page may have */
-	MODEL_WORLDS_MANY = 8, /* from here on the exerciser looks, to have fewer */
+	MODEL_WORLDS = 2048,   /* more than one page may have */
+	MODEL_WORLDS_MANY = 8, /* from here on the exerciser looks, to have fewer; those with open bytes do not count */
+	MODEL_MIXED = 3,
 };
 
 enum model_size { SIZE_KNOWN, SIZE_GREW, SIZE_CUT };
 
+enum world_side { SIDE_MEMORY, SIDE_FILE, SIDE_FLIGHT, SIDES };
+
 struct world {
 	bool dirty, flies;
-	unsigned char
-	    bytes[]; /* a page of memory, a page of the file, a page that is on its way there: zeros where it does not fly */
+	bool arrives; /* open bytes in memory, and it may be being read in still */
+	bool untidy;  /* an open byte has been decided */
+	int mixed;    /* how many bytes each open one is one of; 0: none is open */
+	/*
+	 * A page of each side, where nothing flies zeros. Then, only with open bytes, a page of each side that has 1 for those, which are
+	 * 0 themselves; and `mixed` pages of what they may be.
+	 */
+	unsigned char bytes[];
 };
 
 struct model_page {

@@ -36,6 +36,8 @@ static int destroy(void **state)
 			rwlock_write_release(&rig.cache->map_lock);
 			munmap(views[i].addr, views[i].pages << page_shift);
 		}
+	if (private_words)
+		private_words->private_pages = NULL;
 	object_unuse(private_words);
 	if (has_pmap)
 		pmap_destroy(&pmap);

@@ -266,6 +266,49 @@ static void an_unaligned_tail_is_written_and_the_file_ends_with_it(void **state)
 	for_all(check_tail);
 }
 
+/* How many writes this thread has made, of any kind; -1: the kernel does not count them. */
+static long writes_made(void)
+{
+	FILE *file = fopen("/proc/thread-self/io", "re");
+	char line[64];
+	long n = -1;
+
+	while (file != NULL && n < 0 && fgets(line, sizeof(line), file) != NULL)
+		(void)sscanf(line, "syscw: %ld", &n);
+	if (file != NULL)
+		fclose(file);
+	return n;
+}
+
+/* In two, a write(2) of the program's could come between: a part of the page would be older than it, and a part younger. */
+static void the_page_that_holds_the_end_is_written_at_once(void **state)
+{
+	char *out = pages(4), *in = pages(4);
+
+	(void)state;
+	if (!have_direct() || writes_made() < 0)
+		skip();
+	for (size_t whole = 0; whole < 4; whole++) {
+		for (size_t tail = 1; tail < page; tail += 511) {
+			int fd = temp_file();
+			struct pager *pager = open_pager(0, fd, true, false, true);
+			size_t len = whole * page + tail;
+			bool blocks = tail % pager->align_bytes == 0;
+			long before = writes_made();
+
+			fill(out, 4 * page, (unsigned)tail);
+			assert_int_equal(transfer(pager, RUN, PAGER_WRITE, 0, out, len), len);
+			assert_int_equal(writes_made() - before, whole == 0 || blocks ? 1 : 2);
+			assert_int_equal(pread(fd, in, 4 * page, 0), len);
+			assert_memory_equal(in, out, len);
+			pager->ops->close(pager);
+			close(fd);
+		}
+	}
+	free(in);
+	free(out);
+}
+
 static void check_end(int fd, struct pager *pager, enum way way)
 {
 	char *out = pages(4), *in = pages(4);
@@ -1081,6 +1124,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(what_was_written_is_read_back),
 	    cmocka_unit_test(an_unaligned_tail_is_written_and_the_file_ends_with_it),
+	    cmocka_unit_test(the_page_that_holds_the_end_is_written_at_once),
 	    cmocka_unit_test(a_read_ends_where_the_file_ends),
 	    cmocka_unit_test(offsets_that_no_file_has_are_refused),
 	    cmocka_unit_test(more_requests_than_the_depth_from_two_threads),

@@ -465,6 +465,23 @@ static void forgotten_pages_can_be_entered_again(void **state)
 		bring_in_and_check(i);
 }
 
+/* Nor at the end of an extent, where the next one begins. */
+static void what_nobody_paged_out_is_not_read_along(void **state)
+{
+	static const unsigned page[] = {3, CHUNK_PAGES - 1};
+
+	(void)state;
+	start();
+	for (unsigned k = 0; k < 2; k++) {
+		enter(page[k], 1);
+		page_out(page[k], page[k] + 1);
+		evict_swap();
+		assert_int_equal(rig_frames(), k);
+		bring_in_and_check(page[k]);
+		assert_int_equal(rig_frames(), k + 1);
+	}
+}
+
 static void what_was_all_forgotten_gives_its_extent_to_the_next(void **state)
 {
 	(void)state;
@@ -576,6 +593,7 @@ int main(void)
 	    TEST(what_cannot_be_written_to_swap_storage_is_not_lost),
 	    TEST(forgotten_pages_give_back_frames_and_swap),
 	    TEST(forgotten_pages_can_be_entered_again),
+	    TEST(what_nobody_paged_out_is_not_read_along),
 	    TEST(what_was_all_forgotten_gives_its_extent_to_the_next),
 	    TEST(an_extent_that_is_not_empty_is_not_given_to_another),
 	    TEST(words_that_are_moved_take_their_pages_along),
