@@ -64,6 +64,31 @@ static int64_t may_access(struct job *job)
 	return r;
 }
 
+static bool is_out(struct space *space, const char *addr)
+{
+	page_word *word;
+	bool out;
+
+	rwlock_read_acquire(&space->cache->map_lock);
+	word = private_is_absent(space->private_pages, addr) ? NULL : private_word(space->private_pages, addr, NULL);
+	out = word && page_state(page_load(word)) == PAGE_OUT;
+	rwlock_read_release(&space->cache->map_lock);
+	return out;
+}
+
+/* Only the engine's own process lends: a fork of another one pages out what it has, also what is locked, which has to be there. */
+static int bring_back(void *arg, const struct part *part)
+{
+	struct space *space = arg;
+
+	if (!part->locked || part->shared || part->prot == PROT_NONE)
+		return 0;
+	for (char *at = part->addr; at < part->addr + (part->pages << page_shift); at += page_size())
+		if (is_out(space, at))
+			(void)fault_populate(space, at, page_size(), FAULT_AS_LOCKED);
+	return 0;
+}
+
 static int64_t fork_space(struct job *job)
 {
 	struct ranges ranges = {0};
@@ -79,6 +104,7 @@ static int64_t fork_space(struct job *job)
 			r = message_set(n == 0 ? EIO : errno, "the child of a fork cannot be told of its mappings");
 	}
 	free(ranges.all);
+	(void)space_visit(remote_space(job->remote), NULL, ADDRESSES_END, bring_back, remote_space(job->remote));
 	return r;
 }
 
