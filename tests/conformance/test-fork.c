@@ -1,11 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * test-fork.c - what a child has, and what it and its parent then do to each other: row M18
- *
- * A child runs the block after CHILD. It and its parent take turns: the child stops at each pause_here(), until go_on(); the
- * parent waits for that with until_it_pauses(). What fails in a child ends it, and fails the test in ends_well(). Nothing is timed.
  */
-#include "support.h"
+#include "children.h"
 
 #include <poll.h>
 #include <pthread.h>
@@ -19,114 +16,6 @@
 #include <sys/shm.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
-
-#define CHILD_SECONDS 100 /* no child outlives the test's program by more */
-
-struct child {
-	pid_t pid;
-	int socket;
-};
-
-static int parents_socket = -1; /* in a child: its parent's */
-
-/* ---- children ---- */
-
-static void become_child(int socket)
-{
-	parents_socket = socket;
-	/* A failure is told by the child itself, and ends it. */
-	setenv("CMOCKA_TEST_ABORT", "1", 1);
-	alarm(CHILD_SECONDS);
-}
-
-static bool begins(struct child *child)
-{
-	int pair[2];
-
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
-	child->pid = fork();
-	assert_true(child->pid >= 0);
-	close(pair[child->pid == 0 ? 0 : 1]);
-	child->socket = pair[0];
-	if (child->pid == 0)
-		become_child(pair[1]);
-	return child->pid == 0;
-}
-
-#define CHILD(child)          CHILD_AT(child, __LINE__)
-#define CHILD_AT(child, line) CHILD_ON(child, line)
-#define CHILD_ON(child, line) CHILD_IN(child, is_child_##line)
-#define CHILD_IN(child, is)   for (bool is = begins(child); is; _exit(0))
-
-static void send_turn(int socket)
-{
-	assert_int_equal(send(socket, "t", 1, MSG_NOSIGNAL), 1);
-}
-
-static bool take_turn(int socket)
-{
-	char byte;
-	ssize_t n;
-
-	do
-		n = recv(socket, &byte, 1, 0);
-	while (n < 0 && errno == EINTR);
-	return n == 1;
-}
-
-/* In the child. */
-static void pause_here(void)
-{
-	send_turn(parents_socket);
-	if (!take_turn(parents_socket))
-		_exit(1);
-}
-
-static void until_it_pauses(struct child *child)
-{
-	assert_true(take_turn(child->socket));
-}
-
-static void go_on(struct child *child)
-{
-	send_turn(child->socket);
-}
-
-static int status_of(struct child *child)
-{
-	int status;
-
-	assert_int_equal(waitpid(child->pid, &status, 0), child->pid);
-	close(child->socket);
-	return status;
-}
-
-static void ends_well(struct child *child)
-{
-	int status = status_of(child);
-
-	if (WIFSIGNALED(status))
-		fail_msg("the child died of signal %d", WTERMSIG(status));
-	assert_int_equal(WEXITSTATUS(status), 0);
-}
-
-#ifndef KERNEL_ORACLE
-static void is_killed(struct child *child)
-{
-	int status;
-
-	assert_int_equal(kill(child->pid, SIGKILL), 0);
-	status = status_of(child);
-	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
-}
-#endif
-
-/* Of a child that has paused: it goes on, does the next thing, and pauses again. */
-static void step(struct child *child)
-{
-	go_on(child);
-	until_it_pauses(child);
-}
 
 static char *shared_anonymous(size_t n)
 {
@@ -1256,14 +1145,6 @@ static void M18_forks_in_a_loop(void **state)
 
 #ifndef KERNEL_ORACLE
 /* ---- the end of a child ---- */
-
-/* What the engine notices by itself, and not at once. */
-#define assert_comes_true(condition)                                                                                               \
-	do {                                                                                                                       \
-		for (int waited_ms_ = 0; waited_ms_ < 20000 && !(condition); waited_ms_++)                                         \
-			usleep(1000);                                                                                              \
-		assert_true(condition);                                                                                            \
-	} while (0)
 
 static void M18_child_that_is_killed_gives_back_what_it_had(void **state)
 {
