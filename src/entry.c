@@ -248,8 +248,7 @@ bool entry_is_ours(const void *addr, size_t len)
 {
 	struct engine *engine = entry_engine_if_started();
 
-	/* Nothing of another process is this process's kernel's, also if it was unmapped there just now. */
-	return engine && (served || space_touches(engine->space, addr, len ? len : 1));
+	return engine && space_touches(entry_space(engine), addr, len ? len : 1);
 }
 
 bool entry_round(const void *addr, size_t len, size_t *ret_len)
