@@ -33,12 +33,12 @@ bool child_begins(struct child *child)
 	return child->pid == 0;
 }
 
-static void send_turn(int socket)
+void send_turn(int socket)
 {
 	assert_int_equal(send(socket, "t", 1, MSG_NOSIGNAL), 1);
 }
 
-static bool take_turn(int socket)
+bool take_turn(int socket)
 {
 	char byte;
 	ssize_t n;

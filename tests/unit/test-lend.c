@@ -1140,7 +1140,6 @@ static void every_process_keeps_its_own_bytes_whatever_the_others_do(void **unus
 			walkers[k] = walkers[parent];
 			walkers[k].p = child_of(walkers[parent].p);
 			/* Some take their neighbours along. */
-			walkers[k].p->space->private_pages->lent_around = k == 1 ? 1 : 16;
 			walkers[k].seed = seed + k;
 			n++;
 		}
