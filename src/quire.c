@@ -114,8 +114,11 @@ static int try_mapping(const struct request *q, size_t len, int prot)
 	void *probe;
 
 	/* What lies there in another process is found when it is mapped. */
-	if (entry_is_for_another())
+	if (entry_is_for_another() && (flags & MAP_FIXED_NOREPLACE)) {
+		if ((flags & MAP_TYPE) == MAP_SHARED_VALIDATE)
+			return -EOPNOTSUPP;
 		flags &= ~MAP_FIXED_NOREPLACE;
+	}
 	probe = mmap(flags & MAP_FIXED_NOREPLACE ? q->addr : NULL, len, prot, flags, q->fd, q->offset);
 
 	if (probe == MAP_FAILED)

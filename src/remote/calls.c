@@ -65,9 +65,48 @@ static int64_t may_access(struct job *job)
 	return r;
 }
 
+static bool is_out(struct space *space, const char *addr)
+{
+	page_word *word;
+	bool out;
+
+	rwlock_read_acquire(&space->cache->map_lock);
+	word = private_is_absent(space->private_pages, addr) ? NULL : private_word(space->private_pages, addr, NULL);
+	out = word && page_state(page_load(word)) == PAGE_OUT;
+	rwlock_read_release(&space->cache->map_lock);
+	return out;
+}
+
+/* Only the engine's own process lends: a fork of another one pages out what it has, also what is locked, which has to be there. */
+static int bring_back(void *arg, const struct part *part)
+{
+	struct space *space = arg;
+
+	if (!part->locked || part->shared || part->prot == PROT_NONE)
+		return 0;
+	for (char *at = part->addr; at < part->addr + (part->pages << page_shift); at += page_size())
+		if (is_out(space, at))
+			(void)fault_populate(space, at, page_size(), FAULT_AS_LOCKED);
+	return 0;
+}
+
 static int64_t fork_space(struct job *job)
 {
-	return remote_create(remote_engine(job->remote), remote_space(job->remote), NULL, &job->ret_fd);
+	struct ranges ranges = {0};
+	int r = remote_create(remote_engine(job->remote), remote_space(job->remote), &ranges, &job->ret_fd);
+	size_t len = ranges.count * sizeof(*ranges.all);
+
+	for (size_t done = 0; r == 0 && done < len;) {
+		ssize_t n = pwrite(job->fd, (char *)ranges.all + done, len - done, (off_t)done);
+
+		if (n > 0)
+			done += (size_t)n;
+		else if (n == 0 || errno != EINTR)
+			r = message_set(n == 0 ? EIO : errno, "the child of a fork cannot be told of its mappings");
+	}
+	free(ranges.all);
+	(void)space_visit(remote_space(job->remote), NULL, ADDRESSES_END, bring_back, remote_space(job->remote));
+	return r;
 }
 
 /* ---- public calls ---- */

@@ -345,20 +345,55 @@ static struct {
 	struct ranges ranges;
 } for_child = {.calls = -1};
 
+/* The ranges that the engine has put into a file. 0 or -errno. */
+static int read_ranges(int fd, struct ranges *ret)
+{
+	struct stat st;
+	size_t len;
+
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	len = (size_t)st.st_size;
+	ret->all = malloc(len + sizeof(*ret->all));
+	if (!ret->all)
+		return -ENOMEM;
+	ret->count = len / sizeof(*ret->all);
+	ret->capacity = ret->count + 1;
+	for (size_t done = 0; done < len;) {
+		ssize_t n = pread(fd, (char *)ret->all + done, len - done, (off_t)done);
+
+		if (n == 0 || (n < 0 && errno != EINTR))
+			return n == 0 ? -EIO : -errno;
+		done += n > 0 ? (size_t)n : 0;
+	}
+	return 0;
+}
+
+/* Has the engine make the space of a child of this process. */
+static void ask_for_fork(void)
+{
+	struct client_call call = {.name = CALL_FORK, .fd = memfd_create("quire-ranges", MFD_CLOEXEC), .gives_fd = true};
+	int r = call.fd < 0 ? -errno : (int)client_ask(&call, NULL);
+
+	if (r >= 0 && read_ranges(call.fd, &for_child.ranges) == 0)
+		for_child.calls = r;
+	else if (r >= 0)
+		close(r);
+	if (call.fd >= 0)
+		close(call.fd);
+}
+
 void client_before_fork(struct engine *engine)
 {
-	struct client_call call = {.name = CALL_FORK, .fd = -1, .gives_fd = true};
-	int r;
 
 	for_child.calls = -1;
+	for_child.ranges = (struct ranges){0};
 	if (client.is) {
-		r = (int)client_ask(&call, NULL);
-		for_child.calls = r < 0 ? -1 : r;
+		ask_for_fork();
 		lock_acquire(&client.attach_lock);
 		lock_acquire(&client.lock);
 		return;
 	}
-	for_child.ranges = (struct ranges){0};
 	(void)remote_create(engine, engine->space, &for_child.ranges, &for_child.calls);
 	lock_acquire(&engine->remotes.lock);
 }
@@ -370,9 +405,9 @@ void client_after_fork_in_parent(struct engine *engine)
 	if (client.is) {
 		lock_release(&client.lock);
 		lock_release(&client.attach_lock);
-		return;
+	} else {
+		lock_release(&engine->remotes.lock);
 	}
-	lock_release(&engine->remotes.lock);
 	free(for_child.ranges.all);
 }
 
@@ -392,8 +427,12 @@ void client_after_fork_in_child(struct engine *engine)
 		close(client.calls);
 	} else {
 		remotes_close_inherited(&engine->remotes);
-		client.ranges = for_child.ranges;
 		client.no_privilege = engine->config.no_privilege;
+	}
+	/* Where the fork has failed, what is out of reach is what the parent has. */
+	if (!client.is || for_child.calls >= 0) {
+		free(client.ranges.all);
+		client.ranges = for_child.ranges;
 	}
 	client.is = true;
 	client.eager = eager;

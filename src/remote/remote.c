@@ -215,8 +215,12 @@ static void destroy(struct remote *remote)
 
 static void unref(struct remote *remote)
 {
-	if (atomic_fetch_sub(&remote->refs, 1) == 1)
-		destroy(remote);
+	struct remotes *remotes = &remote->engine->remotes;
+
+	if (atomic_fetch_sub(&remote->refs, 1) != 1)
+		return;
+	destroy(remote);
+	atomic_fetch_sub(&remotes->count, 1);
 }
 
 /* By the thread that leads. It does not lead any more on return. */
@@ -411,6 +415,7 @@ int remote_create(struct engine *engine, struct space *from, struct ranges *ret_
 			free(remote);
 		return message_set(-r, "the child of a fork cannot be given its mappings: %s", strerrordesc_np(-r));
 	}
+	atomic_fetch_add(&engine->remotes.count, 1);
 	*ret_calls = pair[1];
 	return 0;
 }
@@ -434,6 +439,7 @@ void remotes_close(struct engine *engine)
 		next = remote->next;
 		(void)lose(remote);
 		destroy(remote);
+		atomic_fetch_sub(&engine->remotes.count, 1);
 	}
 	engine->remotes.head = NULL;
 }

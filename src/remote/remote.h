@@ -21,7 +21,8 @@ struct remote;
 /* Those of one engine. */
 struct remotes {
 	struct lock lock;
-	struct remote *head; /* [lock] */
+	struct remote *head;    /* [lock] */
+	_Atomic unsigned count; /* also of those that are about to be given up */
 };
 
 /*

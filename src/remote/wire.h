@@ -21,7 +21,7 @@
 
 enum call_name {
 	CALL_ATTACH, /* fds: the agent's socket, the userfaultfd, the line */
-	CALL_FORK,   /* a space for a child of the caller; gives its socket for calls */
+	CALL_FORK,   /* a space for a child of the caller; gives its socket for calls. fd: a file that gets the ranges of it */
 	CALL_FAULT,  /* arg: address, store. The enum fault_result; error */
 	CALL_ACCESS, /* arg: address, needed protection. Whether it is allowed, as bit 0, and the number of edits */
 	/* The public calls, with their arguments in order; a descriptor goes along, a result that is one comes so. */

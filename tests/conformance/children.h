@@ -48,4 +48,8 @@ void is_killed(struct child *child);
 		assert_true(condition);                                                                                            \
 	} while (0)
 
+/* One end tells the other of a pair of sockets that it is its turn; the other waits for it. False: there is nobody any more. */
+void send_turn(int socket);
+bool take_turn(int socket);
+
 #endif

@@ -15,7 +15,10 @@
 struct generator {
 	struct rng rng;
 	struct program *program;
-	bool mapped[WINDOW_PAGES];
+	bool *mapped; /* in the process that does the next operation */
+	bool windows[PROCESSES][WINDOW_PAGES], lives[PROCESSES], lived[PROCESSES];
+	int64_t process;
+	bool forks;
 	bool pressure;
 };
 
@@ -317,11 +320,11 @@ static void make_msync(struct generator *g, struct op *op)
 
 static void make_madvise(struct generator *g, struct op *op)
 {
-	static const int advice[] = {MADV_NORMAL,    MADV_RANDOM,     MADV_SEQUENTIAL, MADV_WILLNEED,      MADV_DONTNEED,
-				     MADV_DONTNEED,  MADV_COLD,       MADV_PAGEOUT,    MADV_POPULATE_READ, MADV_POPULATE_WRITE,
-				     MADV_REMOVE,    MADV_PAGEOUT,    MADV_DONTDUMP,   MADV_DODUMP,        MADV_DONTFORK,
-				     MADV_HUGEPAGE,  MADV_NOHUGEPAGE, MADV_MERGEABLE,  MADV_UNMERGEABLE,   MADV_DOFORK,
-				     MADV_KEEPONFORK};
+	static const int advice[] = {MADV_NORMAL,     MADV_RANDOM,     MADV_SEQUENTIAL, MADV_WILLNEED,      MADV_DONTNEED,
+				     MADV_DONTNEED,   MADV_COLD,       MADV_PAGEOUT,    MADV_POPULATE_READ, MADV_POPULATE_WRITE,
+				     MADV_REMOVE,     MADV_PAGEOUT,    MADV_DONTDUMP,   MADV_DODUMP,        MADV_DONTFORK,
+				     MADV_HUGEPAGE,   MADV_NOHUGEPAGE, MADV_MERGEABLE,  MADV_UNMERGEABLE,   MADV_DOFORK,
+				     MADV_KEEPONFORK, MADV_WIPEONFORK};
 
 	pick_range(g, op);
 	op->advice = advice[rng_below(&g->rng, sizeof(advice) / sizeof(advice[0]))];
@@ -330,6 +333,18 @@ static void make_madvise(struct generator *g, struct op *op)
 	if (rng_percent(&g->rng, 50))
 		op->advice = rng_percent(&g->rng, 50) ? 5 : 7777;
 	else
+		spoil_range(g, op);
+}
+
+/* What matters to those that come after. */
+static void make_fork_advice(struct generator *g, struct op *op)
+{
+	static const int advice[] = {MADV_DONTFORK, MADV_DOFORK, MADV_WIPEONFORK, MADV_WIPEONFORK, MADV_KEEPONFORK};
+
+	op->kind = OP_MADVISE;
+	pick_range(g, op);
+	op->advice = advice[rng_below(&g->rng, 5)];
+	if (spoiled(g))
 		spoil_range(g, op);
 }
 
@@ -410,6 +425,41 @@ static void make_unlock_all(struct generator *g, struct op *op)
 	(void)op;
 }
 
+static int64_t living(const struct generator *g)
+{
+	int64_t n = 0;
+
+	for (int i = 0; i < PROCESSES; i++)
+		n += g->lives[i];
+	return n;
+}
+
+static void make_fork(struct generator *g, struct op *op)
+{
+	int64_t child = 1;
+
+	while (child < PROCESSES && g->lived[child])
+		child++;
+	if (child == PROCESSES || living(g) == LIVING_MAX) {
+		make_fork_advice(g, op);
+		return;
+	}
+	op->child = child;
+	g->lives[child] = g->lived[child] = true;
+	memcpy(g->windows[child], g->mapped, sizeof(g->windows[child]));
+}
+
+static void make_exit(struct generator *g, struct op *op)
+{
+	if (op->in == 0) {
+		make_fork_advice(g, op);
+		return;
+	}
+	op->how = rng_below(&g->rng, EXIT_WAYS);
+	op->value = rng_below(&g->rng, 2);
+	g->lives[op->in] = false;
+}
+
 static void make_pressure(struct generator *g, struct op *op)
 {
 	op->value = (int64_t)(rng_next(&g->rng) >> 32);
@@ -439,13 +489,16 @@ static const struct {
     [OP_FOREIGN] = {20, make_foreign},
     [OP_UNLOCK_ALL] = {8, make_unlock_all},
     [OP_PRESSURE] = {60, make_pressure},
+    [OP_FORK] = {60, make_fork},
+    [OP_EXIT] = {25, make_exit},
 };
 
 static int pick_kind(struct generator *g)
 {
 	int64_t sum = 0, n;
+	int last = g->forks ? OP_KINDS : OP_FORK;
 
-	for (int i = 0; i < OP_KINDS; i++)
+	for (int i = 0; i < last; i++)
 		sum += kinds[i].weight;
 	n = rng_below(&g->rng, sum);
 	for (int i = 0;; i++) {
@@ -455,12 +508,24 @@ static int pick_kind(struct generator *g)
 	}
 }
 
-void program_generate(struct program *p, uint64_t seed, int64_t number, size_t ops_max)
+/* Often the same one as before. */
+static void pick_process(struct generator *g)
 {
-	struct generator g = {.rng = rng_stream(seed, (uint64_t)number), .program = p};
+	if (g->forks && !(g->lives[g->process] && rng_percent(&g->rng, 50))) {
+		do
+			g->process = rng_below(&g->rng, PROCESSES);
+		while (!g->lives[g->process]);
+	}
+	g->mapped = g->windows[g->process];
+}
+
+void program_generate(struct program *p, uint64_t seed, int64_t number, size_t ops_max, bool forks)
+{
+	struct generator g = {.rng = rng_stream(seed, (uint64_t)number), .program = p, .forks = forks};
 
 	if (ops_max > PROGRAM_OPS_MAX)
 		ops_max = PROGRAM_OPS_MAX;
+	g.lives[0] = g.lived[0] = true;
 	*p = (struct program){.seed = seed, .number = number};
 	for (int i = 0; i < FILES; i++)
 		p->file_bytes[i] = pick_file_size(&g);
@@ -475,7 +540,8 @@ void program_generate(struct program *p, uint64_t seed, int64_t number, size_t o
 
 		if (kind == OP_PRESSURE && !g.pressure)
 			kind = OP_STORE;
-		*op = (struct op){.kind = kind};
+		pick_process(&g);
+		*op = (struct op){.kind = kind, .in = g.process};
 		kinds[kind].make(&g, op);
 	}
 }

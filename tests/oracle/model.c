@@ -11,9 +11,12 @@
 void model_init(struct model *m)
 {
 	memset(m, 0, sizeof(*m));
+	m->pages = m->windows[0];
+	/* All processes of a program have one model. */
 	for (int i = 0; i < FILES; i++) {
-		m->files[i].marks = calloc(FILE_PAGES_MAX, (size_t)page_bytes());
-		if (m->files[i].marks == NULL)
+		m->files[i].marks =
+		    mmap(NULL, FILE_PAGES_MAX * (size_t)page_bytes(), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+		if (m->files[i].marks == MAP_FAILED)
 			abort();
 	}
 }
@@ -21,12 +24,16 @@ void model_init(struct model *m)
 void model_free(struct model *m)
 {
 	for (int i = 0; i < FILES; i++)
-		free(m->files[i].marks);
+		munmap(m->files[i].marks, FILE_PAGES_MAX * (size_t)page_bytes());
 }
 
 void model_reset(struct model *m, const int64_t file_bytes[FILES])
 {
-	memset(m->pages, 0, sizeof(m->pages));
+	memset(m->windows, 0, sizeof(m->windows));
+	memset(m->lives, 0, sizeof(m->lives));
+	memset(m->lived, 0, sizeof(m->lived));
+	m->lives[0] = m->lived[0] = true;
+	m->pages = m->windows[0];
 	m->next_fragment = 1;
 	m->next_object = FILES;
 	for (int i = 0; i < FILES; i++) {
@@ -35,6 +42,26 @@ void model_reset(struct model *m, const int64_t file_bytes[FILES])
 			memset(m->files[i].marks, 0, (size_t)(FILE_PAGES_MAX * page_bytes()));
 		m->files[i].marked = false;
 	}
+}
+
+void model_turn(struct model *m, int64_t process)
+{
+	m->pages = m->windows[process];
+}
+
+int model_living(const struct model *m)
+{
+	int n = 0;
+
+	for (int i = 0; i < PROCESSES; i++)
+		n += m->lives[i];
+	return n;
+}
+
+/* The window of a process that has ended is empty. */
+static struct model_page *every_page(struct model *m, int64_t i)
+{
+	return &m->windows[i / WINDOW_PAGES][i % WINDOW_PAGES];
 }
 
 struct model_page *model_at(struct model *m, int64_t addr)
@@ -46,8 +73,10 @@ struct model_page *model_at(struct model *m, int64_t addr)
 
 bool model_file_mapped(const struct model *m, int64_t file)
 {
-	for (int i = 0; i < WINDOW_PAGES; i++) {
-		if (page_is_file(&m->pages[i]) && m->pages[i].object == file)
+	for (int64_t i = 0; i < PROCESSES * WINDOW_PAGES; i++) {
+		const struct model_page *p = every_page((struct model *)m, i);
+
+		if (page_is_file(p) && p->object == file)
 			return true;
 	}
 	return false;
@@ -57,8 +86,8 @@ int64_t model_locked(const struct model *m)
 {
 	int64_t n = 0;
 
-	for (int i = 0; i < WINDOW_PAGES; i++)
-		n += m->pages[i].locked;
+	for (int64_t i = 0; i < PROCESSES * WINDOW_PAGES; i++)
+		n += every_page((struct model *)m, i)->locked;
 	return n;
 }
 
@@ -82,6 +111,7 @@ struct model_page model_mmap_page(struct model *m, const struct op *op)
 
 	if ((op->flags & MAP_ANONYMOUS) || op->fd >= FILES * FD_MODES) {
 		page.object = m->next_object++;
+		page.zero_device = !(op->flags & MAP_ANONYMOUS) && !page.shared;
 		return page;
 	}
 	page.object = (uint32_t)(op->fd / FD_MODES);
@@ -184,10 +214,50 @@ void model_unlock_all(struct model *m)
 
 void model_forget_present(struct model *m, int64_t file)
 {
-	for (int64_t i = 0; i < WINDOW_PAGES; i++) {
-		if (page_is_file(&m->pages[i]) && m->pages[i].object == file)
-			m->pages[i].present = false;
+	for (int64_t i = 0; i < PROCESSES * WINDOW_PAGES; i++) {
+		struct model_page *p = every_page(m, i);
+
+		if (page_is_file(p) && p->object == file)
+			p->present = false;
 	}
+}
+
+void model_advise(struct model *m, const struct op *op)
+{
+	int64_t first, last;
+
+	model_range(op->addr, op->len, &first, &last);
+	for (int64_t i = first; i < last; i++) {
+		struct model_page *p = &m->pages[i];
+
+		if (page_is_hole(p))
+			continue;
+		if (op->advice == MADV_DONTFORK || op->advice == MADV_DOFORK)
+			p->no_fork = op->advice == MADV_DONTFORK;
+		if (op->advice == MADV_WIPEONFORK || op->advice == MADV_KEEPONFORK)
+			p->wiped = op->advice == MADV_WIPEONFORK;
+	}
+}
+
+/* ---- processes ---- */
+
+void model_fork(struct model *m, int64_t child)
+{
+	for (int64_t i = 0; i < WINDOW_PAGES; i++) {
+		struct model_page p = m->pages[i];
+
+		if (p.no_fork)
+			p = (struct model_page){0};
+		p.locked = p.present = false;
+		m->windows[child][i] = p;
+	}
+	m->lives[child] = m->lived[child] = true;
+}
+
+void model_exit(struct model *m, int64_t process)
+{
+	memset(m->windows[process], 0, sizeof(m->windows[process]));
+	m->lives[process] = false;
 }
 
 /* rules_mremap() has seen to it that the old range is one fragment, or that old_len is 0. */

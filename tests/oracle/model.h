@@ -20,9 +20,11 @@ struct model_page {
 	int64_t offset;  /* in the object, bytes, whole pages */
 	int prot;
 	bool shared, locked;
-	bool present;   /* it was brought in by locking, and nothing has taken it away since */
-	bool foreign;   /* a mapping of the kernel's own, on both sides */
-	bool may_write; /* the descriptor allows PROT_WRITE */
+	bool present;        /* it was brought in by locking, and nothing has taken it away since */
+	bool foreign;        /* a mapping of the kernel's own, on both sides */
+	bool may_write;      /* the descriptor allows PROT_WRITE */
+	bool no_fork, wiped; /* advice about forks */
+	bool zero_device;    /* private memory of /dev/zero */
 };
 
 /* Marks of a byte of a file; see rule 3. */
@@ -35,7 +37,9 @@ struct model_file {
 };
 
 struct model {
-	struct model_page pages[WINDOW_PAGES];
+	struct model_page *pages; /* the window of the process whose turn it is */
+	struct model_page windows[PROCESSES][WINDOW_PAGES];
+	bool lives[PROCESSES], lived[PROCESSES];
 	struct model_file files[FILES];
 	uint32_t next_fragment, next_object;
 	bool growth_zeroes; /* the kernel's file system zeroes behind the old end when a file grows; asked once */
@@ -44,8 +48,14 @@ struct model {
 void model_init(struct model *m);
 void model_free(struct model *m);
 
-/* Back to an empty window and files of these sizes. */
+/* Back to one process with an empty window and files of these sizes. */
 void model_reset(struct model *m, const int64_t file_bytes[FILES]);
+
+/* From now on, this process is meant. */
+void model_turn(struct model *m, int64_t process);
+
+/* How many processes live. */
+int model_living(const struct model *m);
 
 /* The page that holds a relative address, NULL outside the window. */
 struct model_page *model_at(struct model *m, int64_t addr);
@@ -60,10 +70,10 @@ static inline bool page_is_file(const struct model_page *p)
 	return p->fragment != 0 && p->object < FILES;
 }
 
-/* Whether any page of the file is mapped. */
+/* Whether a process that lives has mapped any page of the file. */
 bool model_file_mapped(const struct model *m, int64_t file);
 
-/* How many pages of the window are locked. */
+/* How many pages are locked, in all processes. */
 int64_t model_locked(const struct model *m);
 
 /* The page that an mmap makes at its first address; the following ones differ by their offset. */
@@ -80,6 +90,11 @@ void model_mremap(struct model *m, const struct op *op, int64_t at);
 void model_lock(struct model *m, const struct op *op, bool locked);
 void model_unlock_all(struct model *m);
 void model_foreign(struct model *m, const struct op *op);
+void model_advise(struct model *m, const struct op *op);
+
+/* The process whose turn it is has made another; a process has ended. */
+void model_fork(struct model *m, int64_t child);
+void model_exit(struct model *m, int64_t process);
 
 /* Pages of the file may have been taken away. */
 void model_forget_present(struct model *m, int64_t file);

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "shrink.h"
 #include "subjects.h"
@@ -26,7 +27,7 @@ struct options {
 	size_t ops, memory_bytes;
 	int seconds, limit_seconds, repeat;
 	const char *trap, *broken, *replay, *directory, *save;
-	bool self, strict, verbose, quiet, no_pressure, no_shrink, shrink_only;
+	bool forks, self, strict, verbose, quiet, no_pressure, no_shrink, shrink_only;
 };
 
 static struct options options = {
@@ -54,6 +55,7 @@ static void usage(FILE *out)
 	      "  --seed S         which programs (1)\n"
 	      "  --first N        number of the first one (0)\n"
 	      "  --ops K          operations in a program, at most (60)\n"
+	      "  --forks          programs that fork\n"
 	      "  --memory BYTES   the budget, with K, M or G (512K)\n"
 	      "  --trap NAME      signal, thread or auto (QUIRE_TRAP, else auto)\n"
 	      "  --dir DIRECTORY  for the files (TMPDIR, else /var/tmp)\n"
@@ -103,6 +105,18 @@ static void copy_number(char *to, int64_t n)
 	memcpy(to, at, (size_t)(text + sizeof(text) - at));
 }
 
+/* A child of a program: process 0 sees that it has died. */
+__attribute__((noreturn)) static void die_of(int sig)
+{
+	sigset_t none;
+
+	signal(sig != 0 ? sig : SIGABRT, SIG_DFL);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	kill(getpid(), sig != 0 ? sig : SIGABRT);
+	_exit(1);
+}
+
 /* A signal handler, also called by guard.c's: only functions that may be called there. 0: a sanitizer ends the process. */
 static void crashed(int sig)
 {
@@ -119,9 +133,15 @@ static void crashed(int sig)
 			put_number(world->program->number);
 			put(" operation ");
 			put_number((int64_t)world->at);
+			put(" process ");
+			put_number(family_self());
 		}
 		put("\n");
 	}
+	if (family_self() != 0)
+		die_of(sig);
+	if (world != NULL)
+		family_kill(&world->family);
 	if (options.replay == NULL && !options.no_shrink && world != NULL && world->program != NULL) {
 		copy_number(shrink_number, world->program->number);
 		copy_number(shrink_passed, passed);
@@ -174,6 +194,8 @@ static size_t common_arguments(char **argv)
 	argv[n++] = (char *)options.directory;
 	argv[n++] = (char *)"--limit";
 	argv[n++] = text_of("%" PRIu64, (uint64_t)(options.limit_seconds < 10 ? options.limit_seconds : 10));
+	if (options.forks)
+		argv[n++] = (char *)"--forks";
 	if (options.self)
 		argv[n++] = (char *)"--self";
 	if (options.strict)
@@ -227,6 +249,7 @@ static struct shrink shrink_options(int64_t number)
 	    .save = options.save != NULL ? options.save : save,
 	    .seconds = 120,
 	    .ops_max = options.ops,
+	    .forks = options.forks,
 	};
 }
 
@@ -257,8 +280,8 @@ static void print_difference(const struct program *p)
 
 	printf("\ndifference in seed %" PRIu64 " program %" PRId64 " operation %zu%s\n  %s\n", p->seed, p->number, world->at, at,
 	       world->difference);
-	if (subject->errormsg()[0] != '\0')
-		printf("  last message of %s: %s\n", subject->name, subject->errormsg());
+	if (world->message[0] != '\0')
+		printf("  last message of %s: %s\n", subject->name, world->message);
 	printf("  file sizes %" PRId64 " %" PRId64 " %" PRId64 "\n", p->file_bytes[0], p->file_bytes[1], p->file_bytes[2]);
 	world_print_log(world, stdout);
 }
@@ -315,7 +338,7 @@ static int run_random(void)
 		if (options.seconds != 0 && now.tv_sec - start.tv_sec >= options.seconds)
 			break;
 		tell_progress(now.tv_sec - start.tv_sec);
-		program_generate(p, options.seed, number, options.ops);
+		program_generate(p, options.seed, number, options.ops, options.forks);
 		if (run_program(p))
 			continue;
 		if (!options.no_shrink) {
@@ -432,6 +455,7 @@ enum {
 	OPT_TRAP,
 	OPT_REPLAY,
 	OPT_VERBOSE,
+	OPT_FORKS,
 	OPT_SELF,
 	OPT_STRICT,
 	OPT_BREAK,
@@ -457,6 +481,7 @@ static const struct option long_options[] = {
     {"trap", required_argument, NULL, OPT_TRAP},
     {"replay", required_argument, NULL, OPT_REPLAY},
     {"verbose", no_argument, NULL, OPT_VERBOSE},
+    {"forks", no_argument, NULL, OPT_FORKS},
     {"self", no_argument, NULL, OPT_SELF},
     {"strict", no_argument, NULL, OPT_STRICT},
     {"break", required_argument, NULL, OPT_BREAK},
@@ -497,6 +522,9 @@ static bool take_option(int option)
 		return true;
 	case OPT_VERBOSE:
 		options.verbose = true;
+		return true;
+	case OPT_FORKS:
+		options.forks = true;
 		return true;
 	case OPT_SELF:
 		options.self = true;
@@ -578,8 +606,8 @@ int main(int argc, char **argv)
 	rc = open_subject(&subject);
 	if (rc != 0)
 		return rc;
-	world = malloc(sizeof(*world));
-	if (world == NULL || !world_open(world, &subject, options.directory, options.no_pressure ? 0 : 4 * options.memory_bytes))
+	world = world_open(&subject, options.directory, options.no_pressure ? 0 : 4 * options.memory_bytes);
+	if (world == NULL)
 		return 2;
 	if (!options.quiet)
 		printf("%s against %s, memory %zu, files in %s%s, seed %" PRIu64 "\n", world->sides[ORACLE].calls->name,

@@ -2,7 +2,8 @@
 /*
  * pressure.c - memory beside the window that makes the engine page out
  *
- * Half of it is anonymous, half a file. Each page has one cell with the number that was last stored there.
+ * Half of it is private and anonymous, half a file. Each page has one cell with the number that was last stored there. The children
+ * of a fork have copies of the one half, and share the other, and so it is with what they know of them.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -16,7 +17,7 @@ struct pressure {
 	const struct calls *calls;
 	unsigned char *anonymous, *file;
 	size_t half_bytes;
-	uint64_t *cells; /* what each page's cell holds, anonymous ones first */
+	uint64_t *cells, *shared_cells; /* what each page's cell holds: anonymous ones, those of the file */
 	int fd;
 };
 
@@ -29,9 +30,11 @@ struct pressure *pressure_new(const struct calls *calls, const char *directory, 
 		abort();
 	p->calls = calls;
 	p->half_bytes = (bytes / 2 / page + 1) * page;
-	p->cells = calloc(2 * p->half_bytes / page, sizeof(uint64_t));
+	p->cells = calloc(p->half_bytes / page, sizeof(uint64_t));
+	p->shared_cells =
+	    mmap(NULL, p->half_bytes / page * sizeof(uint64_t), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	p->fd = open_unlinked(directory);
-	if (p->cells == NULL || p->fd < 0 || ftruncate(p->fd, (off_t)p->half_bytes) != 0)
+	if (p->cells == NULL || p->shared_cells == MAP_FAILED || p->fd < 0 || ftruncate(p->fd, (off_t)p->half_bytes) != 0)
 		return NULL;
 	p->anonymous = calls->mmap(NULL, p->half_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	p->file = calls->mmap(NULL, p->half_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, p->fd, 0);
@@ -50,7 +53,16 @@ void pressure_free(struct pressure *p)
 	p->calls->munmap(p->file, p->half_bytes);
 	close(p->fd);
 	free(p->cells);
+	munmap(p->shared_cells, p->half_bytes / (size_t)page_bytes() * sizeof(uint64_t));
 	free(p);
+}
+
+/* What the cell of page n holds. */
+static uint64_t *known_of(struct pressure *p, size_t n)
+{
+	size_t half = p->half_bytes / (size_t)page_bytes();
+
+	return n < half ? &p->cells[n] : &p->shared_cells[n - half];
 }
 
 /* Where page n has its cell: anywhere, but always the same place. */
@@ -77,9 +89,9 @@ bool pressure_touch(struct pressure *p, uint64_t seed, int64_t touches, char *me
 			snprintf(message, size, "a load raised signal %d code %d in page %zu", trap.sig, trap.code, n);
 			return false;
 		}
-		if (found != p->cells[n]) {
+		if (found != *known_of(p, n)) {
 			snprintf(message, size, "page %zu of %zu: %#lx was stored, %#lx is there", n, pages,
-				 (unsigned long)p->cells[n], (unsigned long)found);
+				 (unsigned long)*known_of(p, n), (unsigned long)found);
 			return false;
 		}
 		if (value % 2 == 0)
@@ -88,7 +100,7 @@ bool pressure_touch(struct pressure *p, uint64_t seed, int64_t touches, char *me
 			snprintf(message, size, "a store raised signal %d code %d in page %zu", trap.sig, trap.code, n);
 			return false;
 		}
-		p->cells[n] = value;
+		*known_of(p, n) = value;
 	}
 	return true;
 }

@@ -9,7 +9,7 @@
  *	end
  *
  * Sizes and addresses are written in pages and bytes, so that a program keeps its meaning where pages are larger. Lines that
- * start with # are comments. Fields that are left out are 0.
+ * start with # are comments. Fields that are left out are 0; in=2, of any operation, is the process that does it.
  */
 #include "program.h"
 
@@ -19,7 +19,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-enum field_type { T_NUMBER, T_PLACE, T_PROT, T_MMAP_FLAGS, T_MREMAP_FLAGS, T_MSYNC_FLAGS, T_ADVICE, T_POSIX_ADVICE, T_FD };
+enum field_type { T_NUMBER, T_PLACE, T_PROT, T_MMAP_FLAGS, T_MREMAP_FLAGS, T_MSYNC_FLAGS, T_ADVICE, T_POSIX_ADVICE, T_FD, T_EXIT };
 
 struct field {
 	const char *name;
@@ -61,7 +61,12 @@ static const struct shape shapes[OP_KINDS] = {
     [OP_FOREIGN] = {"foreign", {FIELD(addr, T_PLACE), FIELD(len, T_PLACE), FIELD(prot, T_PROT)}},
     [OP_UNLOCK_ALL] = {"munlockall", {{NULL, T_NUMBER, 0}}},
     [OP_PRESSURE] = {"pressure", {FIELD(value, T_NUMBER), FIELD(size, T_NUMBER)}},
+    [OP_FORK] = {"fork", {FIELD(child, T_NUMBER)}},
+    [OP_EXIT] = {"exit", {FIELD(how, T_EXIT), FIELD(value, T_NUMBER)}},
 };
+
+/* Of every operation. */
+static const struct field in_field = FIELD(in, T_NUMBER);
 
 /* A word for (x & mask) == value. Longer masks come first. */
 struct word {
@@ -117,6 +122,7 @@ static const struct word advice_words[] = {
     EXACT("dodump", MADV_DODUMP),
     EXACT("dontfork", MADV_DONTFORK),
     EXACT("dofork", MADV_DOFORK),
+    EXACT("wipeonfork", MADV_WIPEONFORK),
     EXACT("keeponfork", MADV_KEEPONFORK),
     EXACT("hugepage", MADV_HUGEPAGE),
     EXACT("nohugepage", MADV_NOHUGEPAGE),
@@ -132,6 +138,12 @@ static const struct word fd_words[] = {
     EXACT("f0rw", 0),     EXACT("f0ro", 1),       EXACT("f0wo", 2),       EXACT("f1rw", 3),           EXACT("f1ro", 4),
     EXACT("f1wo", 5),     EXACT("f2rw", 6),       EXACT("f2ro", 7),       EXACT("f2wo", 8),           EXACT("none", FD_NONE),
     EXACT("dir", FD_DIR), EXACT("pipe", FD_PIPE), EXACT("zero", FD_ZERO), EXACT("closed", FD_CLOSED), {NULL, 0, 0},
+};
+static const struct word exit_words[] = {
+    EXACT("exit", EXIT_EXIT),
+    EXACT("kill", EXIT_KILL),
+    EXACT("exec", EXIT_EXEC),
+    {NULL, 0, 0},
 };
 
 static const struct word *words_of(enum field_type type)
@@ -149,6 +161,8 @@ static const struct word *words_of(enum field_type type)
 		return posix_advice_words;
 	case T_FD:
 		return fd_words;
+	case T_EXIT:
+		return exit_words;
 	default:
 		return NULL;
 	}
@@ -219,6 +233,8 @@ void op_print(const struct op *op, FILE *out)
 		else
 			print_words(value, words_of(f->type), out);
 	}
+	if (op->in != 0)
+		fprintf(out, " in=%" PRId64, op->in);
 }
 
 void program_print(const struct program *p, FILE *out)
@@ -315,6 +331,8 @@ static bool parse_field(struct op *op, const struct shape *s, char *token)
 	if (value == NULL)
 		return false;
 	*value++ = '\0';
+	if (strcmp(in_field.name, token) == 0)
+		return parse_number(value, field_of(op, &in_field));
 	for (const struct field *f = s->fields; f < s->fields + 6 && f->name != NULL; f++) {
 		if (strcmp(f->name, token) != 0)
 			continue;

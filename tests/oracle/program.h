@@ -4,6 +4,9 @@
  *
  * The universe has, on each side, a window of WINDOW_PAGES pages of address space, FILES files and descriptors of them. Every
  * address in a program is relative to the start of the window, so that a program means the same on both sides.
+ *
+ * A program may fork. Process 0 is the one that the program starts in; the others are made by FORK, each number once, by any process
+ * that lives, and each has both windows. Each operation is done in one of them, one operation at a time.
  */
 #ifndef ORACLE_PROGRAM_H
 #define ORACLE_PROGRAM_H
@@ -19,6 +22,8 @@ enum {
 	FILES = 3,
 	FILE_PAGES_MAX = 24, /* no operation makes a file longer */
 	PROGRAM_OPS_MAX = 512,
+	PROCESSES = 6,
+	LIVING_MAX = 4, /* processes at one time */
 };
 
 enum op_kind {
@@ -41,6 +46,8 @@ enum op_kind {
 	OP_FOREIGN,  /* a mapping of the kernel's own, on both sides, over whatever is there */
 	OP_UNLOCK_ALL,
 	OP_PRESSURE, /* touch memory outside the window, so that pages of the window are paged out */
+	OP_FORK,
+	OP_EXIT, /* the process ends */
 	OP_KINDS,
 };
 
@@ -48,20 +55,26 @@ enum op_kind {
 enum fd_mode { FD_RW, FD_RO, FD_WO, FD_MODES };
 enum fd_odd { FD_NONE = FILES * FD_MODES, FD_CLOSED, FD_DIR, FD_PIPE, FD_ZERO, FD_KINDS };
 
+/* How a process ends: that way, or as another program. */
+enum exit_way { EXIT_EXIT, EXIT_KILL, EXIT_EXEC, EXIT_WAYS };
+
 /* The NULL of a relative address. */
 #define NOWHERE INT64_MIN
 
 /* One size of integer for all, so that printing and parsing go by table. Which fields mean something depends on the kind. */
 struct op {
 	int64_t kind;
+	int64_t in;          /* the process that does it */
 	int64_t addr, len;   /* bytes, relative to the window */
 	int64_t to, new_len; /* mremap */
 	int64_t prot, flags;
 	int64_t fd, offset; /* mmap; fd also of truncate and reopen */
 	int64_t advice;
 	int64_t file;  /* write, cut */
-	int64_t value; /* what is stored; the seed of pressure */
+	int64_t value; /* what is stored; the seed of pressure; exit: whether the engine is waited for */
 	int64_t size;  /* load, store: bytes; truncate, cut: the new size; pressure: touches */
+	int64_t child; /* fork: the number of the new process */
+	int64_t how;   /* exit: enum exit_way */
 };
 
 struct program {
@@ -87,8 +100,8 @@ static inline int64_t pages_of(int64_t bytes)
 	return bytes < 0 ? -1 : bytes / page_bytes() + (bytes % page_bytes() != 0);
 }
 
-/* Makes program number of this seed, of at most ops_max operations. */
-void program_generate(struct program *p, uint64_t seed, int64_t number, size_t ops_max);
+/* Makes program number of this seed, of at most ops_max operations; one that forks, if so asked. */
+void program_generate(struct program *p, uint64_t seed, int64_t number, size_t ops_max, bool forks);
 
 /* The text form, one operation a line. */
 void op_print(const struct op *op, FILE *out);

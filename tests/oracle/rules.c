@@ -14,6 +14,7 @@ struct span {
 	int64_t first, last;
 	bool ours, foreign; /* mappings of the side's, and of the kernel's own */
 	bool holes, locked, one_mapping, all_shared_writable, anonymous, private_file_locked;
+	bool wipeable, not_wipeable, zero_device; /* what MADV_WIPEONFORK takes, and refuses */
 };
 
 static bool follows(const struct model_page *a, const struct model_page *b)
@@ -35,6 +36,9 @@ static struct span span_of(struct model *m, int64_t addr, int64_t len)
 		s.locked |= p->locked;
 		s.all_shared_writable &= !page_is_hole(p) && p->shared && p->may_write;
 		s.anonymous |= !page_is_hole(p) && !page_is_file(p);
+		s.wipeable |= !page_is_hole(p) && !page_is_file(p) && !p->shared;
+		s.not_wipeable |= page_is_file(p) || p->shared;
+		s.zero_device |= p->zero_device;
 		s.private_file_locked |= page_is_file(p) && !p->shared && p->locked;
 		if (page_is_hole(p) || (i > s.first && !follows(p - 1, p)))
 			s.one_mapping = false;
@@ -143,6 +147,9 @@ static bool allow_madvise(struct model *m, const struct op *op)
 	case MADV_POPULATE_READ:
 	case MADV_POPULATE_WRITE:
 		return !s.holes;
+	case MADV_WIPEONFORK:
+		/* Linux refuses half-way (1), and what is of a device (10). */
+		return !(s.wipeable && s.not_wipeable) && !s.zero_device;
 	case MADV_FREE:
 		return false;
 	default:
@@ -195,6 +202,8 @@ static bool is_about_pages(const struct op *op)
 
 bool rules_allow(struct model *m, const struct op *op)
 {
+	if (op->in < 0 || op->in >= PROCESSES || !m->lives[op->in])
+		return false;
 	if (is_about_pages(op) && !allow_foreign(m, op))
 		return false;
 	switch ((enum op_kind)op->kind) {
@@ -233,6 +242,10 @@ bool rules_allow(struct model *m, const struct op *op)
 	case OP_UNLOCK_ALL:
 	case OP_PRESSURE:
 		return true;
+	case OP_FORK:
+		return op->child > 0 && op->child < PROCESSES && !m->lived[op->child] && model_living(m) < LIVING_MAX;
+	case OP_EXIT:
+		return op->in != 0 && op->how >= 0 && op->how < EXIT_WAYS;
 	case OP_KINDS:
 		break;
 	}
@@ -317,6 +330,9 @@ enum rules_compare rules_compare(struct model *m, const struct op *op)
 	struct span s;
 
 	switch (op->kind) {
+	case OP_MMAP:
+		/* What lies in the way in a child is found last (8). */
+		return op->in != 0 && (op->flags & MAP_FIXED_NOREPLACE) ? COMPARE_SUCCESS : COMPARE_ALL;
 	case OP_MADVISE:
 		return compare_madvise(m, op);
 	case OP_POSIX_MADVISE:

@@ -20,19 +20,23 @@
  *     compared, not errno.
  *  7  A private page that was only populated or locked may be a copy already (Linux) or still show the file (Quire): both are
  *     allowed, and a store decides. The harness makes that store.
- *  8  Where two errors apply at once, either is right: only the failure is compared.
+ *  8  Where two errors apply at once, either is right: only the failure is compared. In a child that is so for MAP_FIXED_NOREPLACE:
+ *     what lies in the way is found there after all else.
  *  9  MADV_WILLNEED on memory without a file: EBADF or success, by the kernel's configuration. MREMAP_DONTUNMAP is made of
  *     private anonymous memory only, since older kernels refuse the rest, and not of locked memory, since Linux then unlocks
  *     neighbours that are not in the range too. posix_madvise(POSIX_MADV_DONTNEED) checks nothing
  *     in glibc: made with good arguments only.
  * 10  /dev/zero is mapped at offset 0 only: Linux takes the offset of a shared mapping of it for one into memory as long as the
- *     mapping, so that its pages raise SIGBUS; Quire ignores it (spec M09).
+ *     mapping, so that its pages raise SIGBUS; Quire ignores it (spec M09). Nor is MADV_WIPEONFORK said of private memory of it, which Linux
+ *     takes for a file.
  * 11  A mapping of the kernel's is made and replaced on both sides, alone or together with others. Other calls are made of ranges
  *     that hold nothing else, or nothing of the kernel's: to Quire it is a hole beside a mapping of its own. It is not locked.
  * 12  mincore: where a page is resident is each side's own affair, but for pages that mlock has brought in: those are, on both.
  * 13  Advice that depends on the kernel's configuration (huge pages, merging) is compared only where there are holes.
  * 14  mlockall is not made: the kernel's is for the whole process, the harness and the engine included. munlockall is, page by page
  *     on the kernel's side.
+ * 15  What a process that was killed, or has ended by _exit or exec, has stored reaches the file soon, but not by the time that it is
+ *     buried: the harness waits until the engine does not serve it any more, before it reads such a file or writes to it.
  */
 #ifndef ORACLE_RULES_H
 #define ORACLE_RULES_H

@@ -64,6 +64,7 @@ static int replay(const struct shrinker *s, const char *name, bool quiet)
 {
 	char *argv[ARGUMENTS_MAX], replay_word[] = "--replay", quiet_word[] = "--quiet", exe[] = "/proc/self/exe";
 	struct timespec deadline = in_seconds(ATTEMPT_SECONDS), pause = {0, 1000000};
+	posix_spawnattr_t attr;
 	size_t n = 0;
 	int status;
 	pid_t child;
@@ -76,11 +77,16 @@ static int replay(const struct shrinker *s, const char *name, bool quiet)
 	argv[n++] = quiet ? quiet_word : NULL;
 	argv[n] = NULL;
 	fflush(stdout);
-	if (posix_spawn(&child, exe, NULL, NULL, argv, environ) != 0)
+	if (posix_spawnattr_init(&attr) != 0)
 		return -1;
+	/* A group of its own, so that its children go with it. */
+	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETPGROUP);
+	if (posix_spawn(&child, exe, NULL, &attr, argv, environ) != 0)
+		return -1;
+	posix_spawnattr_destroy(&attr);
 	while (waitpid(child, &status, WNOHANG) == 0) {
 		if (seconds_until(&deadline) < 0)
-			kill(child, SIGKILL);
+			kill(-child, SIGKILL);
 		nanosleep(&pause, NULL);
 	}
 	return status;
@@ -212,6 +218,12 @@ static void value_one(struct op *op)
 		op->value = 1;
 }
 
+static void gentle_exit(struct op *op)
+{
+	if (op->kind == OP_EXIT)
+		op->how = EXIT_EXIT;
+}
+
 static void offset_0(struct op *op)
 {
 	op->offset = 0;
@@ -230,7 +242,7 @@ static void read_write(struct op *op)
 }
 
 static void (*const plainer[])(struct op *op) = {plain_len, one_page, one_new_page, page_start, one_byte,
-						 value_one, offset_0, no_extras,    read_write};
+						 value_one, offset_0, no_extras,    read_write, gentle_exit};
 
 static bool simplify(struct shrinker *s, struct op *op)
 {
@@ -301,7 +313,7 @@ static void take_history(struct shrinker *s, const struct shrink *how, uint64_t 
 {
 	s->count = before + 1;
 	for (size_t i = 0; i < s->count; i++)
-		program_generate(&s->programs[i], seed, number - (int64_t)before + (int64_t)i, how->ops_max);
+		program_generate(&s->programs[i], seed, number - (int64_t)before + (int64_t)i, how->ops_max, how->forks);
 }
 
 void shrink(const struct shrink *how, uint64_t seed, int64_t first, int64_t number)

@@ -13,6 +13,7 @@ struct shrink {
 	const char *save;       /* where the result goes */
 	int seconds;            /* at most, altogether */
 	size_t ops_max;         /* what the programs were generated with */
+	bool forks;
 };
 
 /*

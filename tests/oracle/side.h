@@ -28,6 +28,8 @@ struct calls {
 	int (*munlockall)(void); /* NULL: page by page. The kernel's is for the whole process. */
 	int (*ftruncate)(int fd, off_t size);
 	const char *(*errormsg)(void);
+	/* Waits until the side serves no more than so many children of this process. NULL: it serves none. */
+	void (*settle)(int children);
 	/* Asked after each program whether the side's own promises hold. NULL: none. => false: said in message */
 	bool (*check)(char *message, size_t size);
 };

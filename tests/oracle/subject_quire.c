@@ -12,6 +12,10 @@
 #include <inttypes.h>
 #include <quire/quire.h>
 #include <string.h>
+#include <time.h>
+
+#include "engine.h"
+#include "entry.h"
 
 /* The budget is kept, at every moment: the peak is what the engine itself saw. */
 static bool budget_is_kept(char *message, size_t size)
@@ -27,6 +31,15 @@ static bool budget_is_kept(char *message, size_t size)
 	snprintf(message, size, "%" PRIu64 " bytes were resident, %" PRIu64 " are allowed", stats.resident_peak_bytes,
 		 stats.budget_bytes);
 	return false;
+}
+
+static void settle(int children)
+{
+	const struct engine *engine = entry_engine_if_started();
+	struct timespec pause = {0, 100000};
+
+	while (engine != NULL && (int)atomic_load(&engine->remotes.count) > children)
+		nanosleep(&pause, NULL);
 }
 
 static int configure(size_t memory_bytes, const char *trap)
@@ -68,6 +81,7 @@ int quire_make(struct calls *ret, size_t memory_bytes, const char *trap)
 	    .ftruncate = quire_ftruncate,
 	    .errormsg = quire_errormsg,
 	    .check = budget_is_kept,
+	    .settle = settle,
 	};
 	if (configure(memory_bytes, trap) != 0) {
 		fprintf(stderr, "oracle: trap %s, memory %zu: %s\n", trap != NULL ? trap : "not given", memory_bytes,

@@ -5,6 +5,9 @@
  * Each operation: rules_allow() says whether it runs; both sides run it; the results are compared; the model follows; rules
  * bring back what Linux changed by a failed call. At the end every page of the windows is compared, everything is unmapped,
  * and the files are compared.
+ *
+ * Both sides are in one process, so that one fork is of both. What is done in a child is done there by the same functions, on its own
+ * copy of the sides; the model, the results and the difference are shared. The end checks are made in every process that lives.
  */
 #include "world.h"
 
@@ -24,8 +27,10 @@ __attribute__((format(printf, 2, 3))) static bool differ(struct world *w, const 
 	va_list args;
 
 	va_start(args, format);
-	if (w->difference[0] == '\0')
+	if (w->difference[0] == '\0') {
 		vsnprintf(w->difference, sizeof(w->difference), format, args);
+		snprintf(w->message, sizeof(w->message), "%s", w->sides[SUBJECT].calls->errormsg());
+	}
 	va_end(args);
 	return false;
 }
@@ -60,18 +65,26 @@ static bool growth_zeroes(const char *directory)
 	return zeroes;
 }
 
-bool world_open(struct world *w, const struct calls *subject, const char *directory, size_t pressure_bytes)
+struct world *world_open(const struct calls *subject, const char *directory, size_t pressure_bytes)
 {
-	memset(w, 0, sizeof(*w));
+	struct world *w = mmap(NULL, sizeof(*w), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	if (w == MAP_FAILED)
+		return NULL;
+	w->sides = calloc(SIDES, sizeof(*w->sides));
+	if (w->sides == NULL)
+		abort();
 	model_init(&w->model);
+	family_begin(&w->family);
 	w->model.growth_zeroes = growth_zeroes(directory);
 	if (!side_open(&w->sides[ORACLE], &calls_kernel, directory) || !side_open(&w->sides[SUBJECT], subject, directory))
-		return false;
+		return NULL;
 	if (pressure_bytes != 0) {
 		w->sides[SUBJECT].pressure = pressure_new(subject, directory, pressure_bytes);
-		return w->sides[SUBJECT].pressure != NULL;
+		if (w->sides[SUBJECT].pressure == NULL)
+			return NULL;
 	}
-	return true;
+	return w;
 }
 
 void world_close(struct world *w)
@@ -80,6 +93,8 @@ void world_close(struct world *w)
 	for (int i = 0; i < SIDES; i++)
 		side_close(&w->sides[i]);
 	model_free(&w->model);
+	free(w->sides);
+	munmap(w, sizeof(*w));
 }
 
 /* ---- bytes ---- */
@@ -350,6 +365,8 @@ static bool after_success(struct world *w, const struct op *op, const struct res
 	case OP_MADVISE:
 	case OP_POSIX_MADVISE:
 		model_split(&w->model, op->addr, op->len);
+		if (op->kind == OP_MADVISE)
+			model_advise(&w->model, op);
 		if (op->kind == OP_MADVISE && op->advice == MADV_REMOVE)
 			forget_removed(w, op);
 		return true;
@@ -375,13 +392,15 @@ static bool after_success(struct world *w, const struct op *op, const struct res
 		return true;
 	case OP_REOPEN:
 	case OP_PRESSURE:
+	case OP_FORK:
+	case OP_EXIT:
 	case OP_KINDS:
 		break;
 	}
 	return true;
 }
 
-static void after_failure(struct world *w, const struct op *op)
+static void after_failure(struct world *w, const struct op *op, int error)
 {
 	for (int i = 0; i < SIDES; i++) {
 		if (w->sides[i].calls->partial)
@@ -389,6 +408,9 @@ static void after_failure(struct world *w, const struct op *op)
 	}
 	if (op->kind != OP_LOAD && op->kind != OP_STORE && op->addr >= 0)
 		model_split(&w->model, op->addr, op->len);
+	/* Advice about forks over a hole is taken around it. */
+	if (op->kind == OP_MADVISE && error == ENOMEM)
+		model_advise(&w->model, op);
 }
 
 /* Rule 7: a load and a store of the same byte make a copy on both sides. */
@@ -410,6 +432,104 @@ static void settle(struct world *w, const struct op *op, int64_t addr, int64_t l
 	}
 }
 
+/* ---- processes ---- */
+
+enum work { WORK_OP, WORK_COMPARE, WORK_UNMAP };
+
+static bool work(void *arg, int command);
+
+static bool run_fork(struct world *w, size_t i)
+{
+	const struct op *op = &w->program->ops[i];
+
+	w->results[ORACLE][i] = w->results[SUBJECT][i] = (struct result){0};
+	if (!family_fork(&w->family, (int)op->child, work, w))
+		return differ(w, "fork: %s", strerrorname_np(errno));
+	model_fork(&w->model, op->child);
+	return true;
+}
+
+/* Rule 15. */
+static void settle_children(struct world *w)
+{
+	for (int s = 0; s < SIDES && w->unsettled; s++) {
+		if (w->sides[s].calls->settle != NULL)
+			w->sides[s].calls->settle(model_living(&w->model) - 1);
+	}
+	w->unsettled = false;
+}
+
+static bool run_exit(struct world *w, size_t i)
+{
+	const struct op *op = &w->program->ops[i];
+	bool mapped[FILES];
+
+	w->results[ORACLE][i] = w->results[SUBJECT][i] = (struct result){0};
+	for (int file = 0; file < FILES; file++)
+		mapped[file] = model_file_mapped(&w->model, file);
+	family_end(&w->family, (int)op->in, (enum exit_way)op->how);
+	model_exit(&w->model, op->in);
+	w->unsettled = true;
+	if (op->value == 0)
+		return true;
+	settle_children(w);
+	for (int file = 0; file < FILES; file++) {
+		if (mapped[file] && !model_file_mapped(&w->model, file) &&
+		    !compare_file(w, file, 0, INT64_MAX, "file after the end of the last process that mapped it"))
+			return false;
+	}
+	return true;
+}
+
+static bool died(struct world *w, int process)
+{
+	int sig = family_bury(&w->family, process);
+
+	model_exit(&w->model, process);
+	return differ(w, "process %d has died of signal %d (0: not known)", process, sig);
+}
+
+/* Has a process do something, and hears how it went. */
+static bool let(struct world *w, int64_t process, enum work what)
+{
+	enum family_answer answer;
+
+	model_turn(&w->model, process);
+	answer = family_ask(&w->family, (int)process, what, work, w);
+	return answer == FAMILY_DIED ? died(w, (int)process) : answer == FAMILY_YES;
+}
+
+/* What reads files of which the last mapping goes, or writes to one that nobody maps. */
+static bool needs_settled(const struct op *op)
+{
+	return op->kind == OP_MUNMAP || op->kind == OP_FOREIGN || op->kind == OP_WRITE || op->kind == OP_CUT;
+}
+
+/* In process 0. */
+static bool step(struct world *w, size_t i)
+{
+	const struct op *op = &w->program->ops[i];
+
+	model_turn(&w->model, op->in >= 0 && op->in < PROCESSES ? op->in : 0);
+	if (!rules_allow(&w->model, op)) {
+		w->results[ORACLE][i] = w->results[SUBJECT][i] = (struct result){.skipped = true};
+		w->skipped_ops++;
+		return true;
+	}
+	w->run_ops++;
+	if (op->kind == OP_EXIT)
+		return run_exit(w, i);
+	if (needs_settled(op))
+		settle_children(w);
+	if (!let(w, op->in, WORK_OP))
+		return false;
+	if (op->kind == OP_FORK && !family_meet(&w->family, (int)op->child))
+		return died(w, (int)op->child);
+	return true;
+}
+
+/* ---- one operation, in the process that does it ---- */
+
 static bool run_op(struct world *w, size_t i)
 {
 	const struct op *op = &w->program->ops[i];
@@ -417,12 +537,8 @@ static bool run_op(struct world *w, size_t i)
 	enum rules_compare how;
 	bool same;
 
-	if (!rules_allow(&w->model, op)) {
-		*r[ORACLE] = *r[SUBJECT] = (struct result){.skipped = true};
-		w->skipped_ops++;
-		return true;
-	}
-	w->run_ops++;
+	if (op->kind == OP_FORK)
+		return run_fork(w, i);
 	how = rules_compare(&w->model, op);
 	for (int s = 0; s < SIDES; s++) {
 		struct op instead = w->sides[s].calls->partial ? rules_for_partial(&w->model, op) : *op;
@@ -435,7 +551,7 @@ static bool run_op(struct world *w, size_t i)
 	if (succeeded(w, i))
 		same = after_success(w, op, r[ORACLE], i);
 	else
-		after_failure(w, op);
+		after_failure(w, op, r[ORACLE]->err);
 	if (op->kind == OP_MMAP || op->kind == OP_MREMAP)
 		settle(w, op, r[ORACLE]->ret, op->kind == OP_MMAP ? op->len : op->new_len);
 	else
@@ -451,13 +567,13 @@ static bool compare_window(struct world *w)
 	for (int64_t i = 0; i < WINDOW_PAGES; i++) {
 		const struct model_page *page = &w->model.pages[i];
 		unsigned char *at[SIDES];
-		char what[64];
+		char what[80];
 
 		if (i > 0 && page_is_hole(page) && page_is_hole(page - 1))
 			continue;
 		for (int s = 0; s < SIDES; s++)
 			at[s] = w->sides[s].window + i * page_bytes();
-		snprintf(what, sizeof(what), "at the end, page %" PRId64 " of the window", i);
+		snprintf(what, sizeof(what), "at the end, page %" PRId64 " of the window of process %d", i, family_self());
 		if (!compare_loads(w, at, (size_t)page_bytes(), page, 0, what))
 			return false;
 	}
@@ -476,6 +592,66 @@ static bool unmap_windows(struct world *w)
 				      side->calls->errormsg());
 	}
 	return same;
+}
+
+static bool work(void *arg, int command)
+{
+	struct world *w = arg;
+
+	switch (command) {
+	case WORK_OP:
+		return run_op(w, w->at);
+	case WORK_COMPARE:
+		return compare_window(w);
+	default:
+		return unmap_windows(w);
+	}
+}
+
+static bool in_all(struct world *w, enum work what, int first, int last)
+{
+	bool same = true;
+
+	for (int i = first; i <= last; i++)
+		same = (!w->model.lives[i] || let(w, i, what)) && same;
+	return same;
+}
+
+/* The number says how children end: whether process 0 has unmapped everything before, whether they do so themselves, which way. */
+static bool end_processes(struct world *w)
+{
+	int64_t bits = w->program->number < 0 ? 0 : w->program->number;
+	bool same = true;
+
+	if (bits & 1)
+		same = in_all(w, WORK_UNMAP, 0, 0);
+	if (bits & 2)
+		same = in_all(w, WORK_UNMAP, 1, PROCESSES - 1) && same;
+	for (int i = 1; i < PROCESSES; i++) {
+		if (!w->model.lives[i])
+			continue;
+		family_end(&w->family, i, (enum exit_way)(bits / 4 % EXIT_WAYS));
+		model_exit(&w->model, i);
+		w->unsettled = true;
+	}
+	if (!(bits & 1))
+		same = in_all(w, WORK_UNMAP, 0, 0) && same;
+	settle_children(w);
+	return same;
+}
+
+/* After a difference. */
+static void kill_processes(struct world *w)
+{
+	family_kill(&w->family);
+	for (int i = 1; i < PROCESSES; i++) {
+		if (w->family.pids[i] == 0)
+			continue;
+		family_bury(&w->family, i);
+		model_exit(&w->model, i);
+	}
+	model_turn(&w->model, 0);
+	unmap_windows(w);
 }
 
 static bool check_promises(struct world *w)
@@ -515,11 +691,12 @@ bool world_run(struct world *w, const struct program *p)
 			return differ(w, "the files cannot be made");
 	}
 	while (same && w->at < p->op_count) {
-		same = run_op(w, w->at);
+		same = step(w, w->at);
 		w->at = w->at + (same ? 1 : 0);
 	}
-	same = same && compare_window(w);
-	same = unmap_windows(w) && same;
+	same = same && in_all(w, WORK_COMPARE, 0, PROCESSES - 1) && end_processes(w);
+	if (!same)
+		kill_processes(w);
 	return same && compare_files(w) && check_promises(w);
 }
 

@@ -1139,6 +1139,7 @@ static void every_process_keeps_its_own_bytes_whatever_the_others_do(void **unus
 
 			walkers[k] = walkers[parent];
 			walkers[k].p = child_of(walkers[parent].p);
+			/* Some take their neighbours along. */
 			walkers[k].seed = seed + k;
 			n++;
 		}
