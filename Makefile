@@ -49,6 +49,8 @@ bench: all
 soak: all
 	QUIRE_TRAP=signal $(BUILD)/tests/oracle/oracle --programs $(PROGRAMS) --seed $(SEED)
 	QUIRE_TRAP=thread $(BUILD)/tests/oracle/oracle --programs $(PROGRAMS) --seed $(SEED)
+	QUIRE_TRAP=signal $(BUILD)/tests/oracle/oracle --forks --programs $(PROGRAMS) --seed $(SEED)
+	QUIRE_TRAP=thread $(BUILD)/tests/oracle/oracle --forks --programs $(PROGRAMS) --seed $(SEED)
 	QUIRE_TRAP=signal $(BUILD)/tests/fsx/fsx --operations $(PROGRAMS)0 --seed $(SEED)
 	QUIRE_TRAP=thread $(BUILD)/tests/fsx/fsx --operations $(PROGRAMS)0 --seed $(SEED)
 	QUIRE_TRAP=signal $(BUILD)/tests/fsx/fsx --operations $(PROGRAMS)0 --seed $(SEED) --threads 4
