@@ -397,13 +397,9 @@ static bool make_forker(struct forks *f, struct forker *k, const char *directory
 
 static bool make_moving(struct forks *f)
 {
-	/* Two places where nobody else maps: the kernel gives no address below one that was asked for there. */
-	unsigned char *room =
-	    mmap((void *)0x300000000000, 64 * MOVING_PAGES * page(), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	/* Two places where nobody else maps, far below where the kernel puts what asks for no place. */
+	unsigned char *room = (unsigned char *)0x320000000000;
 
-	if (room == MAP_FAILED)
-		return false;
-	munmap(room, 64 * MOVING_PAGES * page());
 	f->places[0] = room + 8 * MOVING_PAGES * page();
 	f->places[1] = room + 32 * MOVING_PAGES * page();
 	if (f->calls.mmap(f->places[0], MOVING_PAGES * page(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
