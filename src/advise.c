@@ -122,7 +122,7 @@ int quire_msync(void *addr, size_t len, int flags)
 		r = range_begin(addr, len, ENOMEM, &range);
 	if (r > 0 && !client_serves(&r, &(struct client_call){
 					    .name = CALL_MSYNC, .arg = {(int64_t)(intptr_t)addr, (int64_t)len, flags}, .fd = -1}))
-		r = range.engine ? sync_range(&range, flags) : msync(addr, len, flags) < 0 ? -errno : 0;
+		r = range.engine ? sync_range(&range, flags) : entry_leave_to_kernel() && msync(addr, len, flags) < 0 ? -errno : 0;
 	return entry_end(&entry, r);
 }
 
@@ -291,6 +291,7 @@ static int note_sort(void *arg, const struct part *part)
 static int advise_huge(struct range *range, int advice)
 {
 	struct sorts sorts = {false, false};
+	int r;
 
 	space_visit(entry_space(range->engine), range->addr, range->len, note_sort, &sorts);
 	if (!sorts.huge)
@@ -311,10 +312,11 @@ static int advise_huge(struct range *range, int advice)
 	if (sorts.other)
 		return message_set(EINVAL, "the range at %p holds huge pages and others: advise them one by one",
 				   (void *)range->addr);
-	if (madvise(range->addr, range->len, advice) == 0)
+	r = pmap_advise(&entry_space(range->engine)->pmap, range->addr, range->len, advice);
+	if (r == 0)
 		return 0;
-	return message_set(errno, "the kernel refuses the advice %d for the huge pages at %p: %s", advice, (void *)range->addr,
-			   strerrordesc_np(errno));
+	return message_set(-r, "the kernel refuses the advice %d for the huge pages at %p: %s", advice, (void *)range->addr,
+			   strerrordesc_np(-r));
 }
 
 static int advise(struct range *range, int advice)
@@ -392,7 +394,7 @@ static int advise_any(const char *call, void *addr, size_t len, int advice, bool
 	} else if (r > 0 && only_check) {
 		r = range.engine ? space_check(entry_space(range.engine), range.addr, range.len) : 0;
 	} else if (r > 0 && !range.engine) {
-		r = madvise(addr, len, advice) < 0
+		r = entry_leave_to_kernel() && madvise(addr, len, advice) < 0
 			? message_set(errno, "the kernel, whose memory the range at %p is, refuses the advice %d: %s", addr, advice,
 				      strerrordesc_np(errno))
 			: 0;
@@ -511,7 +513,7 @@ int quire_mincore(void *addr, size_t len, unsigned char *vec)
 							     .fd = -1})) {
 		/* That was it. */
 	} else if (r > 0 && !range.engine) {
-		r = mincore(addr, len, vec) < 0 ? -errno : 0;
+		r = entry_leave_to_kernel() && mincore(addr, len, vec) < 0 ? -errno : 0;
 	} else if (r > 0) {
 		r = space_check(entry_space(range.engine), range.addr, range.len);
 		/* Through a buffer: vec may be managed memory itself, which is not touched with a lock held. */
@@ -641,7 +643,9 @@ static int lock_any(const char *call, const void *addr, size_t len, unsigned fla
 							     .fd = -1}))
 		return entry_end(&entry, r);
 	if (r > 0 && !range.engine)
-		r = syscall(lock ? flags ? SYS_mlock2 : SYS_mlock : SYS_munlock, addr, len, flags) < 0 ? -errno : 0;
+		r = entry_leave_to_kernel() && syscall(lock ? flags ? SYS_mlock2 : SYS_mlock : SYS_munlock, addr, len, flags) < 0
+			? -errno
+			: 0;
 	else if (r > 0)
 		r = lock ? lock_range(range.engine, range.addr, range.len, flags & MLOCK_ONFAULT)
 			 : unlock_range(range.engine, range.addr, range.len);

@@ -215,6 +215,7 @@ int entry_engine(struct engine **ret)
 }
 
 static _Thread_local struct space *served;
+static _Thread_local bool left;
 
 struct space *entry_space(struct engine *engine)
 {
@@ -229,14 +230,25 @@ bool entry_is_for_another(void)
 void entry_serve(struct space *space)
 {
 	served = space;
+	left = false;
+}
+
+bool entry_leave_to_kernel(void)
+{
+	left = served != NULL;
+	return !left;
+}
+
+bool entry_was_left(void)
+{
+	return left;
 }
 
 bool entry_is_ours(const void *addr, size_t len)
 {
 	struct engine *engine = entry_engine_if_started();
 
-	/* Nothing of another process is this process's kernel's, also if it was unmapped there just now. */
-	return engine && (served || space_touches(engine->space, addr, len ? len : 1));
+	return engine && space_touches(entry_space(engine), addr, len ? len : 1);
 }
 
 bool entry_round(const void *addr, size_t len, size_t *ret_len)

@@ -38,6 +38,12 @@ struct space *entry_space(struct engine *engine);
 /* From now on, that one. NULL: this process's again. */
 void entry_serve(struct space *space);
 bool entry_is_for_another(void);
+/*
+ * Before a range is left to the kernel, of which nothing is ours. False: the call is for another process, and that makes it by itself, which
+ * entry_was_left tells; here is nothing to be done.
+ */
+bool entry_leave_to_kernel(void);
+bool entry_was_left(void);
 
 /* Whether a range holds anything of ours; a call over a range that does not is the kernel's. Begins nothing. */
 bool entry_is_ours(const void *addr, size_t len);

@@ -568,7 +568,8 @@ static void populate(struct engine *engine, const struct request *q, char *addr)
 		      ((entry_space(engine)->lock_future & MCL_FUTURE) && !(entry_space(engine)->lock_future & MCL_ONFAULT));
 
 	if (q->huge_bytes && (q->flags & (MAP_LOCKED | MAP_POPULATE)))
-		(void)madvise(addr, q->len, q->prot & PROT_WRITE ? MADV_POPULATE_WRITE : MADV_POPULATE_READ);
+		(void)pmap_advise(&entry_space(engine)->pmap, addr, q->len,
+				  q->prot & PROT_WRITE ? MADV_POPULATE_WRITE : MADV_POPULATE_READ);
 	else if (q->prot != PROT_NONE && (locked || (q->flags & MAP_POPULATE)))
 		(void)fault_populate(entry_space(engine), addr, q->len, FAULT_AS_LOCKED);
 }
@@ -647,7 +648,7 @@ int quire_munmap(void *addr, size_t len)
 		     &r, &(struct client_call){.name = CALL_MUNMAP, .arg = {(int64_t)(intptr_t)addr, (int64_t)len}, .fd = -1}))
 		;
 	else if (!entry_is_ours(addr, rounded))
-		r = munmap(addr, len) < 0 ? -errno : 0;
+		r = entry_leave_to_kernel() && munmap(addr, len) < 0 ? -errno : 0;
 	else if ((r = entry_engine(&engine)) == 0) {
 		r = space_unmap(entry_space(engine), addr, rounded);
 		registry_bury(&engine->registry);
@@ -673,7 +674,7 @@ int quire_mprotect(void *addr, size_t len, int prot)
 	else if (len > 0 && (prot & ~(PROT_ALL | PROT_SEMAPHORE)) && entry_is_ours(addr, rounded))
 		r = message_set(EINVAL, "the protection %#x has bits that are not served", prot);
 	else if (!entry_is_ours(addr, rounded))
-		r = mprotect(addr, len, prot) < 0 ? -errno : 0;
+		r = entry_leave_to_kernel() && mprotect(addr, len, prot) < 0 ? -errno : 0;
 	else if ((r = entry_engine(&engine)) == 0)
 		r = space_protect(entry_space(engine), addr, rounded, prot & PROT_ALL);
 	return entry_end(&entry, r);
@@ -746,8 +747,10 @@ void *quire_mremap(void *old_addr, size_t old_len, size_t new_len, int flags, ..
 		/* That was it. */
 	} else if (r == 0 && !entry_is_ours(old_addr, old_rounded) &&
 		   !((flags & MREMAP_FIXED) && entry_is_ours(new_addr, new_rounded))) {
-		result = mremap(old_addr, old_len, new_len, flags, new_addr);
-		r = result == MAP_FAILED ? -errno : 0;
+		if (entry_leave_to_kernel()) {
+			result = mremap(old_addr, old_len, new_len, flags, new_addr);
+			r = result == MAP_FAILED ? -errno : 0;
+		}
 	} else if (r == 0) {
 		r = entry_engine(&engine);
 		if (r == 0 && new_rounded > old_rounded && space_is_locked(entry_space(engine), old_addr))

@@ -334,8 +334,8 @@ static void copy_around(struct fault *fault, struct area *area, struct holding *
 	page_word *wait;
 	uint32_t seen;
 
-	for (char *addr = fault->addr + page_size(); addr < fault->addr + (LENT_AROUND << page_shift) && addr < area_end(area);
-	     addr += page_size()) {
+	for (char *addr = fault->addr + page_size();
+	     addr < fault->addr + ((size_t)LENT_AROUND << page_shift) && addr < area_end(area); addr += page_size()) {
 		if (!private_is_lent(pages, addr) || !budget_try(cache, 1))
 			return;
 		if (private_copy_lent(pages, addr, holding->buffer, &wait, &seen) < 0) {

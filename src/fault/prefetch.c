@@ -72,8 +72,11 @@ struct prefetch {
 
 static void prefetch_free(struct prefetch *prefetch)
 {
-	if (prefetch)
-		free(prefetch->spans);
+	if (!prefetch)
+		return;
+	/* A child's may have been given up since. */
+	space_release(prefetch->space);
+	free(prefetch->spans);
 	free(prefetch);
 }
 
@@ -420,8 +423,10 @@ static int make(struct space *space, const struct iovec *ranges, size_t n, struc
 	struct prefetch *prefetch = fail_now(FAIL_ALLOC) ? NULL : calloc(1, sizeof(*prefetch));
 	int r = prefetch ? 0 : message_set(ENOMEM, "no memory for the list");
 
-	if (r == 0)
+	if (r == 0) {
+		space_use(space);
 		prefetch->space = space;
+	}
 	for (size_t i = 0; i < n && r == 0; i++) {
 		prefetch->covered = ranges[i].iov_base;
 		if (ranges[i].iov_len > 0)

@@ -9,6 +9,7 @@
  *
  *   hold what is mapped, hold or bar what lies between │ present? │ unmap │ marked? │ settle the words
  */
+#include <errno.h>
 #include <time.h>
 
 #include "cache/policy.h"
@@ -88,6 +89,19 @@ static void hold_span(struct unmapping *u, const struct chunk_set *locked, unsig
 		u->span.bits[w] = u->mapped.bits[w] | u->idle.bits[w] | u->barred.bits[w];
 }
 
+/*
+ * Takes the object's pages out of a view. In another process that does not answer, stopped perhaps, they are protected against stores
+ * instead: what it may read there is right until the frame is given back, which takes it out of every mapping.
+ */
+static int take_out(const struct view *view, char *addr, unsigned n)
+{
+	int r = pmap_remove(view->pmap, addr, n);
+
+	if (r == -EAGAIN && view->pmap->far)
+		r = view->private_pages ? 0 : pmap_protect(view->pmap, addr, n, true);
+	return r;
+}
+
 /* Unmaps pages from … end of the chunk, all in the span, from a shared view. */
 static void unmap_shared(struct unmapping *u, struct view *view, unsigned from, unsigned end)
 {
@@ -99,7 +113,7 @@ static void unmap_shared(struct unmapping *u, struct view *view, unsigned from, 
 		add_run(&u->stay, from, end);
 		return;
 	}
-	if (pmap_remove(view->pmap, addr, end - from) < 0) {
+	if (take_out(view, addr, end - from) < 0) {
 		add_run(&u->stay, from, end);
 		return;
 	}
@@ -125,7 +139,7 @@ static void unmap_private(struct unmapping *u, struct view *view, unsigned from,
 
 		while (run < end && private_is_absent(view->private_pages, view_addr(view, u->chunk, run)))
 			run++;
-		if (run > i && pmap_remove(view->pmap, view_addr(view, u->chunk, i), run - i) < 0)
+		if (run > i && take_out(view, view_addr(view, u->chunk, i), run - i) < 0)
 			add_run(&u->stay, i, run);
 		i = run > i ? run : i + 1;
 	}

@@ -122,37 +122,6 @@ static int64_t tell_maps(struct job *job)
 	return fclose(out) == 0 ? r : -1;
 }
 
-/* Whether the pages that hold a range meet what is the engine's; of none, the page at its address. */
-static bool meets(struct job *job, int64_t addr, int64_t len)
-{
-	size_t before = (size_t)addr & (page_size() - 1);
-
-	return space_touches(remote_space(job->remote), pointer(addr - (int64_t)before), len ? (size_t)len + before : 1);
-}
-
-/* Whether the range, or either of two, is about what is the engine's. */
-static bool is_ours(struct job *job)
-{
-	const int64_t *arg = job->request->arg;
-
-	switch (job->request->name) {
-	case CALL_MUNMAP:
-	case CALL_MPROTECT:
-	case CALL_MSYNC:
-	case CALL_MADVISE:
-	case CALL_POSIX_MADVISE:
-	case CALL_MINHERIT:
-	case CALL_MINCORE:
-	case CALL_MLOCK:
-	case CALL_MUNLOCK:
-		return meets(job, arg[0], arg[1]);
-	case CALL_MREMAP:
-		return meets(job, arg[0], arg[1]) || ((arg[3] & MREMAP_FIXED) && meets(job, arg[4], arg[2]));
-	default:
-		return true;
-	}
-}
-
 /* The result as the call gives it: what is below 0 is -1, and errno is set. */
 static int64_t make(struct job *job)
 {
@@ -231,14 +200,11 @@ static int64_t make(struct job *job)
 
 static void make_public(struct job *job)
 {
-	if (!is_ours(job)) {
-		job->reply.not_ours = 1;
-		return;
-	}
 	errno = 0;
 	message_clear();
 	entry_serve(remote_space(job->remote));
 	job->reply.result = make(job);
+	job->reply.not_ours = entry_was_left();
 	entry_serve(NULL);
 	if (job->reply.result == -1) {
 		job->reply.result = errno ? -errno : -EIO;

@@ -260,7 +260,6 @@ int64_t client_ask(const struct client_call *call, bool *ret_not_ours)
 bool client_serves(int *ret, const struct client_call *call)
 {
 	bool not_ours = false;
-
 	int r;
 
 	if (!client.is)

@@ -36,7 +36,8 @@ struct client_call {
 int64_t client_ask(const struct client_call *call, bool *ret_not_ours);
 
 /*
- * For the public calls: makes the call if this process is a client, and the range is the engine's. False: it is to be made here.
+ * For the public calls: makes the call if this process is a client, and the range is the engine's. False: it is to be made here, and
+ * *ret is as it was.
  */
 bool client_serves(int *ret, const struct client_call *call);
 

@@ -19,6 +19,8 @@
 #include "util/message.h"
 
 #define PATIENCE_MS 1000 /* a process may be stopped, and others wait for it meanwhile */
+#define SILENT_MS   5    /* … when it has let us wait in vain before, and what it is asked for can be left */
+#define PAUSE_MS    200  /* … and so long it is not asked at all */
 
 struct remote {
 	struct far far;
@@ -31,6 +33,8 @@ struct remote {
 	struct trap_source calls, agent, faults;
 	struct lock asking; /* the agent is asked one thing at a time */
 	uint32_t number;    /* [asking] */
+	bool silent;        /* [asking] it has let us wait in vain, and not answered since */
+	uint32_t asked_ms;  /* [asking] when it was asked last */
 	_Atomic bool lost;  /* nobody is there to be asked any more */
 	struct agent_line *line;
 };
@@ -65,10 +69,10 @@ static long lose(struct remote *remote)
 }
 
 /* The reply to the request that was sent. 0; -EAGAIN: it was not done and will not be; -ESRCH. */
-static long receive(struct remote *remote, struct channel_message *message, const struct agent_reply *reply)
+static long receive(struct remote *remote, struct channel_message *message, const struct agent_reply *reply, int patience_ms)
 {
 	uint32_t asked = agent_word(remote->number, AGENT_ASKED);
-	int r = channel_wait(remote->agent.fd, -1, PATIENCE_MS);
+	int r = channel_wait(remote->agent.fd, -1, patience_ms);
 
 	if (r == -ETIMEDOUT) {
 		if (atomic_compare_exchange_strong(&remote->line->word, &asked, agent_word(remote->number, AGENT_TAKEN_BACK)))
@@ -80,24 +84,33 @@ static long receive(struct remote *remote, struct channel_message *message, cons
 	return r == 0 && reply->number == remote->number ? 0 : lose(remote);
 }
 
-static long ask(struct remote *remote, struct agent_request *request, struct channel_message *out, void *body, size_t body_len)
+/* optional: it can be asked for again later. */
+static long ask(struct remote *remote, struct agent_request *request, struct channel_message *out, void *body, size_t body_len,
+		bool optional)
 {
 	struct agent_reply reply;
 	struct channel_message in = {.head = &reply, .head_len = sizeof(reply), .body = body, .body_len = body_len};
+	bool patient = !remote->silent || !optional;
 	long r;
 
 	if (atomic_load(&remote->lost) || remote->agent.fd < 0)
 		return -ESRCH;
+	if (!patient && cache_clock_ms() - remote->asked_ms < PAUSE_MS)
+		return -EAGAIN;
+	remote->asked_ms = cache_clock_ms();
 	request->number = ++remote->number;
 	out->head = request;
 	out->head_len = sizeof(*request);
 	atomic_store(&remote->line->word, agent_word(request->number, AGENT_ASKED));
-	if (channel_send(remote->agent.fd, out) < 0)
-		return lose(remote);
-	r = receive(remote, &in, &reply);
-	if (r == 0 && reply.result >= 0 && in.body_len != body_len)
-		return lose(remote);
-	return r == 0 ? reply.result : r;
+	r = channel_try_send(remote->agent.fd, out);
+	if (r == 0)
+		r = receive(remote, &in, &reply, patient ? PATIENCE_MS : SILENT_MS);
+	remote->silent = r == -EAGAIN;
+	if (r == -EAGAIN && !optional)
+		r = lose(remote);
+	if (r < 0)
+		return r == -EAGAIN ? r : lose(remote);
+	return reply.result >= 0 && in.body_len != body_len ? lose(remote) : reply.result;
 }
 
 /*
@@ -116,9 +129,7 @@ static long far_op(struct far *far, const struct memory_op *op)
 	if (copy.fd == 0)
 		out.fds[out.n_fds++] = op->fd;
 	lock_acquire(&remote->asking);
-	r = ask(remote, &request, &out, NULL, 0);
-	if (r == -EAGAIN && op->kind != MEMORY_DROP && op->kind != MEMORY_ADVISE)
-		r = lose(remote);
+	r = ask(remote, &request, &out, NULL, 0, op->kind == MEMORY_DROP || op->kind == MEMORY_ADVISE);
 	lock_release(&remote->asking);
 	return r;
 }
@@ -153,9 +164,7 @@ static int far_ops(struct far *far, const struct memory_op *ops, size_t n)
 			request.n++;
 		}
 		out.body_len = request.n * sizeof(copies[0]);
-		r = ask(remote, &request, &out, NULL, 0);
-		if (r == -EAGAIN)
-			r = lose(remote);
+		r = ask(remote, &request, &out, NULL, 0, false);
 	}
 	lock_release(&remote->asking);
 	return r < 0 ? (int)r : 0;
@@ -173,7 +182,7 @@ static int far_read(struct far *far, const void *addr, size_t len, void *ret)
 		struct memory_op op = {.addr = (char *)(uintptr_t)addr + done, .len = n, .fd = -1};
 		struct channel_message out = {.body = &op, .body_len = sizeof(op)};
 
-		r = ask(remote, &request, &out, (char *)ret + done, n);
+		r = ask(remote, &request, &out, (char *)ret + done, n, true);
 	}
 	lock_release(&remote->asking);
 	return (int)r;

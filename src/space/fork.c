@@ -119,8 +119,5 @@ void space_vanish(struct space *space)
 	rwlock_write_acquire(&space->cache->map_lock);
 	private_end_borrowing(space->private_pages);
 	rwlock_write_release(&space->cache->map_lock);
-	private_destroy(space->private_pages);
-	pmap_destroy(&space->pmap);
-	free(space->areas.all);
-	free(space);
+	space_release(space);
 }

@@ -46,6 +46,7 @@ int space_init(struct space *space, struct registry *registry, struct cache *cac
 	space->private_pages->space = space;
 	space->cache = cache;
 	space->registry = registry;
+	space->uses = 1;
 	return 0;
 }
 
@@ -83,6 +84,18 @@ void space_destroy(struct space *space)
 		if (space_unmap(space, area_addr(area), area->view.pages << page_shift) < 0)
 			break;
 	}
+	space_release(space);
+}
+
+void space_use(struct space *space)
+{
+	atomic_fetch_add(&space->uses, 1);
+}
+
+void space_release(struct space *space)
+{
+	if (atomic_fetch_sub(&space->uses, 1) > 1)
+		return;
 	private_destroy(space->private_pages);
 	pmap_destroy(&space->pmap);
 	free(space->areas.all);

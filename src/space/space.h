@@ -23,6 +23,7 @@ struct space {
 	_Atomic uint64_t edits;          /* changed under map_lock: how often areas were changed, or nearly */
 	const char *_Atomic own_process; /* 0 there: this is the child of a fork, which has none of it. NULL: not known yet */
 	int lock_future;                 /* [map_lock] MCL_FUTURE, MCL_ONFAULT */
+	_Atomic unsigned uses;           /* its owner's, and one for each list that is being fetched into it */
 };
 
 int space_create(struct registry *registry, struct cache *cache, enum uffd_source source, bool sigbus, bool allow_tracking,
@@ -43,6 +44,10 @@ void space_vanish(struct space *space);
 
 /* Unmaps everything. */
 void space_destroy(struct space *space);
+
+/* A space that has been given up stays, with nothing mapped, until the last that uses it has released it. No lock held. */
+void space_use(struct space *space);
+void space_release(struct space *space);
 
 /* The area that holds addr; map lock held. */
 static inline struct area *space_find(struct space *space, const void *addr)

@@ -21,7 +21,7 @@ int channel_pair(int ret[2])
 	return socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ret) < 0 ? -errno : 0;
 }
 
-int channel_send(int fd, const struct channel_message *message)
+static int send_message(int fd, const struct channel_message *message, int flags)
 {
 	struct iovec parts[2] = {{message->head, message->head_len}, {message->body, message->body_len}};
 	struct msghdr header = {.msg_iov = parts, .msg_iovlen = message->body_len ? 2 : 1};
@@ -35,10 +35,20 @@ int channel_send(int fd, const struct channel_message *message)
 		    .cmsg_len = CMSG_LEN(sizeof(int) * message->n_fds), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
 		memcpy(CMSG_DATA(&control.header), message->fds, sizeof(int) * message->n_fds);
 	}
-	while (sendmsg(fd, &header, MSG_NOSIGNAL) < 0)
+	while (sendmsg(fd, &header, MSG_NOSIGNAL | flags) < 0)
 		if (errno != EINTR)
 			return errno == ECONNRESET ? -EPIPE : -errno;
 	return 0;
+}
+
+int channel_send(int fd, const struct channel_message *message)
+{
+	return send_message(fd, message, 0);
+}
+
+int channel_try_send(int fd, const struct channel_message *message)
+{
+	return send_message(fd, message, MSG_DONTWAIT);
 }
 
 static void take_descriptors(struct msghdr *header, struct channel_message *message)

@@ -26,6 +26,8 @@ int channel_pair(int ret[2]);
 
 /* Never raises SIGPIPE. */
 int channel_send(int fd, const struct channel_message *message);
+/* Likewise, but -EAGAIN where the other end has too much to read already. */
+int channel_try_send(int fd, const struct channel_message *message);
 
 /* Waits for a message. A head that is shorter than head_len is refused (-EPROTO); body_len becomes what came. */
 int channel_receive(int fd, struct channel_message *message);

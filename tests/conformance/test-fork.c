@@ -1,11 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * test-fork.c - what a child has, and what it and its parent then do to each other: row M18
- *
- * A child runs the block after CHILD. It and its parent take turns: the child stops at each pause_here(), until go_on(); the
- * parent waits for that with until_it_pauses(). What fails in a child ends it, and fails the test in ends_well(). Nothing is timed.
  */
-#include "support.h"
+#include "children.h"
 
 #include <poll.h>
 #include <pthread.h>
@@ -19,114 +16,6 @@
 #include <sys/shm.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
-
-#define CHILD_SECONDS 100 /* no child outlives the test's program by more */
-
-struct child {
-	pid_t pid;
-	int socket;
-};
-
-static int parents_socket = -1; /* in a child: its parent's */
-
-/* ---- children ---- */
-
-static void become_child(int socket)
-{
-	parents_socket = socket;
-	/* A failure is told by the child itself, and ends it. */
-	setenv("CMOCKA_TEST_ABORT", "1", 1);
-	alarm(CHILD_SECONDS);
-}
-
-static bool begins(struct child *child)
-{
-	int pair[2];
-
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
-	child->pid = fork();
-	assert_true(child->pid >= 0);
-	close(pair[child->pid == 0 ? 0 : 1]);
-	child->socket = pair[0];
-	if (child->pid == 0)
-		become_child(pair[1]);
-	return child->pid == 0;
-}
-
-#define CHILD(child)          CHILD_AT(child, __LINE__)
-#define CHILD_AT(child, line) CHILD_ON(child, line)
-#define CHILD_ON(child, line) CHILD_IN(child, is_child_##line)
-#define CHILD_IN(child, is)   for (bool is = begins(child); is; _exit(0))
-
-static void send_turn(int socket)
-{
-	assert_int_equal(send(socket, "t", 1, MSG_NOSIGNAL), 1);
-}
-
-static bool take_turn(int socket)
-{
-	char byte;
-	ssize_t n;
-
-	do
-		n = recv(socket, &byte, 1, 0);
-	while (n < 0 && errno == EINTR);
-	return n == 1;
-}
-
-/* In the child. */
-static void pause_here(void)
-{
-	send_turn(parents_socket);
-	if (!take_turn(parents_socket))
-		_exit(1);
-}
-
-static void until_it_pauses(struct child *child)
-{
-	assert_true(take_turn(child->socket));
-}
-
-static void go_on(struct child *child)
-{
-	send_turn(child->socket);
-}
-
-static int status_of(struct child *child)
-{
-	int status;
-
-	assert_int_equal(waitpid(child->pid, &status, 0), child->pid);
-	close(child->socket);
-	return status;
-}
-
-static void ends_well(struct child *child)
-{
-	int status = status_of(child);
-
-	if (WIFSIGNALED(status))
-		fail_msg("the child died of signal %d", WTERMSIG(status));
-	assert_int_equal(WEXITSTATUS(status), 0);
-}
-
-#ifndef KERNEL_ORACLE
-static void is_killed(struct child *child)
-{
-	int status;
-
-	assert_int_equal(kill(child->pid, SIGKILL), 0);
-	status = status_of(child);
-	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
-}
-#endif
-
-/* Of a child that has paused: it goes on, does the next thing, and pauses again. */
-static void step(struct child *child)
-{
-	go_on(child);
-	until_it_pauses(child);
-}
 
 static char *shared_anonymous(size_t n)
 {
@@ -442,7 +331,9 @@ static void check_isolation(char *(*make)(void), enum deed deed, bool childs, bo
 	ends_well(&child);
 	if (!childs && stores(deed))
 		assert_marked(p, N, 150);
-	assert_ok(quire_munmap(p, PAGES(p == old ? N : 2 * N)));
+	/* Not twice: the hole may be another's by now. */
+	if (childs || deed != UNMAP)
+		assert_ok(quire_munmap(p, PAGES(p == old ? N : 2 * N)));
 }
 
 static char *make_anonymous(void)
@@ -552,16 +443,708 @@ static void M18_locked_memory_is_each_sides_own_and_the_childs_is_not_locked(voi
 	unmap(p, N);
 }
 
+/* ---- pressure ---- */
+
+static void check_under_pressure(bool before, bool in_parent, bool in_child)
+{
+	int fd = file_new(PAGES(N));
+	char *private = map_anonymous(N), *file = map_private(fd, N), *shared = shared_anonymous(N), *stored = map_shared(fd, N);
+	char *all[] = {private, file, shared, stored};
+	struct child child;
+
+	for (size_t i = 0; i < 4; i++)
+		mark(all[i], N, 'A');
+	if (before)
+		pressure();
+	CHILD(&child)
+	{
+		if (in_child)
+			pressure();
+		pause_here();
+		for (size_t i = 0; i < 2; i++) {
+			assert_marked(all[i], N, 'A');
+			mark(all[i], N, 200);
+		}
+		for (size_t i = 2; i < 4; i++) {
+			assert_marked(all[i], N, 150);
+			mark(all[i], N / 2, 170);
+		}
+		if (in_child)
+			pressure();
+		pause_here();
+		for (size_t i = 0; i < 2; i++)
+			assert_marked(all[i], N, 200);
+	}
+	until_it_pauses(&child);
+	for (size_t i = 0; i < 4; i++) {
+		assert_marked(all[i], N, 'A');
+		mark(all[i], N, 150);
+	}
+	if (in_parent)
+		pressure();
+	step(&child);
+	if (in_parent)
+		pressure();
+	for (size_t i = 0; i < 2; i++)
+		assert_marked(all[i], N, 150);
+	for (size_t i = 2; i < 4; i++)
+		assert_marked(all[i], N / 2, 170);
+	go_on(&child);
+	ends_well(&child);
+	for (size_t i = 0; i < 4; i++)
+		unmap(all[i], N);
+}
+
+static void M18_memory_is_right_under_pressure_on_either_side(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 8; i++)
+		check_under_pressure(i & 1, i & 2, i & 4);
+}
+
+static void M18_pages_put_out_by_advice_on_either_side_are_right(void **state)
+{
+	char *p = make_anonymous();
+	struct child child;
+
+	(void)state;
+	assert_ok(quire_madvise(p, PAGES(N / 2), MADV_PAGEOUT));
+	CHILD(&child)
+	{
+		assert_ok(quire_madvise(p, PAGES(N), MADV_PAGEOUT));
+		assert_marked(p, N, 'A');
+		mark(p, N / 4, 200);
+		assert_ok(quire_madvise(p, PAGES(N), MADV_PAGEOUT));
+		pause_here();
+		assert_marked(p, N / 4, 200);
+		for (size_t i = N / 4; i < N; i++)
+			assert_loads(p + PAGES(i), (int)('A' + i));
+	}
+	until_it_pauses(&child);
+	assert_ok(quire_madvise(p, PAGES(N), MADV_PAGEOUT));
+	mark(p, N, 150);
+	assert_ok(quire_madvise(p, PAGES(N), MADV_PAGEOUT));
+	go_on(&child);
+	ends_well(&child);
+	assert_marked(p, N, 150);
+	unmap(p, N);
+}
+
+/* ---- families ---- */
+
+static void M18_siblings_are_isolated(void **state)
+{
+	enum { CHILDREN = 20 };
+	char *p = make_mixed(), *q = shared_anonymous(CHILDREN);
+	struct child children[CHILDREN];
+
+	(void)state;
+	for (int i = 0; i < CHILDREN; i++) {
+		CHILD(&children[i])
+		{
+			pause_here();
+			assert_marked(p, N, i < CHILDREN / 2 ? 'A' : 'a');
+			mark(p, N, 100 + i);
+			assert_stores(q + PAGES(i), 'A' + i);
+			pause_here();
+			assert_marked(p, N, 100 + i);
+			for (int k = 0; k < CHILDREN; k++)
+				assert_loads(q + PAGES(k), 'A' + k);
+		}
+		until_it_pauses(&children[i]);
+		if (i == CHILDREN / 2 - 1)
+			mark(p, N, 'a');
+	}
+	for (int i = 0; i < CHILDREN; i++)
+		step(&children[i]);
+	pressure();
+	assert_marked(p, N, 'a');
+	for (int i = 0; i < CHILDREN; i++)
+		go_on(&children[i]);
+	for (int i = 0; i < CHILDREN; i++)
+		ends_well(&children[i]);
+	assert_marked(p, N, 'a');
+	unmap(p, N);
+	unmap(q, CHILDREN);
+}
+
+static void M18_each_generation_has_its_own(void **state)
+{
+	char *p = make_anonymous();
+	struct child child, grandchild, great;
+
+	(void)state;
+	CHILD(&child)
+	{
+		mark(p, N / 2, 'a');
+		CHILD(&grandchild)
+		{
+			assert_marked(p, N / 2, 'a');
+			assert_loads(p + PAGES(N - 1), 'A' + N - 1);
+			mark(p, N / 4, 150);
+			CHILD(&great)
+			{
+				assert_marked(p, N / 4, 150);
+				assert_loads(p + PAGES(N / 4), 'a' + N / 4);
+				assert_loads(p + PAGES(N - 1), 'A' + N - 1);
+				mark(p, N, 200);
+				assert_marked(p, N, 200);
+			}
+			ends_well(&great);
+			pause_here();
+			assert_marked(p, N / 4, 150);
+			assert_loads(p + PAGES(N - 1), 'A' + N - 1);
+		}
+		until_it_pauses(&grandchild);
+		pause_here();
+		assert_marked(p, N / 2, 'a');
+		mark(p, N, 100);
+		pressure();
+		go_on(&grandchild);
+		ends_well(&grandchild);
+		assert_marked(p, N, 100);
+	}
+	until_it_pauses(&child);
+	assert_marked(p, N, 'A');
+	mark(p, N, 170);
+	go_on(&child);
+	ends_well(&child);
+	assert_marked(p, N, 170);
+	unmap(p, N);
+}
+
+static void M18_grandchild_outlives_the_child(void **state)
+{
+	char *p = make_anonymous(), *q = shared_anonymous(1);
+	int pair[2];
+	struct child child, grandchild;
+	char byte;
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	CHILD(&child)
+	{
+		mark(p, N, 'a');
+		CHILD(&grandchild)
+		{
+			close(pair[0]);
+			/* Until the child is gone, and its parent says so. */
+			assert_true(take_turn(pair[1]));
+			assert_marked(p, N, 'a');
+			mark(p, N, 200);
+			pressure();
+			assert_marked(p, N, 200);
+			assert_stores(q, 'g');
+			send_turn(pair[1]);
+		}
+	}
+	ends_well(&child);
+	close(pair[1]);
+	send_turn(pair[0]);
+	assert_int_equal(recv(pair[0], &byte, 1, 0), 1);
+	close(pair[0]);
+	assert_loads(q, 'g');
+	assert_marked(p, N, 'A');
+	unmap(p, N);
+	unmap(q, 1);
+}
+
+/* ---- files that change ---- */
+
+static void check_cut(int flags, bool by_child)
+{
+	int fd = file_new(PAGES(4));
+	char *p = map(NULL, PAGES(4), RW, flags, fd, 0);
+	struct child child;
+
+	assert_pattern(p, PAGES(4), 0);
+	CHILD(&child)
+	{
+		assert_pattern(p, PAGES(4), 0);
+		pause_here();
+		if (by_child)
+			assert_ok(quire_ftruncate(fd, (off_t)PAGES(1)));
+		assert_past_the_end(p + PAGES(1));
+		assert_past_the_end(p + PAGES(3));
+		assert_pattern(p, PAGES(1), 0);
+		pause_here();
+		assert_loads(p + PAGES(1), 0);
+		assert_past_the_end(p + PAGES(3));
+	}
+	until_it_pauses(&child);
+	if (!by_child)
+		assert_ok(quire_ftruncate(fd, (off_t)PAGES(1)));
+	step(&child);
+	assert_past_the_end(p + PAGES(1));
+	assert_past_the_end(p + PAGES(3));
+	assert_pattern(p, PAGES(1), 0);
+	assert_ok(quire_ftruncate(fd, (off_t)PAGES(3)));
+	assert_loads(p + PAGES(1), 0);
+	go_on(&child);
+	ends_well(&child);
+	unmap(p, 4);
+}
+
+static void M18_cut_of_a_file_is_a_cut_on_both_sides(void **state)
+{
+	(void)state;
+	for (int by_child = 0; by_child < 2; by_child++) {
+		check_cut(MAP_SHARED, by_child);
+		check_cut(MAP_PRIVATE, by_child);
+	}
+}
+
+static void M18_cut_takes_both_sides_copies(void **state)
+{
+	int fd = file_new(PAGES(2));
+	char *p = map_private(fd, 2);
+	struct child child;
+
+	(void)state;
+	mark(p, 2, 'A');
+	CHILD(&child)
+	{
+		pause_here();
+		assert_loads(p, 'A');
+		assert_past_the_end(p + PAGES(1));
+		pause_here();
+		assert_loads(p + PAGES(1), 0);
+	}
+	until_it_pauses(&child);
+	assert_ok(quire_ftruncate(fd, (off_t)PAGES(1)));
+	assert_past_the_end(p + PAGES(1));
+	step(&child);
+	assert_ok(quire_ftruncate(fd, (off_t)PAGES(2)));
+	go_on(&child);
+	ends_well(&child);
+	unmap(p, 2);
+}
+
+/* ---- advice ---- */
+
+static void M18_dontfork_leaves_a_hole(void **state)
+{
+	char *p = map_anonymous(4), *q = shared_anonymous(2);
+	struct child child;
+
+	(void)state;
+	mark(p, 4, 'A');
+	mark(q, 2, 'A');
+	assert_ok(quire_madvise(p + PAGES(1), PAGES(2), MADV_DONTFORK));
+	assert_ok(quire_madvise(p + PAGES(2), PAGES(1), MADV_DOFORK));
+	assert_ok(quire_madvise(q, PAGES(1), MADV_DONTFORK));
+	CHILD(&child)
+	{
+		assert_unmapped(p + PAGES(1));
+		assert_loads(p, 'A');
+		assert_unmapped(p + PAGES(1));
+		assert_loads(p + PAGES(2), 'C');
+		assert_loads(p + PAGES(3), 'D');
+		assert_loads(q + PAGES(1), 'B');
+		assert_unmapped(q);
+		/* It can be filled. */
+		assert_ok(quire_mmap(p + PAGES(1), PAGES(1), RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, ANON, 0));
+		assert_loads(p + PAGES(1), 0);
+	}
+	ends_well(&child);
+	assert_marked(p, 4, 'A');
+	assert_marked(q, 2, 'A');
+	unmap(p, 4);
+	unmap(q, 2);
+}
+
+static void M18_wipeonfork_gives_zeros(void **state)
+{
+	char *p = map_anonymous(4);
+	struct child child, grandchild;
+
+	(void)state;
+	mark(p, 4, 'A');
+	assert_ok(quire_madvise(p, PAGES(3), MADV_WIPEONFORK));
+	assert_ok(quire_madvise(p, PAGES(1), MADV_KEEPONFORK));
+	CHILD(&child)
+	{
+		assert_loads(p, 'A');
+		assert_zeros(p + PAGES(1), PAGES(2));
+		assert_loads(p + PAGES(3), 'D');
+		mark(p, 4, 'a');
+		CHILD(&grandchild)
+		{
+			assert_loads(p, 'a');
+			assert_zeros(p + PAGES(1), PAGES(2));
+			assert_loads(p + PAGES(3), 'd');
+		}
+		ends_well(&grandchild);
+		assert_marked(p, 4, 'a');
+	}
+	ends_well(&child);
+	assert_marked(p, 4, 'A');
+	unmap(p, 4);
+}
+
+/* ---- signals ---- */
+
+static void M18_faults_of_a_child_have_their_signals(void **state)
+{
+	int fd = file_new(PAGES(1));
+	char *p = map_shared(fd, 2), *q = map_anonymous(3),
+	     *none = map(NULL, PAGES(1), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, ANON, 0);
+	char *hole = quiet();
+	struct child child;
+
+	(void)state;
+	assert_ok(quire_mprotect(q + PAGES(1), PAGES(1), PROT_READ));
+	q[0] = 'a';
+	CHILD(&child)
+	{
+		assert_load_raises(none, SIGSEGV, SEGV_ACCERR);
+		assert_past_the_end(p + PAGES(1) + 5);
+		assert_store_raises(q + PAGES(1) + 7, SIGSEGV, SEGV_ACCERR);
+		assert_store_raises(q + PAGES(1) + 7, SIGSEGV, SEGV_ACCERR);
+		assert_loads(q + PAGES(1), 0);
+		assert_store_raises(q + PAGES(1), SIGSEGV, SEGV_ACCERR);
+		assert_loads(q, 'a');
+		assert_stores(q + PAGES(2), 'b');
+		assert_unmapped(hole);
+		assert_load_raises(none, SIGSEGV, SEGV_ACCERR);
+		unmap(q, 1);
+		assert_unmapped(q + 9);
+		assert_ok(quire_mprotect(none, PAGES(1), RW));
+		assert_stores(none, 'n');
+		assert_ok(quire_ftruncate(fd, (off_t)PAGES(2)));
+		assert_loads(p + PAGES(1), 0);
+	}
+	ends_well(&child);
+	assert_load_raises(none, SIGSEGV, SEGV_ACCERR);
+	assert_loads(q, 'a');
+	unmap(p, 2);
+	unmap(q, 3);
+	unmap(none, 1);
+}
+
+static void M18_first_touch_of_a_child_may_be_a_signal(void **state)
+{
+	int fd = file_new(PAGES(1));
+	char *p = map_shared(fd, 2), *r = map(NULL, PAGES(1), PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, ANON, 0);
+	struct child child;
+
+	(void)state;
+	CHILD(&child)
+	{
+		assert_past_the_end(p + PAGES(1));
+		assert_pattern(p, PAGES(1), 0);
+	}
+	ends_well(&child);
+	CHILD(&child)
+	{
+		assert_store_raises(r, SIGSEGV, SEGV_ACCERR);
+		assert_loads(r, 0);
+	}
+	ends_well(&child);
+	unmap(p, 2);
+	unmap(r, 1);
+}
+
+static void M18_stack_has_its_guard_in_a_child(void **state)
+{
+	char *p = map(NULL, PAGES(4), RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_GROWSDOWN, ANON, 0);
+	struct child child;
+
+	(void)state;
+	p[PAGES(4) - 1] = 's';
+	CHILD(&child)
+	{
+		assert_loads(p + PAGES(4) - 1, 's');
+		assert_stores(p, 1);
+	}
+	ends_well(&child);
+	unmap(p, 4);
+}
+
+/* ---- calls of a child ---- */
+
+static void M18_child_maps_and_unmaps(void **state)
+{
+	int fd = file_new(PAGES(4));
+	char *before = map_shared(fd, 1), *kernels = mmap(NULL, PAGES(8), RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct child child;
+
+	(void)state;
+	assert_ptr_not_equal(kernels, MAP_FAILED);
+	memset(kernels, 'k', PAGES(8));
+	CHILD(&child)
+	{
+		int own = file_new(PAGES(4));
+		char *p = map_shared(own, 4), *q, *r;
+
+		assert_pattern(p, PAGES(4), 0);
+		p[0] = 'o';
+		assert_ok(quire_msync(p, PAGES(1), MS_SYNC));
+		assert_int_equal(file_byte(own, 0), 'o');
+		file_close(own);
+		q = map_private(fd, 4);
+		q[PAGES(1)] = 'q';
+		r = map_anonymous(4);
+		mark(r, 4, 'A');
+		pressure();
+		assert_loads(q + PAGES(1), 'q');
+		assert_marked(r, 4, 'A');
+		r = quire_mremap(r, PAGES(4), PAGES(8), MREMAP_MAYMOVE);
+		assert_ptr_not_equal(r, MAP_FAILED);
+		assert_marked(r, 4, 'A');
+		assert_loads(r + PAGES(7), 0);
+		assert_ptr_equal(quire_mremap(r, PAGES(8), PAGES(8), MREMAP_MAYMOVE | MREMAP_FIXED, kernels), kernels);
+		assert_marked(kernels, 4, 'A');
+		assert_unmapped(r);
+		unmap(q, 4);
+		assert_unmapped(q);
+		/* Over what was inherited. */
+		assert_ptr_equal(map(before, PAGES(1), RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, ANON, 0), before);
+		assert_loads(before, 0);
+		assert_fails(quire_mmap(before, PAGES(1), RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, ANON, 0), EEXIST);
+		assert_fails(quire_mmap(NULL, PAGES(1), RW, MAP_SHARED, 999, 0), EBADF);
+		assert_fails(quire_mmap(NULL, 0, RW, MAP_SHARED, fd, 0), EINVAL);
+		assert_fails(quire_munmap(before + 1, 1), EINVAL);
+		unmap(p, 4);
+	}
+	ends_well(&child);
+	assert_filled(kernels, PAGES(8), 'k');
+	assert_pattern(before, PAGES(1), 0);
+	unmap(before, 1);
+	assert_int_equal(munmap(kernels, PAGES(8)), 0);
+}
+
+static void M18_child_advises_locks_and_asks(void **state)
+{
+	int fd = file_new(PAGES(4));
+	char *p = map_anonymous(4), *q = map_shared(fd, 4);
+	unsigned char vec[4];
+	struct child child;
+
+	(void)state;
+	mark(p, 4, 'A');
+	CHILD(&child)
+	{
+		assert_ok(quire_madvise(p, PAGES(1), MADV_DONTNEED));
+		assert_loads(p, 0);
+		assert_ok(quire_madvise(p, PAGES(4), MADV_WILLNEED));
+		assert_ok(quire_madvise(p, PAGES(4), MADV_NORMAL));
+		assert_ok(quire_madvise(p, PAGES(4), MADV_RANDOM));
+		assert_ok(quire_madvise(p, PAGES(4), MADV_SEQUENTIAL));
+		assert_ok(quire_madvise(p, PAGES(4), MADV_COLD));
+		assert_ok(quire_madvise(p, PAGES(4), MADV_POPULATE_READ));
+		assert_ok(quire_madvise(p, PAGES(4), MADV_POPULATE_WRITE));
+		assert_fails(quire_madvise(p, PAGES(4), 12345), EINVAL);
+		assert_fails(quire_madvise(p + 1, PAGES(1), MADV_DONTNEED), EINVAL);
+		assert_int_equal(quire_posix_madvise(q, PAGES(4), POSIX_MADV_WILLNEED), 0);
+		assert_ok(quire_madvise(q, PAGES(1), MADV_REMOVE));
+		assert_loads(q, 0);
+		assert_loads(q + PAGES(1), pattern((off_t)PAGES(1)));
+		assert_ok(quire_mlock(p, PAGES(4)));
+		assert_fails(quire_madvise(p, PAGES(4), MADV_DONTNEED), EINVAL);
+		assert_ok(quire_mincore(p, PAGES(4), vec));
+		for (size_t i = 0; i < 4; i++)
+			assert_int_equal(vec[i] & 1, 1);
+		assert_ok(quire_munlock(p, PAGES(4)));
+		assert_loads(p + PAGES(3), 'D');
+		assert_ok(quire_mlockall(MCL_CURRENT));
+		assert_ok(quire_munlockall());
+		unmap(p + PAGES(1), 1);
+		assert_fails(quire_mincore(p, PAGES(4), vec), ENOMEM);
+		assert_fails(quire_mprotect(p, PAGES(4), PROT_READ), ENOMEM);
+		assert_fails(quire_mlock(p, PAGES(4)), ENOMEM);
+		assert_fails(quire_msync(p, PAGES(4), MS_SYNC), ENOMEM);
+	}
+	ends_well(&child);
+	assert_marked(p, 4, 'A');
+	assert_loads(q, 0);
+	unmap(p, 4);
+	unmap(q, 4);
+}
+
+static void M18_memory_of_the_kernels_in_a_child_is_the_kernels(void **state)
+{
+	char *p = map_anonymous(1), *k = mmap(NULL, PAGES(4), RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	unsigned char vec[2];
+	struct child child;
+
+	(void)state;
+	assert_ptr_not_equal(k, MAP_FAILED);
+	p[0] = 'p';
+	mark(k, 4, 'A');
+	/* Without a touch of anything before, and after one. */
+	for (int touched = 0; touched < 2; touched++) {
+		CHILD(&child)
+		{
+			if (touched)
+				assert_loads(p, 'p');
+			assert_ok(quire_mprotect(k, PAGES(1), PROT_READ));
+			assert_store_raises(k, SIGSEGV, SEGV_ACCERR);
+			assert_loads(k, 'A');
+			assert_ok(quire_madvise(k + PAGES(1), PAGES(1), MADV_DONTNEED));
+			assert_loads(k + PAGES(1), 0);
+			assert_ok(quire_mincore(k + PAGES(2), PAGES(2), vec));
+			assert_int_equal(vec[0] & 1, 1);
+			assert_ok(quire_mlock(k + PAGES(2), PAGES(1)));
+			assert_ok(quire_munlock(k + PAGES(2), PAGES(1)));
+			assert_ok(quire_msync(k + PAGES(2), PAGES(1), MS_ASYNC));
+			unmap(k + PAGES(3), 1);
+			assert_unmapped(k + PAGES(3));
+			k = quire_mremap(k + PAGES(2), PAGES(1), PAGES(9), MREMAP_MAYMOVE);
+			assert_ptr_not_equal(k, MAP_FAILED);
+			assert_loads(k, 'C');
+			assert_loads(p, 'p');
+		}
+		ends_well(&child);
+		assert_marked(k, 4, 'A');
+	}
+	unmap(p, 1);
+	assert_int_equal(munmap(k, PAGES(4)), 0);
+}
+
+static void M18_child_removes_and_replaces_what_is_partly_the_kernels(void **state)
+{
+	char *at = quiet();
+	char *p = map(at, PAGES(2), RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, ANON, 0);
+	char *k = mmap(at + PAGES(2), PAGES(2), RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	struct child child;
+
+	(void)state;
+	assert_ptr_equal(k, at + PAGES(2));
+	mark(at, 4, 'A');
+	for (int touched = 0; touched < 2; touched++) {
+		CHILD(&child)
+		{
+			if (touched)
+				assert_marked(p, 4, 'A');
+			map(p + PAGES(1), PAGES(2), RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, ANON, 0);
+			assert_loads(p, 'A');
+			assert_loads(p + PAGES(1), 0);
+			assert_loads(k, 0);
+			assert_loads(k + PAGES(1), 'D');
+			unmap(p, 4);
+			assert_unmapped(p);
+			assert_unmapped(k);
+			assert_unmapped(k + PAGES(1));
+		}
+		ends_well(&child);
+		assert_marked(at, 4, 'A');
+	}
+	unmap(at, 4);
+}
+
+static void M18_what_the_kernel_places_in_a_child_is_not_where_mappings_are(void **state)
+{
+	char *p = map_anonymous(256), *low = p - PAGES(256);
+	struct child child;
+
+	(void)state;
+	mark(p, 256, 'A');
+	CHILD(&child)
+	{
+		/* Wishes for the place, and mappings that take any hole. */
+		for (size_t i = 0; i < 256; i++) {
+			char *k = mmap(p + PAGES(i), PAGES(1), RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+			assert_ptr_not_equal(k, MAP_FAILED);
+			assert_true(k < p || k >= p + PAGES(256));
+			k[0] = 'k';
+		}
+		for (size_t i = 0; i < 64; i++) {
+			char *k = mmap(low, PAGES(256), RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+			assert_ptr_not_equal(k, MAP_FAILED);
+			assert_true(k + PAGES(256) <= p || k >= p + PAGES(256));
+		}
+		assert_marked(p, 256, 'A');
+	}
+	ends_well(&child);
+	unmap(p, 256);
+}
+
+/* ---- other ways to begin and to end ---- */
+
+extern char **environ;
+
+static int run_and_wait(const char *script)
+{
+	char *argv[] = {(char *)"sh", (char *)"-c", (char *)script, NULL};
+	int status;
+	pid_t pid;
+
+	assert_int_equal(posix_spawn(&pid, "/bin/sh", NULL, NULL, argv, environ), 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	return WEXITSTATUS(status);
+}
+
+static void M18_program_that_is_run_has_nothing_left(void **state)
+{
+	static const char script[] =
+	    "for f in /proc/self/fd/*; do readlink $f; done | grep -E 'quire|userfaultfd|io_uring' && exit 1;"
+	    "grep -E 'quire|userfaultfd' /proc/self/maps && exit 2; exit 7";
+	char *p = make_anonymous();
+	struct child child;
+	int status;
+	pid_t pid;
+
+	(void)state;
+	assert_int_equal(run_and_wait(script), 7);
+	for (int touched = 0; touched < 2; touched++) {
+		CHILD(&child)
+		{
+			if (touched)
+				mark(p, N, 'a');
+			execl("/bin/sh", "sh", "-c", script, NULL);
+		}
+		status = status_of(&child);
+		assert_true(WIFEXITED(status));
+		assert_int_equal(WEXITSTATUS(status), 7);
+	}
+	pid = vfork();
+	if (pid == 0) {
+		execl("/bin/sh", "sh", "-c", script, NULL);
+		_exit(1);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(WEXITSTATUS(status), 7);
+	assert_marked(p, N, 'A');
+	mark(p, N, 150);
+	assert_marked(p, N, 150);
+	unmap(p, N);
+}
+
+static void M18_forks_in_a_loop(void **state)
+{
+	char *p = make_mixed(), *q = shared_anonymous(1);
+	int status;
+
+	(void)state;
+	for (int i = 0; i < 200; i++) {
+		pid_t pid = fork();
+
+		assert_true(pid >= 0);
+		if (pid == 0) {
+			if (i % 4 == 0)
+				_exit(load(p + PAGES(i % N)) == 'A' + i % N && store(p, i) == 0 && store(q, i) == 0 ? 3 : 1);
+			if (i % 4 == 1)
+				execl("/bin/sh", "sh", "-c", "exit 3", NULL);
+			_exit(3);
+		}
+		if (i % 4 == 3)
+			mark(p, N, 'A');
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_true(WIFEXITED(status));
+		assert_int_equal(WEXITSTATUS(status), 3);
+	}
+	assert_marked(p, N, 'A');
+	assert_loads(q, 196);
+	unmap(p, N);
+	unmap(q, 1);
+}
+
 #ifndef KERNEL_ORACLE
 /* ---- the end of a child ---- */
-
-/* What the engine notices by itself, and not at once. */
-#define assert_comes_true(condition)                                                                                               \
-	do {                                                                                                                       \
-		for (int waited_ms_ = 0; waited_ms_ < 20000 && !(condition); waited_ms_++)                                         \
-			usleep(1000);                                                                                              \
-		assert_true(condition);                                                                                            \
-	} while (0)
 
 static void M18_child_that_is_killed_gives_back_what_it_had(void **state)
 {
@@ -607,6 +1190,25 @@ static const struct conformance_test tests[] = {
     TEST(M18_private_memory_half_in_the_swap_is_each_sides_own),
     TEST(M18_private_file_is_each_sides_own),
     TEST(M18_locked_memory_is_each_sides_own_and_the_childs_is_not_locked),
+    TEST(M18_memory_is_right_under_pressure_on_either_side),
+    TEST(M18_pages_put_out_by_advice_on_either_side_are_right),
+    TEST(M18_siblings_are_isolated),
+    TEST(M18_each_generation_has_its_own),
+    TEST(M18_grandchild_outlives_the_child),
+    TEST(M18_cut_of_a_file_is_a_cut_on_both_sides),
+    TEST(M18_cut_takes_both_sides_copies),
+    TEST(M18_dontfork_leaves_a_hole),
+    TEST(M18_wipeonfork_gives_zeros),
+    TEST(M18_faults_of_a_child_have_their_signals),
+    TEST(M18_first_touch_of_a_child_may_be_a_signal),
+    TEST(M18_stack_has_its_guard_in_a_child),
+    TEST(M18_child_maps_and_unmaps),
+    TEST(M18_child_advises_locks_and_asks),
+    TEST(M18_memory_of_the_kernels_in_a_child_is_the_kernels),
+    TEST(M18_child_removes_and_replaces_what_is_partly_the_kernels),
+    TEST(M18_what_the_kernel_places_in_a_child_is_not_where_mappings_are),
+    TEST(M18_program_that_is_run_has_nothing_left),
+    TEST(M18_forks_in_a_loop),
 #ifndef KERNEL_ORACLE
     TEST(M18_child_that_is_killed_gives_back_what_it_had),
 #endif
