@@ -66,7 +66,22 @@ static int64_t may_access(struct job *job)
 
 static int64_t fork_space(struct job *job)
 {
-	return remote_create(remote_engine(job->remote), remote_space(job->remote), NULL, &job->ret_fd);
+	struct call_ranges *told = job->out;
+	struct ranges ranges = {0};
+	size_t room;
+	int r;
+
+	if (job->request->out_len < sizeof(*told))
+		return -EPROTO;
+	r = remote_create(remote_engine(job->remote), remote_space(job->remote), &ranges, &job->ret_fd);
+	if (r == 0) {
+		room = (job->request->out_len - sizeof(*told)) / sizeof(ranges.all[0]);
+		told->count = ranges.count;
+		if (ranges.count > 0)
+			memcpy(told->all, ranges.all, (ranges.count < room ? ranges.count : room) * sizeof(ranges.all[0]));
+	}
+	free(ranges.all);
+	return r;
 }
 
 /* ---- public calls ---- */
@@ -270,7 +285,7 @@ static int return_payload(const struct job *job, int file)
 
 void remote_answer(struct remote *remote, const struct call_request *request, struct channel_message *message)
 {
-	char room[CALL_INLINE];
+	_Alignas(max_align_t) char room[CALL_INLINE];
 	struct job job = {.remote = remote, .request = request, .fd = -1, .in = message->body, .out = room, .ret_fd = -1};
 	struct channel_message reply = {.head = &job.reply, .head_len = sizeof(job.reply)};
 	int file = request->apart && message->n_fds > 1 ? message->fds[message->n_fds - 1] : -1;

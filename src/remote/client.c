@@ -30,7 +30,8 @@ static struct {
 	_Atomic bool attached;
 	struct lock lock;
 	struct ranges ranges; /* [lock] what is managed */
-	_Atomic bool over;    /* the engine has ended: SIGBUS lies over the ranges */
+	_Atomic bool over;    /* SIGBUS lies over the ranges: the engine has ended, or this process could not attach */
+	int failed;           /* [over] -errno, where that was it */
 	uint64_t forks;       /* between the engine's process and this one: each attaches anew */
 	bool eager;           /* attaches at once */
 	bool no_privilege;    /* as the engine was configured */
@@ -57,9 +58,12 @@ static int check_socket(void)
 
 	if (client.calls < 0)
 		return message_set(ENOMEM, "the fork that made this process could not give it its mappings");
-	if (atomic_load(&client.over))
+	if (atomic_load(&client.over) && !client.failed)
 		return gone();
-	if (fstat(client.calls, &st) == 0 && st.st_ino == client.inode && S_ISSOCK(st.st_mode))
+	if (atomic_load(&client.over) && client.failed != -EBADF)
+		return message_set(-client.failed, "the mappings of the process that made this one could not be made here: %s",
+				   strerrordesc_np(-client.failed));
+	if (!client.failed && fstat(client.calls, &st) == 0 && st.st_ino == client.inode && S_ISSOCK(st.st_mode))
 		return 0;
 	return message_set(EBADF, "the program has closed descriptor %d, by which it asks the engine that serves it", client.calls);
 }
@@ -217,13 +221,14 @@ static int attach_locked(void)
 }
 
 /* There is no agent to do it, and there will be none: what was managed cannot be had. */
-static void lay_over(void)
+static void lay_over(int why)
 {
 	int empty = memfd_create("quire-ended", MFD_CLOEXEC);
 
 	lock_acquire(&client.lock);
 	if (empty >= 0)
 		ranges_lay_over(&client.ranges, empty);
+	client.failed = why == -EOWNERDEAD ? 0 : why;
 	atomic_store(&client.over, true);
 	lock_release(&client.lock);
 	if (empty >= 0)
@@ -242,7 +247,7 @@ static int attach(void)
 		if (r == 0)
 			atomic_store_explicit(&client.attached, true, memory_order_release);
 		else if (!atomic_load(&client.over))
-			lay_over();
+			lay_over(r);
 	}
 	lock_release(&client.attach_lock);
 	return r;
@@ -344,20 +349,51 @@ static struct {
 	struct ranges ranges;
 } for_child = {.calls = -1};
 
+/* Has the engine make a space for a child of this process. *most: as many ranges are told; raised where there are more. */
+static int ask_for_space(size_t *most)
+{
+	size_t len = sizeof(struct call_ranges) + *most * sizeof(struct address_range);
+	struct call_ranges *told = malloc(len);
+	struct client_call call = {.name = CALL_FORK, .fd = -1, .gives_fd = true, .out = told, .out_len = len};
+	int r = told ? (int)client_ask(&call, NULL) : -ENOMEM;
+
+	if (r >= 0 && told->count > *most) {
+		close(r);
+		*most = told->count;
+		r = -EAGAIN;
+	} else if (r >= 0) {
+		/* Room for what comes, as ranges_prepare() would have made it. */
+		for_child.ranges.capacity = told->count + 64;
+		for_child.ranges.all = calloc(for_child.ranges.capacity, sizeof(struct address_range));
+		for_child.ranges.count = for_child.ranges.all ? told->count : 0;
+		if (for_child.ranges.all) {
+			memcpy(for_child.ranges.all, told->all, told->count * sizeof(struct address_range));
+		} else {
+			for_child.ranges.capacity = 0;
+			close(r);
+			r = -ENOMEM;
+		}
+	}
+	free(told);
+	return r;
+}
+
 void client_before_fork(struct engine *engine)
 {
-	struct client_call call = {.name = CALL_FORK, .fd = -1, .gives_fd = true};
+	size_t most = 256;
 	int r;
 
 	for_child.calls = -1;
+	for_child.ranges = (struct ranges){0};
 	if (client.is) {
-		r = (int)client_ask(&call, NULL);
+		do
+			r = ask_for_space(&most);
+		while (r == -EAGAIN);
 		for_child.calls = r < 0 ? -1 : r;
 		lock_acquire(&client.attach_lock);
 		lock_acquire(&client.lock);
 		return;
 	}
-	for_child.ranges = (struct ranges){0};
 	(void)remote_create(engine, engine->space, &for_child.ranges, &for_child.calls);
 	lock_acquire(&engine->remotes.lock);
 }
@@ -366,13 +402,13 @@ void client_after_fork_in_parent(struct engine *engine)
 {
 	if (for_child.calls >= 0)
 		close(for_child.calls);
+	free(for_child.ranges.all);
 	if (client.is) {
 		lock_release(&client.lock);
 		lock_release(&client.attach_lock);
 		return;
 	}
 	lock_release(&engine->remotes.lock);
-	free(for_child.ranges.all);
 }
 
 /* Nothing else may come to lie where the mappings are going to be. In the parent's places nothing was inherited. */
@@ -389,11 +425,12 @@ void client_after_fork_in_child(struct engine *engine)
 
 	if (client.is) {
 		close(client.calls);
+		free(client.ranges.all);
 	} else {
 		remotes_close_inherited(&engine->remotes);
-		client.ranges = for_child.ranges;
 		client.no_privilege = engine->config.no_privilege;
 	}
+	client.ranges = for_child.ranges;
 	client.is = true;
 	client.eager = eager;
 	client.attach_lock = (struct lock){0};

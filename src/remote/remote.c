@@ -5,8 +5,10 @@
 #include "remote/remote.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -31,6 +33,7 @@ struct remote {
 	struct trap_source calls, agent, faults;
 	struct lock asking; /* the agent is asked one thing at a time */
 	uint32_t number;    /* [asking] */
+	bool silent;        /* [asking] it did not answer the last time in which it was waited for */
 	_Atomic bool lost;  /* nobody is there to be asked any more */
 	struct agent_line *line;
 };
@@ -70,6 +73,7 @@ static long receive(struct remote *remote, struct channel_message *message, cons
 	uint32_t asked = agent_word(remote->number, AGENT_ASKED);
 	int r = channel_wait(remote->agent.fd, -1, PATIENCE_MS);
 
+	remote->silent = r == -ETIMEDOUT;
 	if (r == -ETIMEDOUT) {
 		if (atomic_compare_exchange_strong(&remote->line->word, &asked, agent_word(remote->number, AGENT_TAKEN_BACK)))
 			return -EAGAIN;
@@ -80,7 +84,18 @@ static long receive(struct remote *remote, struct channel_message *message, cons
 	return r == 0 && reply->number == remote->number ? 0 : lose(remote);
 }
 
-static long ask(struct remote *remote, struct agent_request *request, void *body, size_t body_len)
+/* Who was silent, and has not taken since what he was sent then, is not waited for again. */
+static bool is_silent(struct remote *remote)
+{
+	int unread = 0;
+
+	if (remote->silent && (ioctl(remote->agent.fd, SIOCOUTQ, &unread) < 0 || unread == 0))
+		remote->silent = false;
+	return remote->silent;
+}
+
+/* wait: a process that has been silent is waited for once more. */
+static long ask(struct remote *remote, struct agent_request *request, bool wait, void *body, size_t body_len)
 {
 	struct agent_reply reply;
 	struct channel_message out = {.head = request, .head_len = sizeof(*request)};
@@ -89,6 +104,8 @@ static long ask(struct remote *remote, struct agent_request *request, void *body
 
 	if (atomic_load(&remote->lost) || remote->agent.fd < 0)
 		return -ESRCH;
+	if (is_silent(remote) && !wait)
+		return -EAGAIN;
 	request->number = ++remote->number;
 	if (request->op.fd >= 0)
 		out.fds[out.n_fds++] = request->op.fd;
@@ -109,13 +126,14 @@ static long far_op(struct far *far, const struct memory_op *op)
 {
 	struct remote *remote = remote_of(far);
 	struct agent_request request = {.op = *op};
+	bool must = op->kind != MEMORY_DROP && op->kind != MEMORY_ADVISE;
 	long r;
 
 	if (op->kind != MEMORY_MAP)
 		request.op.fd = -1;
 	lock_acquire(&remote->asking);
-	r = ask(remote, &request, NULL, 0);
-	if (r == -EAGAIN && op->kind != MEMORY_DROP && op->kind != MEMORY_ADVISE)
+	r = ask(remote, &request, must, NULL, 0);
+	if (r == -EAGAIN && must)
 		r = lose(remote);
 	lock_release(&remote->asking);
 	return r;
@@ -131,7 +149,7 @@ static int far_read(struct far *far, const void *addr, size_t len, void *ret)
 		size_t n = len - done < AGENT_READ_BYTES ? len - done : AGENT_READ_BYTES;
 		struct agent_request request = {.read = 1, .op = {.addr = (char *)(uintptr_t)addr + done, .len = n, .fd = -1}};
 
-		r = ask(remote, &request, (char *)ret + done, n);
+		r = ask(remote, &request, false, (char *)ret + done, n);
 	}
 	lock_release(&remote->asking);
 	return (int)r;
@@ -317,7 +335,7 @@ int remote_create(struct engine *engine, struct space *from, struct ranges *ret_
 	r = space_fork(from, &remote->far, &remote->space);
 	if (r == 0)
 		r = segments_repeat(engine, from, remote->space);
-	if (r == 0 && ret_ranges)
+	if (r == 0)
 		r = space_visit(remote->space, NULL, ADDRESSES_END, note_area, ret_ranges);
 	if (r == 0)
 		r = channel_pair(pair);

@@ -15,13 +15,14 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
+#include "remote/ranges.h"
 #include "sys/memory.h"
 
 /* ---- calls ---- */
 
 enum call_name {
 	CALL_ATTACH, /* fds: the agent's socket, the userfaultfd, the line */
-	CALL_FORK,   /* a space for a child of the caller; gives its socket for calls */
+	CALL_FORK,   /* a space for a child of the caller; gives its socket for calls. out: struct call_ranges */
 	CALL_FAULT,  /* arg: address, store. The enum fault_result; error */
 	CALL_ACCESS, /* arg: address, needed protection. Whether it is allowed, as bit 0, and the number of edits */
 	/* The public calls, with their arguments in order; a descriptor goes along, a result that is one comes so. */
@@ -72,6 +73,12 @@ struct call_reply {
 	int not_ours;             /* nothing of the range is the engine's: the kernel is to be asked */
 	struct quire_error error; /* of CALL_FAULT */
 	char detail[CALL_DETAIL]; /* of a failure: the sentence */
+};
+
+/* What is mapped in a space: how many ranges there are, and as many of them as there was room for. */
+struct call_ranges {
+	uint64_t count;
+	struct address_range all[];
 };
 
 /* ---- agent ---- */
