@@ -292,7 +292,7 @@ static int return_payload(const struct job *job, int file)
 
 void remote_answer(struct remote *remote, const struct call_request *request, struct channel_message *message)
 {
-	char room[CALL_INLINE];
+	_Alignas(max_align_t) char room[CALL_INLINE];
 	struct job job = {.remote = remote, .request = request, .fd = -1, .in = message->body, .out = room, .ret_fd = -1};
 	struct channel_message reply = {.head = &job.reply, .head_len = sizeof(job.reply)};
 	int file = request->apart && message->n_fds > 1 ? message->fds[message->n_fds - 1] : -1;

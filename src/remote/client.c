@@ -32,7 +32,8 @@ static struct {
 	struct ranges ranges; /* [lock] what is managed */
 	struct ranges taken;  /* … and what was to be, but something else lies there: told when it attaches */
 	char *mark;           /* 1: on a page that the kernel wipes in what another call than fork makes of this process */
-	_Atomic bool over;    /* the engine has ended: SIGBUS lies over the ranges */
+	_Atomic bool over;    /* SIGBUS lies over the ranges: the engine has ended, or this process could not attach */
+	int failed;           /* [over] -errno, where that was it */
 	uint64_t forks;       /* between the engine's process and this one: each attaches anew */
 	bool eager;           /* attaches at once */
 	bool no_privilege;    /* as the engine was configured */
@@ -65,9 +66,12 @@ static int check_socket(void)
 {
 	if (client.calls < 0)
 		return message_set(ENOMEM, "the fork that made this process could not give it its mappings");
-	if (atomic_load(&client.over))
+	if (atomic_load(&client.over) && !client.failed)
 		return gone();
-	if (has_socket())
+	if (atomic_load(&client.over) && client.failed != -EBADF)
+		return message_set(-client.failed, "the mappings of the process that made this one could not be made here: %s",
+				   strerrordesc_np(-client.failed));
+	if (!client.failed && has_socket())
 		return 0;
 	return message_set(EBADF, "the program has closed descriptor %d, by which it asks the engine that serves it", client.calls);
 }
@@ -227,13 +231,14 @@ static int attach_locked(void)
 }
 
 /* There is no agent to do it, and there will be none: what was managed cannot be had. */
-static void lay_over(void)
+static void lay_over(int why)
 {
 	int empty = memfd_create("quire-ended", MFD_CLOEXEC);
 
 	lock_acquire(&client.lock);
 	if (empty >= 0)
 		(void)ranges_lay_over(&client.ranges, empty);
+	client.failed = why == -EOWNERDEAD ? 0 : why;
 	atomic_store(&client.over, true);
 	lock_release(&client.lock);
 	if (empty >= 0)
@@ -252,7 +257,7 @@ static int attach(void)
 		if (r == 0)
 			atomic_store_explicit(&client.attached, true, memory_order_release);
 		else if (!atomic_load(&client.over))
-			lay_over();
+			lay_over(r);
 	}
 	lock_release(&client.attach_lock);
 	return r;

@@ -5,8 +5,10 @@
 #include "remote/remote.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -94,6 +96,7 @@ static long receive(struct remote *remote, struct channel_message *message, cons
 	uint32_t asked = agent_word(remote->number, AGENT_ASKED);
 	int r = wait_for_reply(remote);
 
+	remote->silent = r == -ETIMEDOUT;
 	if (r == -ETIMEDOUT) {
 		remote->silent =
 		    atomic_compare_exchange_strong(&remote->line->word, &asked, agent_word(remote->number, AGENT_TAKEN_BACK));
@@ -406,7 +409,7 @@ int remote_create(struct engine *engine, struct space *from, struct ranges *ret_
 	r = space_fork(from, &remote->far, &remote->space);
 	if (r == 0)
 		r = segments_repeat(engine, from, remote->space);
-	if (r == 0 && ret_ranges)
+	if (r == 0)
 		r = space_visit(remote->space, NULL, ADDRESSES_END, note_area, ret_ranges);
 	if (r == 0)
 		r = channel_pair(pair);

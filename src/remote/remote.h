@@ -26,7 +26,7 @@ struct remotes {
 };
 
 /*
- * A space for a child of the process that from is of. ret_ranges: added to, what is mapped there; may be NULL. ret_calls: the child's
+ * A space for a child of the process that from is of. ret_ranges: added to, what is mapped there. ret_calls: the child's
  * end of the socket for its calls; the caller's.
  * => 0 or -errno, with a message. No lock held.
  */

@@ -74,6 +74,12 @@ struct call_reply {
 	char detail[CALL_DETAIL]; /* of a failure: the sentence */
 };
 
+/* What is mapped in a space: how many ranges there are, and as many of them as there was room for. */
+struct call_ranges {
+	uint64_t count;
+	struct address_range all[];
+};
+
 /* ---- agent ---- */
 
 /*

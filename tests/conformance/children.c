@@ -7,11 +7,9 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
-#define CHILD_SECONDS 100 /* no child outlives the test's program by more */
-
 static int parents_socket = -1; /* in a child: its parent's */
 
-static void become_child(int socket)
+void become_child(int socket)
 {
 	parents_socket = socket;
 	/* A failure is told by the child itself, and ends it. */

@@ -15,7 +15,11 @@ struct child {
 	int socket;
 };
 
+#define CHILD_SECONDS 100 /* no child outlives the test's program by more */
+
 bool child_begins(struct child *child);
+/* What one does that is a child in another way; socket: its end of a pair. */
+void become_child(int socket);
 
 #define CHILD(child)          CHILD_AT(child, __LINE__)
 #define CHILD_AT(child, line) CHILD_ON(child, line)
@@ -47,9 +51,5 @@ void is_killed(struct child *child);
 			usleep(1000);                                                                                              \
 		assert_true(condition);                                                                                            \
 	} while (0)
-
-/* One end tells the other of a pair of sockets that it is its turn; the other waits for it. False: there is nobody any more. */
-void send_turn(int socket);
-bool take_turn(int socket);
 
 #endif

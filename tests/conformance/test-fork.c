@@ -4,9 +4,12 @@
  */
 #include "children.h"
 
-#include <poll.h>
+#include <dirent.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
 #include <quire/guard.h>
+#include <quire/pager.h>
 #include <sched.h>
 #include <spawn.h>
 #include <sys/eventfd.h>
@@ -16,6 +19,17 @@
 #include <sys/shm.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+
+#ifdef KERNEL_ORACLE
+#define quire_shm_open   shm_open
+#define quire_shm_unlink shm_unlink
+#define quire_shmget     shmget
+#define quire_shmat      shmat
+#define quire_shmdt      shmdt
+#define quire_shmctl     shmctl
+#else
+#include <quire/shm.h>
+#endif
 
 static char *shared_anonymous(size_t n)
 {
@@ -41,6 +55,14 @@ static void check_marked(const char *p, size_t n, int base, const char *file, in
 		_fail(file, line);
 	}
 }
+
+/* What the engine notices by itself, and not at once. */
+#define assert_comes_true(condition)                                                                                               \
+	do {                                                                                                                       \
+		for (int waited_ms_ = 0; waited_ms_ < 20000 && !(condition); waited_ms_++)                                         \
+			usleep(1000);                                                                                              \
+		assert_true(condition);                                                                                            \
+	} while (0)
 
 /* ---- shared memory ---- */
 
@@ -1143,7 +1165,922 @@ static void M18_forks_in_a_loop(void **state)
 	unmap(q, 1);
 }
 
+/* ---- named memory ---- */
+
+static const char *name_of(int n)
+{
+	static char names[2][64];
+
+	snprintf(names[n], sizeof(names[n]), "/quire-fork-test-%d-%d", (int)getpid(), n);
+	return names[n];
+}
+
+static void M18_names_are_of_the_whole_family(void **state)
+{
+	char *p = map_anonymous(1), *q;
+	const char *of_parent = name_of(0), *of_child = name_of(1);
+	int fd = quire_shm_open(of_parent, O_RDWR | O_CREAT | O_EXCL, 0600);
+	struct child child;
+
+	(void)state;
+	assert_true(fd >= 0);
+	assert_ok(quire_ftruncate(fd, (off_t)PAGES(2)));
+	q = map_shared(fd, 2);
+	q[0] = 'p';
+	CHILD(&child)
+	{
+		int own = quire_shm_open(of_child, O_RDWR | O_CREAT | O_EXCL, 0600), parents = quire_shm_open(of_parent, O_RDWR, 0);
+		char *r, *again;
+
+		assert_true(own >= 0);
+		assert_true(parents >= 0);
+		assert_int_equal(fcntl(own, F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
+		assert_fails(quire_shm_open(of_child, O_RDWR | O_CREAT | O_EXCL, 0600), EEXIST);
+		assert_fails(quire_shm_open("/quire-there-is-no-such", O_RDWR, 0600), ENOENT);
+		assert_ok(quire_ftruncate(own, (off_t)PAGES(1)));
+		r = map_shared(own, 1);
+		r[0] = 'c';
+		again = map_shared(parents, 2);
+		assert_loads(again, 'p');
+		again[1] = 'c';
+		assert_loads(q + 1, 'c');
+		assert_ok(quire_shm_unlink(of_parent));
+		assert_fails(quire_shm_unlink(of_parent), ENOENT);
+		pause_here();
+		assert_loads(r + 1, 'p');
+	}
+	until_it_pauses(&child);
+	assert_fails(quire_shm_open(of_parent, O_RDWR, 0600), ENOENT);
+	assert_loads(q + 1, 'c');
+	close(fd);
+	fd = quire_shm_open(of_child, O_RDWR, 0);
+	assert_true(fd >= 0);
+	unmap(q, 2);
+	q = map_shared(fd, 1);
+	close(fd);
+	assert_loads(q, 'c');
+	q[1] = 'p';
+	go_on(&child);
+	ends_well(&child);
+	assert_loads(q, 'c');
+	assert_ok(quire_shm_unlink(of_child));
+	unmap(q, 1);
+	unmap(p, 1);
+}
+
+static unsigned long attached(int id)
+{
+	struct shmid_ds ds;
+
+	assert_ok(quire_shmctl(id, IPC_STAT, &ds));
+	return ds.shm_nattch;
+}
+
+static void M18_attachments_are_inherited_and_counted(void **state)
+{
+	int id = quire_shmget(IPC_PRIVATE, PAGES(2), IPC_CREAT | 0600);
+	char *p = quire_shmat(id, NULL, 0);
+	struct child child;
+
+	(void)state;
+	assert_true(id >= 0);
+	assert_ptr_not_equal(p, MAP_FAILED);
+	p[0] = 'p';
+	CHILD(&child)
+	{
+		int own = quire_shmget(IPC_PRIVATE, PAGES(1), IPC_CREAT | 0600);
+		char *q = quire_shmat(own, NULL, 0), *again = quire_shmat(id, NULL, SHM_RDONLY);
+
+		assert_int_equal(attached(id), 3);
+		assert_loads(p, 'p');
+		assert_loads(again, 'p');
+		assert_store_raises(again, SIGSEGV, SEGV_ACCERR);
+		assert_stores(p + 1, 'c');
+		assert_loads(again + 1, 'c');
+		assert_loads(q, 0);
+		assert_ok(quire_shmdt(again));
+		assert_unmapped(again);
+		assert_fails(quire_shmdt(again), EINVAL);
+		assert_int_equal(attached(id), 2);
+		assert_int_equal(attached(own), 1);
+		assert_ok(quire_shmdt(q));
+		assert_ok(quire_shmctl(own, IPC_RMID, NULL));
+		assert_fails(quire_shmat(own, NULL, 0), EINVAL);
+		pause_here();
+	}
+	until_it_pauses(&child);
+	assert_loads(p + 1, 'c');
+	assert_int_equal(attached(id), 2);
+	assert_ok(quire_shmctl(id, IPC_RMID, NULL));
+	go_on(&child);
+	ends_well(&child);
+	assert_loads(p + 1, 'c');
+	assert_ok(quire_shmdt(p));
+}
+
+static void M18_attachments_end_with_the_child(void **state)
+{
+	int id = quire_shmget(IPC_PRIVATE, PAGES(1), IPC_CREAT | 0600);
+	char *p = quire_shmat(id, NULL, 0);
+	struct child child;
+
+	(void)state;
+	assert_ptr_not_equal(p, MAP_FAILED);
+	CHILD(&child)
+	assert_stores(p, 'c');
+	ends_well(&child);
+	assert_comes_true(attached(id) == 1);
+	assert_ok(quire_shmctl(id, IPC_RMID, NULL));
+	assert_loads(p, 'c');
+	assert_ok(quire_shmdt(p));
+}
+
+/* ---- threads ---- */
+
+static _Atomic bool threads_stop, threads_failed;
+
+/* Stores the same number to one page and then to the next, over all pages. */
+static void *store_numbers(void *arg)
+{
+	volatile uint64_t *words = arg;
+	size_t step = page_size / sizeof(uint64_t);
+
+	for (uint64_t number = 1; !threads_stop; number++)
+		for (size_t i = 0; i < N; i++)
+			words[i * step] = number;
+	return NULL;
+}
+
+static void *map_and_unmap(void *arg)
+{
+	(void)arg;
+	while (!threads_stop) {
+		char *p = quire_mmap(NULL, PAGES(16), RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+		if (p == MAP_FAILED) {
+			threads_failed = true;
+			break;
+		}
+		for (size_t i = 0; i < 16; i++)
+			p[PAGES(i)] = (char)(i + 1);
+		for (size_t i = 0; i < 16; i++)
+			if (p[PAGES(i)] != (char)(i + 1))
+				threads_failed = true;
+		if (quire_munmap(p, PAGES(16)) < 0)
+			threads_failed = true;
+	}
+	return NULL;
+}
+
+struct work {
+	char *p;
+	size_t n;
+};
+
+/* Loads what does not change, so many pages of it that they come and go. */
+static void *load_pattern(void *arg)
+{
+	const struct work *work = arg;
+
+	for (size_t i = 0; !threads_stop; i = (i + 7) % work->n)
+		if ((unsigned char)work->p[PAGES(i)] != pattern((off_t)PAGES(i)))
+			threads_failed = true;
+	return NULL;
+}
+
+/* In one order, as one thread has stored them: the same number everywhere, or, from some page on, the one before. */
+static void check_numbers(const char *p)
+{
+	uint64_t first, last, word;
+
+	memcpy(&first, p, sizeof(first));
+	last = first;
+	for (size_t i = 1; i < N; i++) {
+		memcpy(&word, p + PAGES(i), sizeof(word));
+		assert_true(word == last || (word + 1 == first && last == first));
+		last = word;
+	}
+}
+
+static void fork_under_load(int forks)
+{
+	int fd = file_new(PAGES(1024));
+	char *numbers = map_anonymous(N), *shared = map_shared(fd, 1024), *still = make_mixed();
+	struct work work = {shared, 1024};
+	pthread_t threads[4];
+
+	threads_stop = false;
+	assert_int_equal(pthread_create(&threads[0], NULL, store_numbers, numbers), 0);
+	assert_int_equal(pthread_create(&threads[1], NULL, map_and_unmap, NULL), 0);
+	assert_int_equal(pthread_create(&threads[2], NULL, load_pattern, &work), 0);
+	assert_int_equal(pthread_create(&threads[3], NULL, map_and_unmap, NULL), 0);
+	for (int i = 0; i < forks; i++) {
+		struct child child;
+
+		CHILD(&child)
+		{
+			char before[N * sizeof(uint64_t)], after[sizeof(before)];
+			char *own = map_anonymous(N);
+
+			for (size_t k = 0; k < N; k++)
+				memcpy(before + 8 * k, numbers + PAGES(k), 8);
+			check_numbers(numbers);
+			assert_marked(still, N, 'A');
+			mark(still, N, 150);
+			mark(own, N, 'a');
+			for (size_t k = 0; k < 1024; k += 11)
+				assert_loads(shared + PAGES(k), pattern((off_t)PAGES(k)));
+			assert_marked(still, N, 150);
+			assert_marked(own, N, 'a');
+			/* Nobody stores to them here. */
+			for (size_t k = 0; k < N; k++)
+				memcpy(after + 8 * k, numbers + PAGES(k), 8);
+			assert_memory_equal(before, after, sizeof(before));
+			unmap(numbers, N);
+		}
+		ends_well(&child);
+		assert_marked(still, N, 'A');
+	}
+	threads_stop = true;
+	for (size_t i = 0; i < 4; i++)
+		pthread_join(threads[i], NULL);
+	assert_false(threads_failed);
+	check_numbers(numbers);
+	unmap(numbers, N);
+	unmap(shared, 1024);
+	unmap(still, N);
+}
+
+static void M18_fork_while_other_threads_work(void **state)
+{
+	(void)state;
+	fork_under_load(40);
+}
+
+static void M18_fork_of_a_child_while_its_other_threads_work(void **state)
+{
+	struct child child;
+	char *p = make_mixed();
+
+	(void)state;
+	CHILD(&child)
+	{
+		assert_marked(p, N, 'A');
+		fork_under_load(10);
+	}
+	ends_well(&child);
+	assert_marked(p, N, 'A');
+	unmap(p, N);
+}
+
+/* Each forks by itself, at the same time as the others. */
+static void *fork_alone(void *arg)
+{
+	char *p = arg;
+
+	for (int i = 0; i < 10; i++) {
+		int status;
+		pid_t pid = fork();
+
+		if (pid == 0) {
+			alarm(CHILD_SECONDS);
+			for (size_t k = 0; k < N; k++)
+				if (p[PAGES(k)] != (char)('A' + k))
+					_exit(1);
+			p[0] = 'x';
+			_exit(p[0] == 'x' ? 0 : 1);
+		}
+		if (pid < 0 || waitpid(pid, &status, 0) != pid || status != 0)
+			threads_failed = true;
+	}
+	return NULL;
+}
+
+static void M18_threads_fork_at_once(void **state)
+{
+	char *p = make_mixed();
+	pthread_t threads[4];
+
+	(void)state;
+	for (size_t i = 0; i < 4; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, fork_alone, p), 0);
+	for (size_t i = 0; i < 4; i++)
+		pthread_join(threads[i], NULL);
+	assert_false(threads_failed);
+	assert_marked(p, N, 'A');
+	unmap(p, N);
+}
+
+/* ---- a fork that fails ---- */
+
+/* From now on this process can start threads, and no process. */
+static void forbid_forks(void)
+{
+	struct sock_filter filter[] = {
+	    BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+	    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone3, 0, 1),
+	    BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+	    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone, 0, 3),
+	    BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[0])),
+	    BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, CLONE_THREAD, 1, 0),
+	    BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EAGAIN),
+	    BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = {sizeof(filter) / sizeof(filter[0]), filter};
+
+	assert_int_equal(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+	assert_int_equal(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0);
+}
+
+static void M18_fork_that_fails_leaves_all_as_it_was(void **state)
+{
+	char *p = make_mixed(), *q = shared_anonymous(1);
+
+	(void)state;
+	q[0] = 'q';
+	forbid_forks();
 #ifndef KERNEL_ORACLE
+	struct quire_stats before = stats();
+#endif
+	for (int i = 0; i < 50; i++) {
+		assert_int_equal(fork(), -1);
+		assert_int_equal(errno, EAGAIN);
+		assert_marked(p, N, 'A');
+		if (i % 2)
+			mark(p, N, 'A');
+	}
+	assert_loads(q, 'q');
+#ifndef KERNEL_ORACLE
+	assert_comes_true(stats().objects == before.objects && stats().resident_bytes <= before.resident_bytes + PAGES(N));
+#endif
+	pressure();
+	assert_marked(p, N, 'A');
+	unmap(p, N);
+	unmap(q, 1);
+}
+
+/* ---- children that are stopped ---- */
+
+static void stop(struct child *child)
+{
+	int status;
+
+	assert_int_equal(kill(child->pid, SIGSTOP), 0);
+	assert_int_equal(waitpid(child->pid, &status, WUNTRACED), child->pid);
+	assert_true(WIFSTOPPED(status));
+}
+
+static void M18_child_that_is_stopped_holds_nobody_up(void **state)
+{
+	enum { MANY = 200 };
+
+	(void)state;
+	for (int touched = 0; touched < 2; touched++) {
+		int fd = file_new(PAGES(MANY));
+		char *p = map_anonymous(MANY), *q = map_shared(fd, MANY);
+		struct child child;
+
+		mark(p, MANY, 'A');
+		mark(q, MANY, 'A');
+		CHILD(&child)
+		{
+			if (touched) {
+				assert_marked(p, MANY, 'A');
+				mark(p, MANY / 2, 150);
+				mark(q, MANY / 2, 150);
+			}
+			pause_here();
+			assert_marked(p, MANY / 2, touched ? 150 : 'A');
+			assert_loads(p + PAGES(MANY - 1), 'A' + (MANY - 1) % 50);
+			assert_marked(q, MANY, 200);
+			mark(p, MANY, 170);
+			mark(q, MANY, 170);
+		}
+		until_it_pauses(&child);
+		stop(&child);
+		pressure();
+		mark(p, MANY, 200);
+		mark(q, MANY, 200);
+		assert_marked(p, MANY, 200);
+		assert_int_equal(kill(child.pid, SIGCONT), 0);
+		go_on(&child);
+		ends_well(&child);
+		assert_marked(p, MANY, 200);
+		assert_marked(q, MANY, 170);
+		unmap(p, MANY);
+		unmap(q, MANY);
+		file_close(fd);
+	}
+}
+
+/* What cannot be taken from it in time it may still see; or else it is told. It never has what is not the file's. */
+static void M18_file_that_is_cut_while_a_child_is_stopped(void **state)
+{
+	int fd = file_new(PAGES(4));
+	char *p = map_shared(fd, 4);
+	struct child child;
+
+	(void)state;
+	CHILD(&child)
+	{
+		assert_pattern(p, PAGES(4), 0);
+		pause_here();
+		assert_past_the_end(p + PAGES(2));
+		assert_past_the_end(p + PAGES(3));
+	}
+	until_it_pauses(&child);
+	stop(&child);
+	assert_ok(quire_ftruncate(fd, (off_t)PAGES(1)));
+	assert_past_the_end(p + PAGES(2));
+	assert_int_equal(kill(child.pid, SIGCONT), 0);
+	go_on(&child);
+	ends_well(&child);
+	assert_pattern(p, PAGES(1), 0);
+	unmap(p, 4);
+}
+
+/* ---- children that close what they have ---- */
+
+static void M18_child_that_closes_its_descriptors_goes_on(void **state)
+{
+	int fd = file_new(PAGES(N));
+	char *p = make_mixed(), *q = map_shared(fd, N);
+	struct child child;
+
+	(void)state;
+	CHILD(&child)
+	{
+		assert_loads(p, 'A');
+		assert_int_equal(syscall(SYS_close_range, 3, ~0u, 0), 0);
+		assert_marked(p, N, 'A');
+		mark(p, N, 150);
+		assert_marked(p, N, 150);
+		assert_pattern(q, PAGES(N), 0);
+		assert_stores(q + PAGES(1), 'c');
+	}
+	ends_well(&child);
+	assert_marked(p, N, 'A');
+	assert_loads(q + PAGES(1), 'c');
+	unmap(p, N);
+	unmap(q, N);
+}
+
+#ifndef KERNEL_ORACLE
+/* ---- what only the engine has ---- */
+
+static void M18_child_that_closed_its_descriptors_before_is_told(void **state)
+{
+	char *p = make_mixed(), *q = shared_anonymous(1);
+	struct child child;
+
+	(void)state;
+	CHILD(&child)
+	{
+		struct quire_guard guard;
+		volatile char value = 0;
+
+		assert_int_equal(syscall(SYS_close_range, 3, ~0u, 0), 0);
+		/* Served from the start, or never; not with zeros. */
+		QUIRE_GUARD(&guard) {
+			value = p[0];
+		}
+		if (!guard.error) {
+			assert_int_equal(value, 'A');
+			assert_marked(p, N, 'A');
+			assert_stores(q, 'c');
+		} else {
+			assert_int_equal(guard.error, EBADF);
+			assert_ptr_equal(guard.addr, p);
+			for (size_t i = 0; i < N; i++)
+				assert_past_the_end(p + PAGES(i));
+			assert_past_the_end(q);
+			assert_fails(quire_msync(q, PAGES(1), MS_SYNC), EBADF);
+			assert_message("quire_msync", "closed");
+		}
+	}
+	ends_well(&child);
+	assert_marked(p, N, 'A');
+	mark(p, N, 150);
+	unmap(p, N);
+	unmap(q, 1);
+}
+
+static size_t count_entries(const char *dir)
+{
+	size_t n = 0;
+	DIR *d = opendir(dir);
+
+	assert_non_null(d);
+	while (readdir(d))
+		n++;
+	closedir(d);
+	return n;
+}
+
+static void M18_child_that_touches_nothing_costs_nothing(void **state)
+{
+	const char *trap = getenv("QUIRE_TRAP");
+	char *p = make_anonymous();
+	struct child child;
+	size_t descriptors;
+
+	(void)state;
+	CHILD(&child);
+	ends_well(&child);
+	descriptors = count_entries("/proc/self/fd");
+	CHILD(&child)
+	{
+		bool eager = trap && !strcmp(trap, "thread");
+
+		/* The test's socket, and the one that faults are served by. */
+		assert_true(count_entries("/proc/self/fd") <= descriptors + 2);
+		/* Under the thread trap system calls work at once, so that a thread is there. The entries . and .. come on top. */
+		assert_int_equal(count_entries("/proc/self/task"), 2 + (eager ? 2 : 1));
+		assert_loads(p, 'A');
+		assert_true(count_entries("/proc/self/fd") <= descriptors + 2);
+		assert_int_equal(count_entries("/proc/self/task"), 2 + 2);
+	}
+	ends_well(&child);
+	unmap(p, N);
+}
+
+static void M18_guard_in_a_child(void **state)
+{
+	int fd = file_new(PAGES(1));
+	char *p = map_shared(fd, 3);
+	struct child child;
+
+	(void)state;
+	CHILD(&child)
+	{
+		struct quire_guard guard;
+		volatile bool caught = false;
+		char bytes[8];
+		size_t done;
+
+		QUIRE_GUARD(&guard) {
+			bytes[0] = *(volatile char *)(p + PAGES(1) + 5);
+			assert_true(false);
+		}
+		QUIRE_ERROR(&guard) {
+			caught = true;
+		}
+		assert_true(caught);
+		assert_int_equal(guard.error, ENODATA);
+		assert_ptr_equal(guard.addr, p + PAGES(1) + 5);
+		assert_int_equal(guard.offset, PAGES(1) + 5);
+		assert_fails(quire_load(bytes, p + PAGES(1) - 3, sizeof(bytes), &done), ENODATA);
+		assert_int_equal(done, 3);
+		assert_fails(quire_store(p + PAGES(2), bytes, sizeof(bytes), &done), ENODATA);
+		assert_int_equal(done, 0);
+		assert_ok(quire_load(bytes, p, sizeof(bytes), NULL));
+		assert_int_equal((unsigned char)bytes[7], pattern(7));
+	}
+	ends_well(&child);
+	unmap(p, 3);
+}
+
+static void M18_minherit_decides_what_a_child_has(void **state)
+{
+	int fd = file_new(PAGES(4));
+	char *p = map_shared(fd, 4), *q = map_anonymous(4);
+	struct child child, grandchild;
+
+	(void)state;
+	mark(p, 4, 'A');
+	mark(q, 4, 'A');
+	assert_ok(quire_minherit(p, PAGES(1), QUIRE_INHERIT_COPY));
+	assert_ok(quire_minherit(p + PAGES(1), PAGES(1), QUIRE_INHERIT_NONE));
+	assert_ok(quire_minherit(p + PAGES(2), PAGES(1), QUIRE_INHERIT_ZERO));
+	assert_ok(quire_minherit(p + PAGES(3), PAGES(1), QUIRE_INHERIT_SHARE));
+	assert_ok(quire_minherit(q, PAGES(1), QUIRE_INHERIT_ZERO));
+	assert_ok(quire_minherit(q + PAGES(1), PAGES(1), QUIRE_INHERIT_NONE));
+	assert_ok(quire_minherit(q + PAGES(2), PAGES(2), QUIRE_INHERIT_COPY));
+	CHILD(&child)
+	{
+		assert_loads(p, 'A');
+		assert_stores(p, 'c');
+		assert_unmapped(p + PAGES(1));
+		assert_zeros(p + PAGES(2), PAGES(1));
+		assert_stores(p + PAGES(2), 'c');
+		assert_loads(p + PAGES(3), 'D');
+		assert_stores(p + PAGES(3), 'c');
+		assert_zeros(q, PAGES(1));
+		assert_stores(q, 'c');
+		assert_unmapped(q + PAGES(1));
+		assert_marked(q + PAGES(2), 2, 'C');
+		assert_stores(q + PAGES(2), 'c');
+		/* What was copied is private, and what is set for a child of its own counts there. */
+		assert_fails(quire_minherit(p, PAGES(1), QUIRE_INHERIT_SHARE), EOPNOTSUPP);
+		assert_ok(quire_minherit(q + PAGES(3), PAGES(1), QUIRE_INHERIT_NONE));
+		CHILD(&grandchild)
+		{
+			assert_loads(p, 'c');
+			assert_loads(p + PAGES(2), 0);
+			assert_zeros(q, PAGES(1));
+			assert_loads(q + PAGES(2), 'c');
+			assert_unmapped(q + PAGES(3));
+		}
+		ends_well(&grandchild);
+		assert_loads(q + PAGES(3), 'D');
+	}
+	ends_well(&child);
+	assert_marked(p, 3, 'A');
+	assert_loads(p + PAGES(3), 'c');
+	assert_marked(q, 4, 'A');
+	unmap(p, 4);
+	unmap(q, 4);
+}
+
+static void M18_child_asks_what_the_engine_knows(void **state)
+{
+	int fd = file_new(PAGES(8)), event = eventfd(0, EFD_CLOEXEC);
+	char *p = map_shared(fd, 8), *q = make_swapped();
+	struct child child;
+
+	(void)state;
+	assert_true(event >= 0);
+	CHILD(&child)
+	{
+		struct iovec all[] = {{p, PAGES(8)}, {q, PAGES(N)}}, ranges[4];
+		struct quire_stats now;
+		struct quire_area_stats area;
+		uint64_t value, epoch;
+		char line[256], *text = NULL;
+		size_t len = 0;
+		bool found = false;
+		FILE *out;
+
+		assert_ok(quire_prefetch(all, 2, event));
+		assert_int_equal(read(event, &value, sizeof(value)), sizeof(value));
+		assert_int_equal(value, 1);
+		assert_int_equal(resident_pages(p, 8), 8);
+		assert_marked(q, N, 'A');
+		assert_int_equal(quire_resident(p, PAGES(1)), 1);
+		assert_ok(quire_msync(p, PAGES(8), MS_SYNC));
+		assert_int_equal(quire_dirty(p, PAGES(8), ranges, 4), 0);
+		assert_stores(p + PAGES(3), 's');
+		assert_int_equal(quire_dirty(p, PAGES(8), ranges, 4), 1);
+		assert_ptr_equal(ranges[0].iov_base, p + PAGES(3));
+		assert_int_equal(ranges[0].iov_len, PAGES(1));
+		assert_ok(quire_epoch(p, PAGES(8), &epoch));
+		assert_int_equal(quire_written(p, PAGES(8), epoch, ranges, 4), 0);
+		assert_stores(p + PAGES(5), 's');
+		assert_int_equal(quire_written(p, PAGES(8), epoch, ranges, 4), 1);
+		assert_ptr_equal(ranges[0].iov_base, p + PAGES(5));
+		assert_int_equal(quire_written(p, PAGES(8), 0, NULL, 0), 1);
+		assert_ok(quire_stats_get(&now, sizeof(now)));
+		assert_int_equal(now.budget_bytes, 4 << 20);
+		assert_true(now.areas >= 2);
+		assert_ok(quire_area_stats_get(p, &area));
+		assert_fails(quire_area_stats_get(quiet(), &area), ENOMEM);
+		out = open_memstream(&text, &len);
+		assert_non_null(out);
+		assert_ok(quire_maps(out));
+		assert_int_equal(fclose(out), 0);
+		snprintf(line, sizeof(line), "%lx-", (unsigned long)(uintptr_t)p);
+		found = strstr(text, line) != NULL;
+		assert_true(found);
+		free(text);
+		assert_ok(quire_set_memory(4 << 20));
+		assert_fails(quire_set_memory(1), EINVAL);
+		assert_message("quire_set_memory", "budget");
+		assert_ok(quire_probe(stderr) * 0);
+	}
+	ends_well(&child);
+	assert_loads(p + PAGES(3), 's');
+	close(event);
+	unmap(p, 8);
+	unmap(q, N);
+}
+
+static enum quire_error_answer no_answer(void *arg, const struct quire_error *error)
+{
+	(void)arg;
+	(void)error;
+	return QUIRE_ANSWER_FAIL;
+}
+
+static void no_transfer(void *arg, const struct quire_pager_request *request)
+{
+	(void)arg;
+	quire_pager_complete(request->id, EIO, 0);
+}
+
+static int no_size(void *arg, uint64_t *ret_bytes)
+{
+	(void)arg;
+	*ret_bytes = page_size;
+	return 0;
+}
+
+static void M18_calls_with_functions_are_refused_in_a_child(void **state)
+{
+	static const struct quire_pager_ops ops = {.ops_size = sizeof(ops), .size = no_size, .read = no_transfer};
+	static const struct quire_page_hooks hooks = {.size = sizeof(hooks)};
+	int fd = file_new(PAGES(2));
+	char *p = map_shared(fd, 2);
+	struct child child;
+
+	(void)state;
+	for (int touched = 0; touched < 2; touched++) {
+		CHILD(&child)
+		{
+			struct quire_config config = {.size = sizeof(config)};
+
+			if (touched)
+				assert_pattern(p, PAGES(1), 0);
+			assert_fails(quire_on_error(p, PAGES(1), no_answer, NULL), EOPNOTSUPP);
+			assert_message("quire_on_error", "child of a fork");
+			assert_fails(quire_open_pager(&ops, NULL, O_RDONLY), EOPNOTSUPP);
+			assert_message("quire_open_pager", "child of a fork");
+			assert_fails(quire_set_page_hooks(p, &hooks), EOPNOTSUPP);
+			assert_message("quire_set_page_hooks", "child of a fork");
+			assert_fails(quire_configure(&config), EBUSY);
+			assert_pattern(p, PAGES(1), 0);
+		}
+		ends_well(&child);
+	}
+	unmap(p, 2);
+}
+
+static _Atomic int answers;
+
+static enum quire_error_answer count_answers(void *arg, const struct quire_error *error)
+{
+	(void)arg;
+	(void)error;
+	answers++;
+	return QUIRE_ANSWER_ZERO;
+}
+
+/* The function is the parent's alone. */
+static void M18_callback_is_not_inherited(void **state)
+{
+	int fd = file_new(PAGES(1));
+	char *p = map_shared(fd, 2);
+	struct child child;
+
+	(void)state;
+	assert_ok(quire_on_error(p, PAGES(2), count_answers, NULL));
+	CHILD(&child)
+	assert_past_the_end(p + PAGES(1));
+	ends_well(&child);
+	assert_int_equal(answers, 0);
+	assert_loads(p + PAGES(1), 0);
+	assert_int_equal(answers, 1);
+	unmap(p, 2);
+}
+
+/* ---- the end of a parent ---- */
+
+/* The process that the engine is in begins with this, and its child, which is to outlive it, with the other. */
+static int orphans_sockets[2];
+
+static void prepare_orphan(struct child *orphan)
+{
+	assert_int_equal(prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, orphans_sockets), 0);
+	*orphan = (struct child){.pid = -1, .socket = orphans_sockets[0]};
+}
+
+static void become_orphan(void)
+{
+	close(orphans_sockets[0]);
+	become_child(orphans_sockets[1]);
+}
+
+/* Of the orphan: it has sent its number. */
+static void orphan_ends_well(struct child *orphan)
+{
+	int status;
+	pid_t pid = waitpid(-1, &status, 0);
+
+	assert_true(pid > 0);
+	if (WIFSIGNALED(status))
+		fail_msg("the orphan died of signal %d", WTERMSIG(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+	close(orphan->socket);
+}
+
+/* Until SIGBUS says so, what was there is there. */
+static bool is_lost(const char *p, int value)
+{
+	int got = load(p);
+
+	assert_true(got == value || got == -SIGBUS);
+	if (got == -SIGBUS)
+		assert_ptr_equal(last_fault.addr, p);
+	return got == -SIGBUS;
+}
+
+static void check_lost(char *p, size_t n, int base)
+{
+	for (size_t i = 0; i < n; i++)
+		assert_comes_true(is_lost(p + PAGES(i), base + (int)(i % 50)));
+}
+
+static void check_orphan(bool touched, bool killed)
+{
+	struct child engine, orphan;
+
+	prepare_orphan(&orphan);
+	CHILD(&engine)
+	{
+		char *p = make_mixed(), *q = shared_anonymous(N);
+		struct child child;
+
+		mark(q, N, 'A');
+		CHILD(&child)
+		{
+			struct quire_guard guard;
+			volatile bool caught = false;
+
+			become_orphan();
+			if (touched) {
+				assert_marked(p, N / 2, 'A');
+				assert_stores(p, 'A');
+			}
+			pause_here();
+			check_lost(p, N, 'A');
+			check_lost(q, N, 'A');
+			QUIRE_GUARD(&guard) {
+				*(volatile char *)(p + 3) = 'x';
+				assert_true(false);
+			}
+			QUIRE_ERROR(&guard) {
+				caught = true;
+			}
+			assert_true(caught);
+			assert_int_equal(guard.error, EOWNERDEAD);
+			assert_ptr_equal(guard.addr, p + 3);
+			assert_non_null(strstr(quire_errormsg(), "has ended"));
+			assert_fails(quire_mmap(NULL, PAGES(1), RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), EOWNERDEAD);
+			assert_message("quire_mmap", "has ended");
+			assert_fails(quire_msync(q, PAGES(1), MS_SYNC), EOWNERDEAD);
+			check_lost(p, N, 'A');
+		}
+		close(orphans_sockets[1]);
+		close(orphans_sockets[0]);
+		pause_here();
+		if (!killed)
+			exit(0);
+	}
+	close(orphans_sockets[1]);
+	until_it_pauses(&orphan);
+	until_it_pauses(&engine);
+	if (killed) {
+		is_killed(&engine);
+	} else {
+		int status;
+
+		go_on(&engine);
+		status = status_of(&engine);
+		assert_true(WIFEXITED(status));
+	}
+	go_on(&orphan);
+	orphan_ends_well(&orphan);
+}
+
+static void M18_child_outlives_the_engine_that_is_killed(void **state)
+{
+	(void)state;
+	check_orphan(true, true);
+	check_orphan(false, true);
+}
+
+static void M18_child_outlives_the_engine_that_exits(void **state)
+{
+	(void)state;
+	check_orphan(true, false);
+	check_orphan(false, false);
+}
+
+static void M18_child_of_a_process_that_has_mapped_nothing_has_an_engine_of_its_own(void **state)
+{
+	struct child child, grandchild;
+	char *p;
+
+	(void)state;
+	CHILD(&child)
+	{
+		p = make_mixed();
+		CHILD(&grandchild)
+		{
+			assert_marked(p, N, 'A');
+			mark(p, N, 150);
+		}
+		ends_well(&grandchild);
+		assert_marked(p, N, 'A');
+	}
+	ends_well(&child);
+	p = make_mixed();
+	CHILD(&child)
+	assert_marked(p, N, 'A');
+	ends_well(&child);
+	unmap(p, N);
+}
+
 /* ---- the end of a child ---- */
 
 static void M18_child_that_is_killed_gives_back_what_it_had(void **state)
@@ -1175,6 +2112,30 @@ static void M18_child_that_is_killed_gives_back_what_it_had(void **state)
 	unmap(p, 64);
 	unmap(q, 4);
 }
+static void M18_child_that_execs_gives_back_what_it_had(void **state)
+{
+	char *p = map_anonymous(64);
+	struct quire_stats before;
+	struct child child;
+	int status;
+
+	(void)state;
+	mark(p, 64, 'A');
+	before = stats();
+	CHILD(&child)
+	{
+		mark(p, 32, 'a');
+		execl("/bin/sleep", "sleep", "100", NULL);
+	}
+	/* It has what it has until it is another program, which lives on. */
+	assert_comes_true(stats().objects == before.objects && stats().resident_bytes <= before.resident_bytes);
+	mark(p, 64, 150);
+	assert_marked(p, 64, 150);
+	assert_int_equal(waitpid(child.pid, &status, WNOHANG), 0);
+	is_killed(&child);
+	unmap(p, 64);
+}
+
 #endif
 
 static const struct conformance_test tests[] = {
@@ -1209,8 +2170,29 @@ static const struct conformance_test tests[] = {
     TEST(M18_what_the_kernel_places_in_a_child_is_not_where_mappings_are),
     TEST(M18_program_that_is_run_has_nothing_left),
     TEST(M18_forks_in_a_loop),
+    TEST(M18_names_are_of_the_whole_family),
+    TEST(M18_attachments_are_inherited_and_counted),
+    TEST(M18_attachments_end_with_the_child),
+    TEST(M18_fork_while_other_threads_work),
+    TEST(M18_fork_of_a_child_while_its_other_threads_work),
+    TEST(M18_threads_fork_at_once),
+    TEST_IN_OWN_PROCESS(M18_fork_that_fails_leaves_all_as_it_was, ""),
+    TEST(M18_child_that_is_stopped_holds_nobody_up),
+    TEST(M18_file_that_is_cut_while_a_child_is_stopped),
+    TEST(M18_child_that_closes_its_descriptors_goes_on),
 #ifndef KERNEL_ORACLE
+    TEST(M18_child_that_closed_its_descriptors_before_is_told),
+    TEST(M18_child_that_touches_nothing_costs_nothing),
+    TEST(M18_guard_in_a_child),
+    TEST(M18_minherit_decides_what_a_child_has),
+    TEST(M18_child_asks_what_the_engine_knows),
+    TEST(M18_calls_with_functions_are_refused_in_a_child),
+    TEST(M18_callback_is_not_inherited),
+    TEST_BEFORE_START(M18_child_outlives_the_engine_that_is_killed, ""),
+    TEST_BEFORE_START(M18_child_outlives_the_engine_that_exits, ""),
+    TEST_BEFORE_START(M18_child_of_a_process_that_has_mapped_nothing_has_an_engine_of_its_own, ""),
     TEST(M18_child_that_is_killed_gives_back_what_it_had),
+    TEST(M18_child_that_execs_gives_back_what_it_had),
 #endif
 };
 
