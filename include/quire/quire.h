@@ -179,7 +179,7 @@ int quire_open(const char *uri, int oflags, mode_t mode);
 
 /*
  * Opens shared memory by its name, or makes it, as shm_open(3): memory of size 0, whose size ftruncate() or quire_ftruncate() sets. It is
- * counted in the budget and swapped. The name is known to this program alone, and ends with it.
+ * counted in the budget and swapped. The name is known to this process and its children by fork, and ends with the first of them.
  * => name: a slash, and up to 255 bytes without one. oflags: O_RDONLY or O_RDWR, O_CREAT, O_EXCL, O_TRUNC. The descriptor is for
  *    quire_mmap(), quire_ftruncate(), ftruncate(), fstat(), fchmod(), dup() and close(), and has FD_CLOEXEC; read(2), write(2) and
  *    mmap(2) on it fail.
