@@ -7,6 +7,7 @@
 
 #include <signal.h>
 #include <stdbool.h>
+#include <sys/types.h>
 
 #include "engine.h"
 #include "util/message.h"
@@ -35,9 +36,17 @@ struct engine *entry_engine_if_started(void);
  * The space that the public calls of this thread are about: this process's, unless the thread makes a call for another process.
  */
 struct space *entry_space(struct engine *engine);
-/* From now on, that one. NULL: this process's again. */
-void entry_serve(struct space *space);
+/* Whose rights and whose number a call is judged by. */
+struct caller {
+	pid_t pid;
+	uid_t uid; /* effective, as the group is */
+	gid_t gid;
+};
+
+/* From now on, that one, of that process. NULL: this process's again. */
+void entry_serve(struct space *space, const struct caller *caller);
 bool entry_is_for_another(void);
+struct caller entry_caller(void);
 /*
  * Before a range is left to the kernel, of which nothing is ours. False: the call is for another process, and that makes it by itself, which
  * entry_was_left tells; here is nothing to be done.

@@ -46,19 +46,22 @@ struct segment {
 
 static bool is_owner(const struct shmid_ds *ds)
 {
-	return geteuid() == 0 || geteuid() == ds->shm_perm.uid || geteuid() == ds->shm_perm.cuid;
+	uid_t uid = entry_caller().uid;
+
+	return uid == 0 || uid == ds->shm_perm.uid || uid == ds->shm_perm.cuid;
 }
 
 /* wanted: MAY_… as the bits of others. */
 static bool is_allowed(const struct shmid_ds *ds, unsigned wanted)
 {
+	struct caller caller = entry_caller();
 	unsigned mode = ds->shm_perm.mode;
 
-	if (geteuid() == 0)
+	if (caller.uid == 0)
 		return true;
-	if (geteuid() == ds->shm_perm.uid || geteuid() == ds->shm_perm.cuid)
+	if (caller.uid == ds->shm_perm.uid || caller.uid == ds->shm_perm.cuid)
 		mode >>= 6;
-	else if (getegid() == ds->shm_perm.gid || getegid() == ds->shm_perm.cgid)
+	else if (caller.gid == ds->shm_perm.gid || caller.gid == ds->shm_perm.cgid)
 		mode >>= 3;
 	return (wanted & ~mode & 07) == 0;
 }
@@ -116,22 +119,36 @@ static char *find_part(struct space *space, const struct object *object, char *a
 	return found;
 }
 
+/* Who has just ended may not be known to have: the kernel counts him no more when his parent has been told. */
+static bool is_attached(const struct segment *segment, const struct attachment *attachment)
+{
+	size_t len;
+
+	return !pmap_is_gone(&attachment->space->pmap) &&
+	       find_part(attachment->space, segment->object, attachment->addr, attachment->addr + attachment->len, &len);
+}
+
+static void forget_attachment(struct segment *segment, struct attachment **at)
+{
+	struct attachment *attachment = *at;
+
+	*at = attachment->next;
+	segment->ds.shm_dtime = time(NULL);
+	free(attachment);
+}
+
 /* Forgets what is attached no more; how often it still is. */
 static shmatt_t count_locked(struct segment *segment)
 {
 	struct attachment **at = &segment->attachments;
 	shmatt_t n = 0;
-	size_t len;
 
 	while (*at) {
-		struct attachment *attachment = *at;
-
-		if (find_part(attachment->space, segment->object, attachment->addr, attachment->addr + attachment->len, &len)) {
+		if (is_attached(segment, *at)) {
 			n++;
-			at = &attachment->next;
+			at = &(*at)->next;
 		} else {
-			*at = attachment->next;
-			free(attachment);
+			forget_attachment(segment, at);
 		}
 	}
 	return n;
@@ -155,6 +172,7 @@ int segments_repeat(struct engine *engine, struct space *from, struct space *to)
 				attachment->space = to;
 				attachment->next = segment->attachments;
 				segment->attachments = attachment;
+				segment->ds.shm_atime = time(NULL);
 			}
 			r = attachment ? 0 : -ENOMEM;
 		}
@@ -167,14 +185,10 @@ void segments_forget(struct engine *engine, struct space *space)
 	lock_acquire(&engine->open_lock);
 	for (struct segment *segment = engine->segments; segment; segment = segment->next)
 		for (struct attachment **at = &segment->attachments; *at;) {
-			struct attachment *attachment = *at;
-
-			if (attachment->space == space) {
-				*at = attachment->next;
-				free(attachment);
-			} else {
-				at = &attachment->next;
-			}
+			if ((*at)->space == space)
+				forget_attachment(segment, at);
+			else
+				at = &(*at)->next;
 		}
 	lock_release(&engine->open_lock);
 	segments_sweep(engine);
@@ -231,6 +245,7 @@ static int make_object(struct engine *engine, uint64_t bytes, struct object **re
 
 static int create_locked(struct engine *engine, key_t key, size_t size, int flags)
 {
+	struct caller caller = entry_caller();
 	struct segment *segment;
 	unsigned count = 0;
 	int r;
@@ -251,11 +266,11 @@ static int create_locked(struct engine *engine, key_t key, size_t size, int flag
 	if (engine->next_segment < 0)
 		engine->next_segment = 0;
 	segment->ds.shm_segsz = size;
-	segment->ds.shm_cpid = getpid();
+	segment->ds.shm_cpid = caller.pid;
 	segment->ds.shm_ctime = time(NULL);
 	segment->ds.shm_perm.__key = key;
-	segment->ds.shm_perm.uid = segment->ds.shm_perm.cuid = geteuid();
-	segment->ds.shm_perm.gid = segment->ds.shm_perm.cgid = getegid();
+	segment->ds.shm_perm.uid = segment->ds.shm_perm.cuid = caller.uid;
+	segment->ds.shm_perm.gid = segment->ds.shm_perm.cgid = caller.gid;
 	segment->ds.shm_perm.mode = flags & 0777;
 	segment->next = engine->segments;
 	engine->segments = segment;
@@ -356,7 +371,7 @@ static void note_attached(struct engine *engine, int id, struct attachment *atta
 	segment = find_locked(engine, id);
 	if (segment) {
 		segment->ds.shm_atime = time(NULL);
-		segment->ds.shm_lpid = getpid();
+		segment->ds.shm_lpid = entry_caller().pid;
 		attachment->next = segment->attachments;
 		segment->attachments = attachment;
 	}
@@ -438,7 +453,7 @@ static struct attachment *take_attachment(struct engine *engine, const char *add
 			continue;
 		*at = found->next;
 		segment->ds.shm_dtime = time(NULL);
-		segment->ds.shm_lpid = getpid();
+		segment->ds.shm_lpid = entry_caller().pid;
 		object_use(segment->object);
 		*ret_object = segment->object;
 	}

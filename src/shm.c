@@ -51,7 +51,10 @@ static struct shm_name **find_locked(struct engine *engine, const char *name)
 	return at;
 }
 
-/* Asked of /proc: umask(2) could only be asked by setting it, for every thread. Where it is not told, nobody but the owner. */
+/*
+ * Of this process. Asked of /proc: umask(2) could only be asked by setting it, for every thread. Where it is not told, nobody but the
+ * owner.
+ */
 static mode_t current_umask(void)
 {
 	FILE *status = fopen("/proc/thread-self/status", "re");
@@ -66,6 +69,15 @@ static mode_t current_umask(void)
 	return mask;
 }
 
+/* The engine's process may have other rights than the one that it makes it for. Who may give nothing away keeps it. */
+static void give_to_caller(int fd)
+{
+	struct caller caller = entry_caller();
+
+	if (entry_is_for_another() && fchown(fd, caller.uid, caller.gid) < 0)
+		errno = 0;
+}
+
 static int make_source(struct engine *engine, const char *name, mode_t mode, struct source **ret)
 {
 	struct pager *swap, *pager;
@@ -77,6 +89,7 @@ static int make_source(struct engine *engine, const char *name, mode_t mode, str
 	fd = source_memfd(label, 0);
 	if (fd < 0)
 		return fd;
+	give_to_caller(fd);
 	r = swap_pager_open(engine->io, engine->config.swap_dir, !engine->config.no_direct, &swap);
 	if (r == 0)
 		r = memory_pager_open(swap, fd, &pager);
@@ -86,8 +99,7 @@ static int make_source(struct engine *engine, const char *name, mode_t mode, str
 		close(fd);
 		return r;
 	}
-	return source_create(
-	    engine, object, &(struct source_kind){.name = label, .mode = mode & ~current_umask(), .own_size = true, .fd = fd}, ret);
+	return source_create(engine, object, &(struct source_kind){.name = label, .mode = mode, .own_size = true, .fd = fd}, ret);
 }
 
 /* Open lock held. The source is kept twice: for the name and for the caller. */
@@ -172,6 +184,9 @@ int quire_shm_open(const char *name, int oflags, mode_t mode)
 	r = check_name(name, &name);
 	if (r == 0 && (oflags & O_ACCMODE) != O_RDONLY && (oflags & O_ACCMODE) != O_RDWR)
 		r = message_set(EINVAL, "the flags %#x have neither O_RDONLY nor O_RDWR", oflags);
+	/* The mask is that of the process that asks, and known there. */
+	if (r == 0 && (oflags & O_CREAT) && !entry_is_for_another())
+		mode &= ~current_umask();
 	if (r == 0 && client_serves(&r, &(struct client_call){.name = CALL_SHM_OPEN,
 							      .arg = {oflags, mode},
 							      .in = name,

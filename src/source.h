@@ -64,7 +64,7 @@ int source_create(struct engine *engine, struct object *object, const struct sou
 /* A descriptor. oflags: O_RDONLY or O_RDWR, O_CLOEXEC. fd or -errno. */
 int source_open(struct engine *engine, struct source *source, int oflags);
 
-/* Whether the kernel would open a file of its owner and permissions so. 0 or -errno. */
+/* Whether the kernel would open a file of its owner and permissions so, for who makes the call. 0 or -errno. */
 int source_access(const struct source *source, int oflags);
 
 /* The source that a descriptor is of, kept; NULL: it is none of ours. */

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "engine.h"
@@ -198,14 +199,26 @@ static int64_t make(struct job *job)
 	}
 }
 
-static void make_public(struct job *job)
+/* The kernel tells who has made the socket for the reply, which was done for this call. */
+static struct caller who_asks(int reply)
 {
+	struct ucred peer = {.uid = (uid_t)-1, .gid = (gid_t)-1};
+	socklen_t len = sizeof(peer);
+
+	(void)getsockopt(reply, SOL_SOCKET, SO_PEERCRED, &peer, &len);
+	return (struct caller){peer.pid, peer.uid, peer.gid};
+}
+
+static void make_public(struct job *job, int reply)
+{
+	struct caller caller = who_asks(reply);
+
 	errno = 0;
 	message_clear();
-	entry_serve(remote_space(job->remote));
+	entry_serve(remote_space(job->remote), &caller);
 	job->reply.result = make(job);
 	job->reply.not_ours = entry_was_left();
-	entry_serve(NULL);
+	entry_serve(NULL, NULL);
 	if (job->reply.result == -1) {
 		job->reply.result = errno ? -errno : -EIO;
 		snprintf(job->reply.detail, sizeof(job->reply.detail), "%s", message_detail());
@@ -216,8 +229,10 @@ static void run(struct job *job, struct channel_message *message)
 {
 	switch (job->request->name) {
 	case CALL_ATTACH:
-		job->reply.result =
-		    message->n_fds == 4 ? remote_attach(job->remote, message->fds[1], message->fds[2], message->fds[3]) : -EPROTO;
+		job->reply.result = message->n_fds == 4
+					? remote_attach(job->remote, message->fds[1], message->fds[2], message->fds[3], job->in,
+							job->request->in_len / sizeof(struct address_range))
+					: -EPROTO;
 		if (message->n_fds == 4)
 			message->n_fds = 1;
 		break;
@@ -231,7 +246,7 @@ static void run(struct job *job, struct channel_message *message)
 		job->reply.result = may_access(job);
 		break;
 	default:
-		make_public(job);
+		make_public(job, message->fds[0]);
 		return;
 	}
 	if (job->reply.result < 0)

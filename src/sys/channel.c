@@ -109,3 +109,10 @@ int channel_wait(int fd, int other, int timeout_ms)
 		return 0;
 	return n == 0 ? -ETIMEDOUT : -EPIPE;
 }
+
+bool channel_is_over(int fd)
+{
+	struct pollfd end = {.fd = fd};
+
+	return poll(&end, 1, 0) == 1 && (end.revents & (POLLHUP | POLLERR));
+}

@@ -8,6 +8,7 @@
 #ifndef QUIRE_SYS_CHANNEL_H
 #define QUIRE_SYS_CHANNEL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -34,5 +35,8 @@ int channel_receive(int fd, struct channel_message *message);
 
 /* Waits for fd to have something, or other (-1: none) to have lost its other end, at most timeout_ms (-1: for ever). -ETIMEDOUT; -EPIPE: other. */
 int channel_wait(int fd, int other, int timeout_ms);
+
+/* Whether nobody has the other end any more. Does not wait. */
+bool channel_is_over(int fd);
 
 #endif

@@ -26,6 +26,8 @@ struct far {
 	int (*read)(struct far *far, const void *addr, size_t len, void *ret);
 	/* Several that give no address, in order, in one exchange where it can be: 0, or the first -errno. n is at most FAR_OPS. */
 	int (*ops)(struct far *far, const struct memory_op *ops, size_t n);
+	/* Whether it has ended, or has called exec, which the others find out later. May be NULL: never. */
+	bool (*gone)(struct far *far);
 };
 
 #define FAR_OPS 64
@@ -51,6 +53,8 @@ void pmap_create_far(struct far *far, struct pmap *ret);
 /* uffd: the other process's, whose faults are messages; it goes over. */
 void pmap_attach(struct pmap *pmap, int uffd);
 void pmap_destroy(struct pmap *pmap);
+/* Whether there is no such process any more. */
+bool pmap_is_gone(const struct pmap *pmap);
 
 /* Operations at fixed places, in another process. 0 or -errno: some were done. */
 int pmap_ops(struct pmap *pmap, const struct memory_op *ops, size_t n);
@@ -62,7 +66,7 @@ int pmap_allow(struct pmap *pmap, void *addr, size_t len, int prot);
 int pmap_move(struct pmap *pmap, void *addr, size_t len, size_t new_len, int flags, void *to, char **ret_addr);
 int pmap_advise(struct pmap *pmap, void *addr, size_t len, int advice);
 
-/* Starts catching faults on a fresh mapping. file: a mapping of a memfd. */
+/* Starts catching faults on a fresh mapping. file: a mapping of a memfd. Where the other process has ended there are none. */
 int pmap_register(struct pmap *pmap, void *addr, size_t len, bool shared, bool file);
 
 /* Maps frames that are in the memfd, write-protected: the next store is noticed. */

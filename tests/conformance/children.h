@@ -31,6 +31,10 @@ void go_on(struct child *child);
 /* Of a child that has paused: it goes on, does the next thing, and pauses again. */
 void step(struct child *child);
 
+/* What a turn is, over any pair of sockets. False: nobody has the other end. */
+void send_turn(int socket);
+bool take_turn(int socket);
+
 /* It has ended when these return. */
 int status_of(struct child *child);
 void ends_well(struct child *child);

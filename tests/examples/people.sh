@@ -21,4 +21,9 @@ run 1 "$examples/people" read "$scratch/people" && err_has 'not a file of ten pe
 say 'a file of another size is refused' $?
 run 0 "$examples/people" write "$scratch/people" && run 0 "$examples/people" read "$scratch/people" && cmp "$scratch/out" "$scratch/expected"
 say 'the writer replaces an old file' $?
+rm "$scratch/people"
+run 0 "$examples/people" share "$scratch/people" && cmp "$scratch/out" "$scratch/expected"
+say 'a parent reads what its child has stored' $?
+run 0 "$examples/people" read "$scratch/people" && cmp "$scratch/out" "$scratch/expected"
+say 'and what the child has stored is in the file' $?
 finish
