@@ -1024,6 +1024,121 @@ static void M18_memory_of_the_kernels_in_a_child_is_the_kernels(void **state)
 	assert_int_equal(munmap(k, PAGES(4)), 0);
 }
 
+/* What ends where a mapping begins is not the mapping's, and least of all the parent's. */
+static void M18_memory_of_the_kernels_before_a_mapping_in_a_child_is_the_kernels(void **state)
+{
+	char *k = mmap(quiet(), PAGES(2), RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	char *p = map(k + PAGES(2), PAGES(2), RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, ANON, 0);
+	struct child child;
+
+	(void)state;
+	mark(k, 4, 'A');
+	CHILD(&child)
+	{
+		assert_ok(quire_munlock(k, PAGES(2)));
+		assert_ok(quire_mprotect(k, PAGES(2), PROT_READ));
+		assert_store_raises(k + PAGES(1), SIGSEGV, SEGV_ACCERR);
+		assert_ok(quire_mprotect(k, PAGES(2), RW));
+		assert_ok(quire_madvise(k, PAGES(2), MADV_DONTNEED));
+		assert_zeros(k, PAGES(2));
+		assert_ptr_equal(quire_mremap(k, PAGES(2), PAGES(1), 0), k);
+		assert_unmapped(k + PAGES(1));
+		unmap(k, 1);
+		assert_unmapped(k);
+		assert_marked(p, 2, 'C');
+	}
+	ends_well(&child);
+	assert_marked(k, 4, 'A');
+	assert_stores(k, 's');
+	assert_stores(k + PAGES(1), 's');
+	unmap(k, 4);
+}
+
+static void M18_holes_of_a_child_are_ENOMEM(void **state)
+{
+	char *p = map(quiet(), PAGES(2), RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, ANON, 0), *hole = p + PAGES(4);
+	unsigned char vec[1];
+	struct child child;
+
+	(void)state;
+	p[0] = 'p';
+	CHILD(&child)
+	{
+		assert_fails(quire_madvise(hole, PAGES(1), MADV_PAGEOUT), ENOMEM);
+		assert_fails(quire_msync(hole, PAGES(1), MS_SYNC), ENOMEM);
+		assert_fails(quire_mincore(hole, PAGES(1), vec), ENOMEM);
+		assert_fails(quire_mlock(hole, PAGES(1)), ENOMEM);
+		assert_fails(quire_munlock(hole, PAGES(1)), ENOMEM);
+		assert_fails(quire_mprotect(hole, PAGES(1), PROT_READ), ENOMEM);
+		assert_fails(quire_mremap(hole, PAGES(1), PAGES(1), MREMAP_MAYMOVE), EFAULT);
+		assert_loads(p, 'p');
+	}
+	ends_well(&child);
+	unmap(p, 2);
+}
+
+static void M18_what_a_child_hides_from_its_own_leaves_a_hole(void **state)
+{
+	char *p = map_anonymous(2);
+	struct child child, grandchild;
+
+	(void)state;
+	mark(p, 2, 'A');
+	CHILD(&child)
+	{
+		assert_ok(quire_madvise(p, PAGES(1), MADV_DONTFORK));
+		CHILD(&grandchild)
+		{
+			assert_ptr_equal(mmap(p, PAGES(1), RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0), p);
+			assert_loads(p, 0);
+			assert_loads(p + PAGES(1), 'B');
+		}
+		ends_well(&grandchild);
+		assert_marked(p, 2, 'A');
+	}
+	ends_well(&child);
+	unmap(p, 2);
+}
+
+static void M18_locked_memory_of_a_child_is_resident_when_it_has_forked(void **state)
+{
+	char *p = map_anonymous(3);
+	struct child child, grandchild;
+	unsigned char vec[2];
+
+	(void)state;
+	mark(p, 3, 'A');
+	CHILD(&child)
+	{
+		assert_ok(quire_mlock(p, PAGES(2)));
+		CHILD(&grandchild)
+		{
+			assert_marked(p, 3, 'A');
+		}
+		assert_ok(quire_mincore(p, PAGES(2), vec));
+		assert_int_equal(vec[0] & vec[1] & 1, 1);
+		ends_well(&grandchild);
+		assert_marked(p, 3, 'A');
+	}
+	ends_well(&child);
+	unmap(p, 3);
+}
+
+static void M18_validate_in_a_child_refuses_what_it_does_not_know(void **state)
+{
+	int fd = file_new(PAGES(1));
+	char *at = quiet();
+	struct child child;
+
+	(void)state;
+	CHILD(&child)
+	{
+		assert_fails(quire_mmap(at, PAGES(1), RW, MAP_SHARED_VALIDATE | MAP_FIXED_NOREPLACE, fd, 0), EOPNOTSUPP);
+		assert_unmapped(at);
+	}
+	ends_well(&child);
+}
+
 static void M18_child_removes_and_replaces_what_is_partly_the_kernels(void **state)
 {
 	char *at = quiet();
@@ -2166,6 +2281,11 @@ static const struct conformance_test tests[] = {
     TEST(M18_child_maps_and_unmaps),
     TEST(M18_child_advises_locks_and_asks),
     TEST(M18_memory_of_the_kernels_in_a_child_is_the_kernels),
+    TEST(M18_memory_of_the_kernels_before_a_mapping_in_a_child_is_the_kernels),
+    TEST(M18_holes_of_a_child_are_ENOMEM),
+    TEST(M18_what_a_child_hides_from_its_own_leaves_a_hole),
+    TEST(M18_locked_memory_of_a_child_is_resident_when_it_has_forked),
+    TEST(M18_validate_in_a_child_refuses_what_it_does_not_know),
     TEST(M18_child_removes_and_replaces_what_is_partly_the_kernels),
     TEST(M18_what_the_kernel_places_in_a_child_is_not_where_mappings_are),
     TEST(M18_program_that_is_run_has_nothing_left),

@@ -341,8 +341,13 @@ static void make_fork_advice(struct generator *g, struct op *op)
 {
 	static const int advice[] = {MADV_DONTFORK, MADV_DOFORK, MADV_WIPEONFORK, MADV_WIPEONFORK, MADV_KEEPONFORK};
 
-	op->kind = OP_MADVISE;
 	pick_range(g, op);
+	if (rng_percent(&g->rng, 40)) {
+		op->kind = OP_MINHERIT;
+		op->how = rng_below(&g->rng, WORDS_OF_INHERIT);
+		return;
+	}
+	op->kind = OP_MADVISE;
 	op->advice = advice[rng_below(&g->rng, 5)];
 	if (spoiled(g))
 		spoil_range(g, op);
@@ -491,6 +496,7 @@ static const struct {
     [OP_PRESSURE] = {60, make_pressure},
     [OP_FORK] = {60, make_fork},
     [OP_EXIT] = {25, make_exit},
+    [OP_MINHERIT] = {20, make_fork_advice},
 };
 
 static int pick_kind(struct generator *g)

@@ -239,6 +239,20 @@ void model_advise(struct model *m, const struct op *op)
 	}
 }
 
+void model_minherit(struct model *m, const struct op *op)
+{
+	int64_t first, last;
+
+	model_split(m, op->addr, op->len);
+	model_range(op->addr, op->len, &first, &last);
+	for (int64_t i = first; i < last; i++) {
+		m->pages[i].no_fork = op->how == WORD_NONE;
+		/* What is hidden stays as it was. */
+		if (op->how != WORD_NONE)
+			m->pages[i].wiped = op->how == WORD_ZERO;
+	}
+}
+
 /* ---- processes ---- */
 
 void model_fork(struct model *m, int64_t child)

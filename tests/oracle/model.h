@@ -91,6 +91,7 @@ void model_lock(struct model *m, const struct op *op, bool locked);
 void model_unlock_all(struct model *m);
 void model_foreign(struct model *m, const struct op *op);
 void model_advise(struct model *m, const struct op *op);
+void model_minherit(struct model *m, const struct op *op);
 
 /* The process whose turn it is has made another; a process has ended. */
 void model_fork(struct model *m, int64_t child);

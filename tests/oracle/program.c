@@ -19,7 +19,19 @@
 #include <string.h>
 #include <sys/mman.h>
 
-enum field_type { T_NUMBER, T_PLACE, T_PROT, T_MMAP_FLAGS, T_MREMAP_FLAGS, T_MSYNC_FLAGS, T_ADVICE, T_POSIX_ADVICE, T_FD, T_EXIT };
+enum field_type {
+	T_NUMBER,
+	T_PLACE,
+	T_PROT,
+	T_MMAP_FLAGS,
+	T_MREMAP_FLAGS,
+	T_MSYNC_FLAGS,
+	T_ADVICE,
+	T_POSIX_ADVICE,
+	T_FD,
+	T_EXIT,
+	T_INHERIT
+};
 
 struct field {
 	const char *name;
@@ -63,6 +75,7 @@ static const struct shape shapes[OP_KINDS] = {
     [OP_PRESSURE] = {"pressure", {FIELD(value, T_NUMBER), FIELD(size, T_NUMBER)}},
     [OP_FORK] = {"fork", {FIELD(child, T_NUMBER)}},
     [OP_EXIT] = {"exit", {FIELD(how, T_EXIT), FIELD(value, T_NUMBER)}},
+    [OP_MINHERIT] = {"minherit", {FIELD(addr, T_PLACE), FIELD(len, T_PLACE), FIELD(how, T_INHERIT)}},
 };
 
 /* Of every operation. */
@@ -139,6 +152,9 @@ static const struct word fd_words[] = {
     EXACT("f1wo", 5),     EXACT("f2rw", 6),       EXACT("f2ro", 7),       EXACT("f2wo", 8),           EXACT("none", FD_NONE),
     EXACT("dir", FD_DIR), EXACT("pipe", FD_PIPE), EXACT("zero", FD_ZERO), EXACT("closed", FD_CLOSED), {NULL, 0, 0},
 };
+static const struct word inherit_words[] = {
+    EXACT("share", WORD_SHARE), EXACT("copy", WORD_COPY), EXACT("none", WORD_NONE), EXACT("zero", WORD_ZERO), {NULL, 0, 0},
+};
 static const struct word exit_words[] = {
     EXACT("exit", EXIT_EXIT),
     EXACT("kill", EXIT_KILL),
@@ -163,6 +179,8 @@ static const struct word *words_of(enum field_type type)
 		return fd_words;
 	case T_EXIT:
 		return exit_words;
+	case T_INHERIT:
+		return inherit_words;
 	default:
 		return NULL;
 	}

@@ -48,12 +48,16 @@ enum op_kind {
 	OP_PRESSURE, /* touch memory outside the window, so that pages of the window are paged out */
 	OP_FORK,
 	OP_EXIT, /* the process ends */
+	OP_MINHERIT,
 	OP_KINDS,
 };
 
 /* Descriptors: 3 * file + mode, then the odd ones. */
 enum fd_mode { FD_RW, FD_RO, FD_WO, FD_MODES };
 enum fd_odd { FD_NONE = FILES * FD_MODES, FD_CLOSED, FD_DIR, FD_PIPE, FD_ZERO, FD_KINDS };
+
+/* The words of FreeBSD's minherit, with its numbers. */
+enum inherit_word { WORD_SHARE, WORD_COPY, WORD_NONE, WORD_ZERO, WORDS_OF_INHERIT };
 
 /* How a process ends: that way, or as another program. */
 enum exit_way { EXIT_EXIT, EXIT_KILL, EXIT_EXEC, EXIT_WAYS };
@@ -74,7 +78,7 @@ struct op {
 	int64_t value; /* what is stored; the seed of pressure; exit: whether the engine is waited for */
 	int64_t size;  /* load, store: bytes; truncate, cut: the new size; pressure: touches */
 	int64_t child; /* fork: the number of the new process */
-	int64_t how;   /* exit: enum exit_way */
+	int64_t how;   /* exit: enum exit_way; minherit: enum inherit_word */
 };
 
 struct program {

@@ -14,6 +14,7 @@ struct span {
 	int64_t first, last;
 	bool ours, foreign; /* mappings of the side's, and of the kernel's own */
 	bool holes, locked, one_mapping, all_shared_writable, anonymous, private_file_locked;
+	bool all_private, all_shared;
 	bool wipeable, not_wipeable, zero_device; /* what MADV_WIPEONFORK takes, and refuses */
 };
 
@@ -24,7 +25,7 @@ static bool follows(const struct model_page *a, const struct model_page *b)
 
 static struct span span_of(struct model *m, int64_t addr, int64_t len)
 {
-	struct span s = {.one_mapping = true, .all_shared_writable = true};
+	struct span s = {.one_mapping = true, .all_shared_writable = true, .all_private = true, .all_shared = true};
 
 	model_range(addr, len, &s.first, &s.last);
 	for (int64_t i = s.first; i < s.last; i++) {
@@ -36,6 +37,8 @@ static struct span span_of(struct model *m, int64_t addr, int64_t len)
 		s.locked |= p->locked;
 		s.all_shared_writable &= !page_is_hole(p) && p->shared && p->may_write;
 		s.anonymous |= !page_is_hole(p) && !page_is_file(p);
+		s.all_private &= !page_is_hole(p) && !p->shared;
+		s.all_shared &= !page_is_hole(p) && p->shared;
 		s.wipeable |= !page_is_hole(p) && !page_is_file(p) && !p->shared;
 		s.not_wipeable |= page_is_file(p) || p->shared;
 		s.zero_device |= p->zero_device;
@@ -166,6 +169,27 @@ static bool allow_posix_madvise(struct model *m, const struct op *op)
 	return op->advice != POSIX_MADV_DONTNEED || (is_aligned(op->addr) && op->len > 0 && !s.holes);
 }
 
+/* Rule 16. */
+static bool allow_minherit(struct model *m, const struct op *op)
+{
+	struct span s = span_of(m, op->addr, op->len);
+
+	if (!inside(op->addr, op->len) || op->len == 0 || s.holes || s.foreign)
+		return false;
+	switch (op->how) {
+	case WORD_NONE:
+		return true;
+	case WORD_ZERO:
+		return !s.not_wipeable && !s.zero_device;
+	case WORD_COPY:
+		return s.all_private;
+	case WORD_SHARE:
+		return s.all_shared;
+	default:
+		return false;
+	}
+}
+
 static bool allow_mlock(struct model *m, const struct op *op)
 {
 	return inside(op->addr, op->len) && model_locked(m) + pages_of(op->len) + 1 <= LOCKED_PAGES_MAX;
@@ -244,6 +268,8 @@ bool rules_allow(struct model *m, const struct op *op)
 		return true;
 	case OP_FORK:
 		return op->child > 0 && op->child < PROCESSES && !m->lived[op->child] && model_living(m) < LIVING_MAX;
+	case OP_MINHERIT:
+		return allow_minherit(m, op);
 	case OP_EXIT:
 		return op->in != 0 && op->how >= 0 && op->how < EXIT_WAYS;
 	case OP_KINDS:

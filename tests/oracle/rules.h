@@ -37,6 +37,8 @@
  *     on the kernel's side.
  * 15  What a process that was killed, or has ended by _exit or exec, has stored reaches the file soon, but not by the time that it is
  *     buried: the harness waits until the engine does not serve it any more, before it reads such a file or writes to it.
+ * 16  minherit is made where the kernel's advice says the same, of ranges without holes: NONE of anything, ZERO of private memory
+ *     without a file, COPY of private memory, SHARE of shared memory.
  */
 #ifndef ORACLE_RULES_H
 #define ORACLE_RULES_H

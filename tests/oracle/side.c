@@ -33,6 +33,20 @@ static int raw_munlock(const void *addr, size_t len)
 	return (int)syscall(SYS_munlock, addr, len);
 }
 
+/* What its advice says in other words. Rule 16: the range is one for which there are such. */
+static int minherit_by_advice(void *addr, size_t len, int inherit)
+{
+	size_t before = (uintptr_t)addr % (size_t)page_bytes();
+	char *start = (char *)addr - before;
+
+	len += before;
+	if (inherit == WORD_NONE)
+		return madvise(start, len, MADV_DONTFORK);
+	if (madvise(start, len, MADV_DOFORK) != 0)
+		return -1;
+	return madvise(start, len, inherit == WORD_ZERO ? MADV_WIPEONFORK : MADV_KEEPONFORK);
+}
+
 const struct calls calls_kernel = {
     .name = "kernel",
     .partial = true,
@@ -47,6 +61,7 @@ const struct calls calls_kernel = {
     .mlock = raw_mlock,
     .mlock2 = raw_mlock2,
     .munlock = raw_munlock,
+    .minherit = minherit_by_advice,
     .ftruncate = ftruncate,
     .errormsg = no_message,
 };
@@ -371,6 +386,9 @@ void side_run(struct side *s, const struct op *op, struct result *ret)
 		break;
 	case OP_PRESSURE:
 		run_pressure(s, op, ret);
+		break;
+	case OP_MINHERIT:
+		returned(ret, c->minherit(addr, len, (int)op->how));
 		break;
 	case OP_FORK:
 	case OP_EXIT:

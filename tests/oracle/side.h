@@ -25,6 +25,7 @@ struct calls {
 	int (*mlock)(const void *addr, size_t len);
 	int (*mlock2)(const void *addr, size_t len, unsigned flags);
 	int (*munlock)(const void *addr, size_t len);
+	int (*minherit)(void *addr, size_t len, int inherit);
 	int (*munlockall)(void); /* NULL: page by page. The kernel's is for the whole process. */
 	int (*ftruncate)(int fd, off_t size);
 	const char *(*errormsg)(void);

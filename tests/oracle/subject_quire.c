@@ -17,6 +17,10 @@
 #include "engine.h"
 #include "entry.h"
 
+_Static_assert(WORD_SHARE == QUIRE_INHERIT_SHARE && WORD_COPY == QUIRE_INHERIT_COPY && WORD_NONE == QUIRE_INHERIT_NONE &&
+		   WORD_ZERO == QUIRE_INHERIT_ZERO,
+	       "programs have the numbers of minherit");
+
 /* The budget is kept, at every moment: the peak is what the engine itself saw. */
 static bool budget_is_kept(char *message, size_t size)
 {
@@ -78,6 +82,7 @@ int quire_make(struct calls *ret, size_t memory_bytes, const char *trap)
 	    .mlock2 = quire_mlock2,
 	    .munlock = quire_munlock,
 	    .munlockall = quire_munlockall,
+	    .minherit = quire_minherit,
 	    .ftruncate = quire_ftruncate,
 	    .errormsg = quire_errormsg,
 	    .check = budget_is_kept,

@@ -390,6 +390,9 @@ static bool after_success(struct world *w, const struct op *op, const struct res
 	case OP_UNLOCK_ALL:
 		model_unlock_all(&w->model);
 		return true;
+	case OP_MINHERIT:
+		model_minherit(&w->model, op);
+		return true;
 	case OP_REOPEN:
 	case OP_PRESSURE:
 	case OP_FORK:
