@@ -49,10 +49,16 @@ bench: all
 soak: all
 	QUIRE_TRAP=signal $(BUILD)/tests/oracle/oracle --programs $(PROGRAMS) --seed $(SEED)
 	QUIRE_TRAP=thread $(BUILD)/tests/oracle/oracle --programs $(PROGRAMS) --seed $(SEED)
+	QUIRE_TRAP=signal $(BUILD)/tests/oracle/oracle --forks --programs $(PROGRAMS) --seed $(SEED)
+	QUIRE_TRAP=thread $(BUILD)/tests/oracle/oracle --forks --programs $(PROGRAMS) --seed $(SEED)
 	QUIRE_TRAP=signal $(BUILD)/tests/fsx/fsx --operations $(PROGRAMS)0 --seed $(SEED)
 	QUIRE_TRAP=thread $(BUILD)/tests/fsx/fsx --operations $(PROGRAMS)0 --seed $(SEED)
+	QUIRE_TRAP=signal $(BUILD)/tests/fsx/fsx --operations $(PROGRAMS)0 --seed $(SEED) --forks
+	QUIRE_TRAP=thread $(BUILD)/tests/fsx/fsx --operations $(PROGRAMS)0 --seed $(SEED) --forks
 	QUIRE_TRAP=signal $(BUILD)/tests/fsx/fsx --operations $(PROGRAMS)0 --seed $(SEED) --threads 4
 	QUIRE_TRAP=thread $(BUILD)/tests/fsx/fsx --operations $(PROGRAMS)0 --seed $(SEED) --threads 4
+	QUIRE_TRAP=signal $(BUILD)/tests/oracle/threads --seconds 1800 --seed $(SEED) --forks
+	QUIRE_TRAP=thread $(BUILD)/tests/oracle/threads --seconds 1800 --seed $(SEED) --forks
 
 fuzz: all
 	QUIRE_TRAP=signal $(BUILD)/fuzz/calls --seconds $(SECONDS) --seed $(SEED)

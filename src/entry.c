@@ -132,6 +132,7 @@ static int start_engine(void)
 /* ---- fork ---- */
 
 static sigset_t mask_before_fork;
+static bool prepared; /* [start_lock] for this fork */
 
 /* What takes part in a fork: the engine, or, in a process that is served, nothing but its own state. False: neither is there. */
 static bool forks(struct engine **ret_engine)
@@ -150,7 +151,8 @@ static void before_fork(void)
 	pthread_sigmask(SIG_BLOCK, &all, &mask);
 	lock_acquire(&start_lock);
 	mask_before_fork = mask;
-	if (forks(&engine))
+	prepared = forks(&engine);
+	if (prepared)
 		client_before_fork(engine);
 }
 
@@ -173,10 +175,9 @@ static void after_fork_in_parent(void)
 
 static void after_fork_in_child(void)
 {
-	struct engine *engine = atomic_load(&the_engine);
-
-	if (engine)
-		client_after_fork_in_child(client_is() ? NULL : engine);
+	/* A process that was not made by fork itself has nothing to give. */
+	if (prepared)
+		client_after_fork_in_child(atomic_load(&the_engine));
 	end_fork();
 }
 

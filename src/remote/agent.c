@@ -51,23 +51,30 @@ static int take_own_table(struct agent *agent)
 	return 0;
 }
 
-void ranges_lay_over(const struct ranges *ranges, int empty)
+bool ranges_lay_over(const struct ranges *ranges, int empty)
 {
+	bool all = true;
+
 	for (size_t i = 0; i < ranges->count; i++)
-		(void)mmap(ranges->all[i].addr, (size_t)(ranges->all[i].end - ranges->all[i].addr), PROT_READ | PROT_WRITE,
-			   MAP_SHARED | MAP_FIXED | MAP_NORESERVE, empty, 0);
+		all &= mmap(ranges->all[i].addr, (size_t)(ranges->all[i].end - ranges->all[i].addr), PROT_READ | PROT_WRITE,
+			    MAP_SHARED | MAP_FIXED | MAP_NORESERVE, empty, 0) != MAP_FAILED;
+	return all;
 }
 
+/* A thread that ends closes what it has: where something could not be laid over, it stays, since that would read as zeros. */
 static void end(struct agent *agent)
 {
+	bool all;
+
 	lock_acquire(agent->lock);
 	atomic_store(agent->over, true);
-	ranges_lay_over(agent->ranges, agent->empty);
+	all = ranges_lay_over(agent->ranges, agent->empty);
 	for (size_t i = 0; i < agent->ranges->count; i++)
 		(void)uffd_wake(agent->uffd, agent->ranges->all[i].addr,
 				(size_t)(agent->ranges->all[i].end - agent->ranges->all[i].addr));
 	lock_release(agent->lock);
-	/* The descriptors stay: who comes to sleep on a page just now is registered nowhere any more. */
+	while (!all)
+		pause();
 }
 
 /* Keeps account of what is managed. Two changes at most. */
@@ -98,7 +105,10 @@ static void answer(struct agent *agent, const struct agent_request *request, str
 	struct agent_reply reply = {.number = request->number};
 	struct channel_message out = {.head = &reply, .head_len = sizeof(reply), .body = bytes};
 
-	if (!atomic_compare_exchange_strong(&agent->line->word, &asked, agent_word(request->number, AGENT_DOES)))
+	bool does = atomic_compare_exchange_strong(&agent->line->word, &asked, agent_word(request->number, AGENT_DOES));
+
+	atomic_store(&agent->line->seen, request->number);
+	if (!does)
 		return;
 	if (!request->read) {
 		for (uint32_t i = 0; i < request->n && reply.result >= 0; i++)

@@ -29,7 +29,7 @@ struct agent {
  */
 int agent_start(struct agent *agent);
 
-/* Lays a mapping of the empty file over all ranges. Lock held. */
-void ranges_lay_over(const struct ranges *ranges, int empty);
+/* Lays a mapping of the empty file over all ranges. Lock held. False: not over all, for want of memory. */
+bool ranges_lay_over(const struct ranges *ranges, int empty);
 
 #endif

@@ -229,8 +229,10 @@ static void run(struct job *job, struct channel_message *message)
 {
 	switch (job->request->name) {
 	case CALL_ATTACH:
-		job->reply.result =
-		    message->n_fds == 4 ? remote_attach(job->remote, message->fds[1], message->fds[2], message->fds[3]) : -EPROTO;
+		job->reply.result = message->n_fds == 4
+					? remote_attach(job->remote, message->fds[1], message->fds[2], message->fds[3], job->in,
+							job->request->in_len / sizeof(struct address_range))
+					: -EPROTO;
 		if (message->n_fds == 4)
 			message->n_fds = 1;
 		break;

@@ -30,6 +30,8 @@ static struct {
 	_Atomic bool attached;
 	struct lock lock;
 	struct ranges ranges; /* [lock] what is managed */
+	struct ranges taken;  /* … and what was to be, but something else lies there: told when it attaches */
+	char *mark;           /* 1: on a page that the kernel wipes in what another call than fork makes of this process */
 	_Atomic bool over;    /* the engine has ended: SIGBUS lies over the ranges */
 	uint64_t forks;       /* between the engine's process and this one: each attaches anew */
 	bool eager;           /* attaches at once */
@@ -39,7 +41,7 @@ static struct {
 
 bool client_is(void)
 {
-	return client.is;
+	return client.is && (!client.mark || *client.mark);
 }
 
 /* ---- calls ---- */
@@ -51,15 +53,21 @@ static int gone(void)
 	return message_set(EOWNERDEAD, "%s", ended);
 }
 
-static int check_socket(void)
+/* Whether the descriptor still is what it was. */
+static bool has_socket(void)
 {
 	struct stat st;
 
+	return client.calls >= 0 && fstat(client.calls, &st) == 0 && st.st_ino == client.inode && S_ISSOCK(st.st_mode);
+}
+
+static int check_socket(void)
+{
 	if (client.calls < 0)
 		return message_set(ENOMEM, "the fork that made this process could not give it its mappings");
 	if (atomic_load(&client.over))
 		return gone();
-	if (fstat(client.calls, &st) == 0 && st.st_ino == client.inode && S_ISSOCK(st.st_mode))
+	if (has_socket())
 		return 0;
 	return message_set(EBADF, "the program has closed descriptor %d, by which it asks the engine that serves it", client.calls);
 }
@@ -165,9 +173,11 @@ static int attach_by(int agent_socket, int engine_socket, int line)
 {
 	struct client_call call = {.name = CALL_ATTACH, .fd = -1};
 	int fds[3] = {engine_socket, -1, line};
-	struct call_request request = {.name = CALL_ATTACH};
+	size_t taken_len = client.taken.count * sizeof(client.taken.all[0]);
+	struct call_request request = {.name = CALL_ATTACH, .in_len = taken_len};
 	struct call_reply reply;
-	struct channel_message out = {.head = &request, .head_len = sizeof(request), .n_fds = 4};
+	struct channel_message out = {
+	    .head = &request, .head_len = sizeof(request), .body = client.taken.all, .body_len = taken_len, .n_fds = 4};
 	struct channel_message in = {.head = &reply, .head_len = sizeof(reply)};
 	int r;
 
@@ -223,7 +233,7 @@ static void lay_over(void)
 
 	lock_acquire(&client.lock);
 	if (empty >= 0)
-		ranges_lay_over(&client.ranges, empty);
+		(void)ranges_lay_over(&client.ranges, empty);
 	atomic_store(&client.over, true);
 	lock_release(&client.lock);
 	if (empty >= 0)
@@ -262,7 +272,7 @@ bool client_serves(int *ret, const struct client_call *call)
 	bool not_ours = false;
 	int r;
 
-	if (!client.is)
+	if (!client_is())
 		return false;
 	r = (int)client_ask(call, &not_ours);
 	if (not_ours)
@@ -312,7 +322,7 @@ bool client_allows(void *addr, int need, uint64_t *ret_edits)
 	int64_t r;
 
 	*ret_edits = 0;
-	if (!client.is || !is_managed(addr))
+	if (!client_is() || !is_managed(addr))
 		return false;
 	/* From here on, SIGBUS has the last word. */
 	if (!atomic_load(&client.attached)) {
@@ -385,10 +395,9 @@ static void ask_for_fork(void)
 
 void client_before_fork(struct engine *engine)
 {
-
 	for_child.calls = -1;
 	for_child.ranges = (struct ranges){0};
-	if (client.is) {
+	if (client_is()) {
 		ask_for_fork();
 		lock_acquire(&client.attach_lock);
 		lock_acquire(&client.lock);
@@ -402,7 +411,7 @@ void client_after_fork_in_parent(struct engine *engine)
 {
 	if (for_child.calls >= 0)
 		close(for_child.calls);
-	if (client.is) {
+	if (client_is()) {
 		lock_release(&client.lock);
 		lock_release(&client.attach_lock);
 	} else {
@@ -411,12 +420,61 @@ void client_after_fork_in_parent(struct engine *engine)
 	free(for_child.ranges.all);
 }
 
-/* Nothing else may come to lie where the mappings are going to be. In the parent's places nothing was inherited. */
-static void reserve(void)
+static int give_place_up(char *addr, size_t len)
 {
-	for (size_t i = 0; i < client.ranges.count; i++)
-		(void)mmap(client.ranges.all[i].addr, (size_t)(client.ranges.all[i].end - client.ranges.all[i].addr), PROT_NONE,
-			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+	int r = ranges_prepare(&client.taken);
+
+	if (r == 0)
+		r = ranges_prepare(&client.ranges);
+	if (r < 0)
+		return r;
+	ranges_add(&client.taken, addr, len);
+	ranges_remove(&client.ranges, addr, len);
+	return 0;
+}
+
+/*
+ * As much of a range as is free. What is not was unmapped by another thread of the parent between the making of the space and the fork,
+ * and something of the kernel's came to lie there, which is the child's now: the engine must not map over it.
+ */
+static int reserve_range(char *addr, size_t len)
+{
+	size_t half = (len >> page_shift) / 2 << page_shift;
+	int r;
+
+	if (mmap(addr, len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0) != MAP_FAILED)
+		/* A child of this process's reserves its own. */
+		return madvise(addr, len, MADV_DONTFORK) < 0 ? -errno : 0;
+	if (errno != EEXIST || half == 0)
+		return give_place_up(addr, len);
+	r = reserve_range(addr, half);
+	return r == 0 ? reserve_range(addr + half, len - half) : r;
+}
+
+/* Nothing else may come to lie where the mappings are going to be. From the last on: what is given up moves those behind it. */
+static int reserve(void)
+{
+	int r = 0;
+
+	client.taken.count = 0;
+	for (size_t i = client.ranges.count; i-- > 0 && r == 0;)
+		r = reserve_range(client.ranges.all[i].addr, (size_t)(client.ranges.all[i].end - client.ranges.all[i].addr));
+	return r;
+}
+
+static void set_mark(void)
+{
+	char *mark =
+	    client.mark ? client.mark : mmap(NULL, page_size(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (mark == MAP_FAILED)
+		return;
+	if (!client.mark && madvise(mark, page_size(), MADV_WIPEONFORK) < 0) {
+		munmap(mark, page_size());
+		return;
+	}
+	*mark = 1;
+	client.mark = mark;
 }
 
 void client_after_fork_in_child(struct engine *engine)
@@ -424,7 +482,11 @@ void client_after_fork_in_child(struct engine *engine)
 	bool eager = client.is ? client.eager : engine->trap == QUIRE_TRAP_THREAD;
 
 	if (client.is) {
-		close(client.calls);
+		if (has_socket())
+			close(client.calls);
+		if (client.agent.line && (void *)client.agent.line != MAP_FAILED)
+			munmap(client.agent.line, page_size());
+		client.agent.line = NULL;
 	} else {
 		remotes_close_inherited(&engine->remotes);
 		client.no_privilege = engine->config.no_privilege;
@@ -441,7 +503,12 @@ void client_after_fork_in_child(struct engine *engine)
 	client.attached = false;
 	client.forks++;
 	note_socket(for_child.calls);
-	reserve();
+	set_mark();
+	/* What lies over the places of an engine that has ended was inherited. */
+	if (!client.over && reserve() < 0 && client.calls >= 0) {
+		close(client.calls);
+		client.calls = -1;
+	}
 	if (eager && client.calls >= 0 && client.ranges.count > 0)
 		(void)attach();
 }

@@ -19,8 +19,7 @@
 #include "util/message.h"
 
 #define PATIENCE_MS 1000 /* a process may be stopped, and others wait for it meanwhile */
-#define SILENT_MS   5    /* … when it has let us wait in vain before, and what it is asked for can be left */
-#define PAUSE_MS    200  /* … and so long it is not asked at all */
+#define SLICE_MS    100 /* … in which it is waited for: of the time that this process is stopped itself, with the other, one is lost */
 
 struct remote {
 	struct far far;
@@ -33,8 +32,7 @@ struct remote {
 	struct trap_source calls, agent, faults;
 	struct lock asking; /* the agent is asked one thing at a time */
 	uint32_t number;    /* [asking] */
-	bool silent;        /* [asking] it has let us wait in vain, and not answered since */
-	uint32_t asked_ms;  /* [asking] when it was asked last */
+	bool silent;        /* [asking] what it was asked for last was taken back: it is stopped, as far as is known */
 	_Atomic bool lost;  /* nobody is there to be asked any more */
 	struct agent_line *line;
 	_Atomic int end; /* the socket whose other end goes with the process; -1: there is none yet */
@@ -69,16 +67,39 @@ static long lose(struct remote *remote)
 	return -ESRCH;
 }
 
+static int wait_for_reply(const struct remote *remote)
+{
+	int r = -ETIMEDOUT;
+
+	for (unsigned waited = 0; r == -ETIMEDOUT && waited < PATIENCE_MS; waited += SLICE_MS)
+		r = channel_wait(remote->agent.fd, -1, SLICE_MS);
+	return r;
+}
+
+/*
+ * One that is stopped is not waited for again, but for what has to be done, until its agent has looked at what it was asked for last: each
+ * page that cannot be taken from it would cost all others so much time again. Nor is it sent more than lies there already, since one whose
+ * socket is full would be waited for without end.
+ */
+static bool is_silent(struct remote *remote)
+{
+	if (remote->silent && atomic_load(&remote->line->seen) == remote->number)
+		remote->silent = false;
+	return remote->silent;
+}
+
 /* The reply to the request that was sent. 0; -EAGAIN: it was not done and will not be; -ESRCH. */
-static long receive(struct remote *remote, struct channel_message *message, const struct agent_reply *reply, int patience_ms)
+static long receive(struct remote *remote, struct channel_message *message, const struct agent_reply *reply)
 {
 	uint32_t asked = agent_word(remote->number, AGENT_ASKED);
-	int r = channel_wait(remote->agent.fd, -1, patience_ms);
+	int r = wait_for_reply(remote);
 
 	if (r == -ETIMEDOUT) {
-		if (atomic_compare_exchange_strong(&remote->line->word, &asked, agent_word(remote->number, AGENT_TAKEN_BACK)))
+		remote->silent =
+		    atomic_compare_exchange_strong(&remote->line->word, &asked, agent_word(remote->number, AGENT_TAKEN_BACK));
+		if (remote->silent)
 			return -EAGAIN;
-		r = channel_wait(remote->agent.fd, -1, PATIENCE_MS);
+		r = wait_for_reply(remote);
 	}
 	if (r == 0)
 		r = channel_receive(remote->agent.fd, message);
@@ -91,22 +112,19 @@ static long ask(struct remote *remote, struct agent_request *request, struct cha
 {
 	struct agent_reply reply;
 	struct channel_message in = {.head = &reply, .head_len = sizeof(reply), .body = body, .body_len = body_len};
-	bool patient = !remote->silent || !optional;
 	long r;
 
 	if (atomic_load(&remote->lost) || remote->agent.fd < 0)
 		return -ESRCH;
-	if (!patient && cache_clock_ms() - remote->asked_ms < PAUSE_MS)
+	if (optional && is_silent(remote))
 		return -EAGAIN;
-	remote->asked_ms = cache_clock_ms();
 	request->number = ++remote->number;
 	out->head = request;
 	out->head_len = sizeof(*request);
 	atomic_store(&remote->line->word, agent_word(request->number, AGENT_ASKED));
 	r = channel_try_send(remote->agent.fd, out);
 	if (r == 0)
-		r = receive(remote, &in, &reply, patient ? PATIENCE_MS : SILENT_MS);
-	remote->silent = r == -EAGAIN;
+		r = receive(remote, &in, &reply);
 	if (r == -EAGAIN && !optional)
 		r = lose(remote);
 	if (r < 0)
@@ -236,17 +254,17 @@ static void end(struct remote *remote, struct trap_turn *turn)
 	if (!first)
 		return;
 	atomic_store(&remote->lost, true);
+	/* Also where attaching has failed half way. */
 	thread_trap_unwatch(remote->engine->thread_trap, &remote->calls);
-	if (remote->attached) {
-		thread_trap_unwatch(remote->engine->thread_trap, &remote->agent);
-		thread_trap_unwatch(remote->engine->thread_trap, &remote->faults);
-	}
+	thread_trap_unwatch(remote->engine->thread_trap, &remote->agent);
+	thread_trap_unwatch(remote->engine->thread_trap, &remote->faults);
+	/* A fork holds the lock, and waits for locks of the C library that threads may hold whose faults wait to be served. */
+	trap_hand_on(turn);
 	lock_acquire(&remotes->lock);
 	*remote->link = remote->next;
 	if (remote->next)
 		remote->next->link = remote->link;
 	lock_release(&remotes->lock);
-	trap_hand_on(turn);
 	unref(remote);
 }
 
@@ -264,10 +282,11 @@ static void serve_faults(struct trap_source *source, struct trap_turn *turn)
 		return;
 	atomic_fetch_add(&remote->refs, 1);
 	trap_resolve(turn, remote->space, source->fd, &event);
-	/* Who has the last reference may wait. */
-	if (atomic_load(&remote->refs) == 1)
-		trap_hand_on(turn);
-	unref(remote);
+	if (atomic_fetch_sub(&remote->refs, 1) > 1)
+		return;
+	/* The last: it may take time. */
+	trap_hand_on(turn);
+	destroy(remote);
 }
 
 static void serve_call(struct trap_source *source, struct trap_turn *turn)
@@ -298,13 +317,16 @@ static void serve_call(struct trap_source *source, struct trap_turn *turn)
 	unref(remote);
 }
 
-int remote_attach(struct remote *remote, int agent, int uffd, int line)
+int remote_attach(struct remote *remote, int agent, int uffd, int line, const struct address_range *taken, size_t n)
 {
 	struct thread_trap *trap = remote->engine->thread_trap;
 	int r;
 
 	lock_acquire(&remote->attach_lock);
 	r = remote->gone || remote->attached ? -EALREADY : 0;
+	/* Nothing is mapped there yet, so nothing is taken away. */
+	for (size_t i = 0; i < n && r == 0; i++)
+		r = space_unmap(remote->space, taken[i].addr, (size_t)(taken[i].end - taken[i].addr));
 	if (r == 0) {
 		remote->line = mmap(NULL, page_size(), PROT_READ | PROT_WRITE, MAP_SHARED, line, 0);
 		if (remote->line == MAP_FAILED) {
@@ -321,10 +343,11 @@ int remote_attach(struct remote *remote, int agent, int uffd, int line)
 		r = space_attach(remote->space);
 		uffd = -1;
 	}
-	if (r == 0)
-		r = thread_trap_watch(trap, &remote->faults, false);
+	/* The agent first: when it is gone, end takes from under watch whatever is. */
 	if (r == 0)
 		r = thread_trap_watch(trap, &remote->agent, true);
+	if (r == 0)
+		r = thread_trap_watch(trap, &remote->faults, false);
 	remote->attached = r == 0;
 	if (r < 0 && remote->agent.fd >= 0)
 		lose(remote);

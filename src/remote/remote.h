@@ -43,8 +43,11 @@ void remotes_close(struct engine *engine);
 struct space *remote_space(struct remote *remote);
 struct engine *remote_engine(struct remote *remote);
 
-/* The process is there to be asked: agent, uffd and line go over, also when this fails. Maps all that its space holds. 0 or -errno. */
-int remote_attach(struct remote *remote, int agent, int uffd, int line);
+/*
+ * The process is there to be asked: agent, uffd and line go over, also when this fails. Maps all that its space holds, but for the n ranges
+ * that something else has taken. 0 or -errno.
+ */
+int remote_attach(struct remote *remote, int agent, int uffd, int line, const struct address_range *taken, size_t n);
 
 /* Does what a request asks for and answers it; the descriptors of the message are used up. */
 void remote_answer(struct remote *remote, const struct call_request *request, struct channel_message *message);

@@ -99,6 +99,7 @@ struct agent_reply {
  */
 struct agent_line {
 	_Atomic uint32_t word; /* 4 * number + state */
+	_Atomic uint32_t seen; /* the number of the last request that the agent has looked at, whether it was to be done or not */
 };
 
 enum agent_state { AGENT_ASKED, AGENT_DOES, AGENT_TAKEN_BACK };

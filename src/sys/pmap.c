@@ -131,11 +131,6 @@ static int uffd_of(struct pmap *pmap, bool shared)
 	return shared ? pmap->shared_uffd : pmap->private_uffd;
 }
 
-int pmap_register(struct pmap *pmap, void *addr, size_t len, bool shared, bool file)
-{
-	return uffd_register(uffd_of(pmap, shared), addr, len, file, true);
-}
-
 int pmap_enter(struct pmap *pmap, void *addr, size_t pages, bool shared)
 {
 	return uffd_continue(uffd_of(pmap, shared), addr, pages << page_shift, true);
@@ -165,6 +160,14 @@ int pmap_remove(struct pmap *pmap, void *addr, size_t pages)
 static int unless_gone(const struct pmap *pmap, int r)
 {
 	return pmap->far && (r == -ESRCH || pmap->private_uffd < 0) ? 0 : r;
+}
+
+/* Of a process that has ended the kernel says that there is no memory, where it is asked to register; and here, that there is none. */
+int pmap_register(struct pmap *pmap, void *addr, size_t len, bool shared, bool file)
+{
+	int r = uffd_register(uffd_of(pmap, shared), addr, len, file, true);
+
+	return r < 0 && pmap->far && uffd_unprotect(uffd_of(pmap, shared), addr, page_size()) == -ESRCH ? 0 : r;
 }
 
 int pmap_protect(struct pmap *pmap, void *addr, size_t pages, bool shared)

@@ -66,7 +66,7 @@ int pmap_allow(struct pmap *pmap, void *addr, size_t len, int prot);
 int pmap_move(struct pmap *pmap, void *addr, size_t len, size_t new_len, int flags, void *to, char **ret_addr);
 int pmap_advise(struct pmap *pmap, void *addr, size_t len, int advice);
 
-/* Starts catching faults on a fresh mapping. file: a mapping of a memfd. */
+/* Starts catching faults on a fresh mapping. file: a mapping of a memfd. Where the other process has ended there are none. */
 int pmap_register(struct pmap *pmap, void *addr, size_t len, bool shared, bool file);
 
 /* Maps frames that are in the memfd, write-protected: the next store is noticed. */

@@ -100,26 +100,46 @@ static int pick_file(struct fsx *x)
 	return percent(x, 75) ? 0 : 1;
 }
 
+static int process_of(const struct fsx *x, const struct fsx_map *m)
+{
+	return (int)(m - x->maps) / FSX_MAPS;
+}
+
+/* What comes next is done where the mapping is. */
+static struct fsx_map *enter(const struct fsx *x, struct fsx_map *m)
+{
+	far_in(process_of(x, m));
+	return m;
+}
+
+/* In any process, which is where the next calls are made. */
 static struct fsx_map *pick_map(struct fsx *x)
 {
-	int from = (int)below(x, FSX_MAPS);
+	int all = x->forks ? FSX_MAPS_ALL : FSX_MAPS, from = (int)below(x, all);
 
-	for (int i = 0; i < FSX_MAPS; i++) {
-		struct fsx_map *m = &x->maps[(from + i) % FSX_MAPS];
+	for (int i = 0; i < all; i++) {
+		struct fsx_map *m = &x->maps[(from + i) % all];
 
 		if (m->addr != NULL)
-			return m;
+			return enter(x, m);
 	}
 	return NULL;
 }
 
-static struct fsx_map *free_map(struct fsx *x)
+static struct fsx_map *free_map(struct fsx *x, int process)
 {
-	for (int i = 0; i < FSX_MAPS; i++) {
+	for (int i = process * FSX_MAPS; i < (process + 1) * FSX_MAPS; i++) {
 		if (x->maps[i].addr == NULL)
 			return &x->maps[i];
 	}
 	return NULL;
+}
+
+static int pick_process(struct fsx *x)
+{
+	int process = x->forks ? (int)below(x, FAR_PROCESSES) : 0;
+
+	return far_lives(process) ? process : 0;
 }
 
 static int64_t pick_size(struct fsx *x)
@@ -192,7 +212,7 @@ static void note_size_gone(struct fsx *x, int file)
 	int64_t pages = model_file_pages(&x->files[file]);
 
 	/* Private copies behind the end are gone. */
-	for (int k = 0; k < FSX_MAPS; k++) {
+	for (int k = 0; k < FSX_MAPS_ALL; k++) {
 		struct fsx_map *m = &x->maps[k];
 
 		for (int64_t i = 0; m->addr != NULL && m->file == file && i < m->pages; i++) {
@@ -245,7 +265,7 @@ static int64_t locked_pages(const struct fsx *x)
 {
 	int64_t n = 0;
 
-	for (int k = 0; k < FSX_MAPS; k++)
+	for (int k = 0; k < FSX_MAPS_ALL; k++)
 		n += x->maps[k].addr != NULL && x->maps[k].locked ? x->maps[k].pages : 0;
 	return n;
 }
@@ -369,7 +389,7 @@ static bool load(struct fsx *x, struct access a)
 	struct fsx_map *m = a.map;
 	struct trap trap;
 	bool go;
-	bool done = guard_load(x->buffer, m->addr + a.page * x->page_bytes + a.from, (size_t)a.n, &trap);
+	bool done = far_load(x->buffer, enter(x, m)->addr + a.page * x->page_bytes + a.from, (size_t)a.n, &trap);
 
 	x->loads++;
 	note(x, m->file, m->first + a.page, m->first + a.page, "load by mapping %d, bytes %" PRId64 "+%" PRId64 "%s: %02x %02x",
@@ -397,7 +417,7 @@ static bool stored_privately(struct fsx *x, const struct access *a)
 	m->copies[a->page] = malloc((size_t)x->page_bytes);
 	if (m->copies[a->page] == NULL)
 		abort();
-	if (!guard_load(m->copies[a->page], addr, (size_t)x->page_bytes, &trap))
+	if (!far_load(m->copies[a->page], addr, (size_t)x->page_bytes, &trap))
 		return fail(x, m->file, page, "load of a private copy: signal %d", trap.sig);
 	return model_copied(&x->files[m->file], page, a->from, a->n, x->buffer, m->copies[a->page], &at) ||
 	       fail(x, m->file, page, "private copy: byte %" PRId64 " is %#x, which nothing allows", at, m->copies[a->page][at]);
@@ -419,7 +439,7 @@ static bool store(struct fsx *x, struct access a)
 	}
 	if (!look(x, m->file, page))
 		return false;
-	done = guard_store(m->addr + a.page * x->page_bytes + a.from, x->buffer, (size_t)a.n, &trap);
+	done = far_store(enter(x, m)->addr + a.page * x->page_bytes + a.from, x->buffer, (size_t)a.n, &trap);
 	x->stores++;
 	note(x, m->file, page, page, "store by mapping %d%s, bytes %" PRId64 "+%" PRId64 "%s: %02x %02x", (int)(m - x->maps),
 	     m->shared ? "" : " (private)", a.from, a.n, done ? "" : " refused", x->buffer[0], x->buffer[1]);
@@ -688,14 +708,16 @@ static int pick_prot(struct fsx *x)
 /* Where stores are caught by faults, what is made resident for a mapping that may be stored to counts as stored to. */
 static void note_as_locked(struct fsx *x, const struct fsx_map *m, int64_t i)
 {
-	if (x->first_touch && (m->prot[i] & PROT_WRITE))
+	/* Those of children are always caught. */
+	if ((x->first_touch || process_of(x, m) != 0) && (m->prot[i] & PROT_WRITE))
 		model_may_be_dirty(&x->files[m->file], m->first + i);
 }
 
 /* In a place of its own, or over another of ours, which goes. */
 static bool do_mmap(struct fsx *x)
 {
-	struct fsx_map *m = free_map(x), *over = percent(x, 15) ? pick_map(x) : NULL;
+	int process = pick_process(x);
+	struct fsx_map *m = free_map(x, process), *over = percent(x, 15) ? pick_map(x) : NULL;
 	int file = pick_file(x), prot = pick_prot(x);
 	int64_t first = pick_page(x, MODEL_PAGES - 8, end_page(x, file)), pages = 1 + below(x, percent(x, 50) ? 16 : MAP_PAGES_MAX);
 	bool shared = percent(x, 65);
@@ -713,6 +735,8 @@ static bool do_mmap(struct fsx *x)
 	/* One that only takes the place of a part leaves the rest, which nobody here follows. */
 	if (over != NULL && pages != over->pages)
 		return true;
+	if (over == NULL)
+		far_in(process);
 	p = x->calls->mmap(over != NULL ? over->addr : NULL, (size_t)(pages * x->page_bytes), prot,
 			   flags | (over != NULL ? MAP_FIXED : 0) | (populate && shared ? MAP_POPULATE : 0),
 			   x->fds[file][percent(x, 50) ? FD_PLAIN
@@ -747,7 +771,7 @@ static bool do_mmap(struct fsx *x)
 
 static bool unmap(struct fsx *x, struct fsx_map *m)
 {
-	if (x->calls->munmap(m->addr, (size_t)(m->pages * x->page_bytes)) != 0)
+	if (x->calls->munmap(enter(x, m)->addr, (size_t)(m->pages * x->page_bytes)) != 0)
 		return call_failed(x, m->file, m->first, "munmap");
 	x->calls_made++;
 	note(x, m->file, m->first, m->first + m->pages - 1, "munmap of mapping %d", (int)(m - x->maps));
@@ -767,7 +791,7 @@ static bool do_munmap_all(struct fsx *x)
 {
 	int file = pick_file(x);
 
-	for (int k = 0; k < FSX_MAPS; k++) {
+	for (int k = 0; k < FSX_MAPS_ALL; k++) {
 		if (x->maps[k].addr != NULL && x->maps[k].file == file && !unmap(x, &x->maps[k]))
 			return false;
 	}
@@ -828,7 +852,7 @@ static bool do_mremap(struct fsx *x)
 	if (m->locked && pages > m->pages)
 		pages = m->pages;
 	if (moves && away) {
-		to = mmap(NULL, (size_t)(pages * x->page_bytes), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		to = far_kernel_mmap((size_t)(pages * x->page_bytes));
 		if (to == MAP_FAILED)
 			return call_failed(x, m->file, m->first, "a place to move to");
 		flags |= MREMAP_FIXED;
@@ -844,7 +868,7 @@ static bool do_mremap(struct fsx *x)
 		int error = errno;
 
 		if (to != NULL)
-			munmap(to, (size_t)(pages * x->page_bytes));
+			far_kernel_munmap(to, (size_t)(pages * x->page_bytes));
 		errno = error;
 		return (error == EFAULT && m->split) || (error == ENOMEM && !moves) || call_failed(x, m->file, m->first, "mremap");
 	}
@@ -1019,6 +1043,68 @@ static bool do_munlock(struct fsx *x)
 	return true;
 }
 
+/* ---- processes ---- */
+
+/* Of the process that is meant. The child has what its parent has, but for locks. */
+static void repeat_maps(struct fsx *x, int parent, int child)
+{
+	for (int k = 0; k < FSX_MAPS; k++) {
+		const struct fsx_map *m = &x->maps[parent * FSX_MAPS + k];
+		struct fsx_map *c = &x->maps[child * FSX_MAPS + k];
+
+		if (m->addr == NULL)
+			continue;
+		*c = (struct fsx_map){.addr = m->addr, .file = m->file, .first = m->first, .shared = m->shared, .split = m->split};
+		make_room(c, 0, m->pages, PROT_NONE);
+		for (int64_t i = 0; i < m->pages; i++) {
+			c->prot[i] = m->prot[i];
+			if (m->copies[i] == NULL)
+				continue;
+			c->copies[i] = malloc((size_t)x->page_bytes);
+			if (c->copies[i] == NULL)
+				abort();
+			memcpy(c->copies[i], m->copies[i], (size_t)x->page_bytes);
+		}
+		x->files[c->file].mappings++;
+	}
+}
+
+static bool do_fork(struct fsx *x)
+{
+	int parent = pick_process(x), child = 1;
+
+	while (child < FAR_PROCESSES && far_lives(child))
+		child++;
+	if (child == FAR_PROCESSES)
+		return true;
+	far_in(parent);
+	if (!far_fork(child))
+		return call_failed(x, 0, 0, "fork");
+	note(x, -1, 0, MODEL_PAGES, "fork of process %d by process %d", child, parent);
+	repeat_maps(x, parent, child);
+	return true;
+}
+
+static bool end_process(struct fsx *x, int process)
+{
+	int how = (int)below(x, EXIT_WAYS);
+
+	far_exit(process, (enum exit_way)how);
+	note(x, -1, 0, MODEL_PAGES, "process %d has ended in way %d", process, how);
+	for (int k = process * FSX_MAPS; k < (process + 1) * FSX_MAPS; k++) {
+		if (x->maps[k].addr != NULL)
+			forget_map(x, &x->maps[k]);
+	}
+	return true;
+}
+
+static bool do_exit(struct fsx *x)
+{
+	int process = pick_process(x);
+
+	return process == 0 || end_process(x, process);
+}
+
 static const struct {
 	int weight;
 	bool (*run)(struct fsx *x);
@@ -1028,15 +1114,18 @@ static const struct {
     {6, do_settle},     {10, do_stat},    {30, do_mmap},     {14, do_munmap},
     {2, do_munmap_all}, {4, do_trim},     {12, do_mprotect}, {16, do_mremap},
     {30, do_msync},     {36, do_madvise}, {8, do_mlock},     {7, do_munlock},
-    {8, do_overtake},
+    {8, do_overtake},   {14, do_fork},    {10, do_exit},
 };
+
+/* The last two. */
+enum { KINDS_OF_FORKS = 2 };
 
 static bool run_one(struct fsx *x)
 {
 	int64_t sum = 0, n;
-	size_t i = 0;
+	size_t i = 0, count = sizeof(kinds) / sizeof(*kinds) - (x->forks ? 0 : KINDS_OF_FORKS);
 
-	for (size_t k = 0; k < sizeof(kinds) / sizeof(*kinds); k++)
+	for (size_t k = 0; k < count; k++)
 		sum += kinds[k].weight;
 	n = below(x, sum);
 	while ((n -= kinds[i].weight) >= 0)
@@ -1081,7 +1170,7 @@ static bool check_end(struct fsx *x)
 {
 	char message[256];
 
-	for (int k = 0; k < FSX_MAPS; k++) {
+	for (int k = 0; k < FSX_MAPS_ALL; k++) {
 		struct fsx_map *m = &x->maps[k];
 
 		for (int64_t i = 0; m->addr != NULL && i < m->pages; i++) {
@@ -1089,8 +1178,17 @@ static bool check_end(struct fsx *x)
 				return false;
 		}
 	}
-	for (int k = 0; k < FSX_MAPS; k++) {
+	/* Some end with all that they have mapped. */
+	for (int process = 1; process < FAR_PROCESSES; process++) {
+		if (far_lives(process) && percent(x, 50) && !end_process(x, process))
+			return false;
+	}
+	for (int k = 0; k < FSX_MAPS_ALL; k++) {
 		if (x->maps[k].addr != NULL && !unmap(x, &x->maps[k]))
+			return false;
+	}
+	for (int process = 1; process < FAR_PROCESSES; process++) {
+		if (far_lives(process) && !end_process(x, process))
 			return false;
 	}
 	for (int file = 0; file < FSX_FILES; file++) {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * exerciser.h - one thread that reaches the same files by loads and stores, by read(2) and write(2), and by calls, in programs made
- * from a seed; every byte that it sees is checked against the model
+ * from a seed; every byte that it sees is checked against the model. Its children, if it has any, do so for it with what they inherit and
+ * map.
  */
 #ifndef FSX_EXERCISER_H
 #define FSX_EXERCISER_H
@@ -10,9 +11,10 @@
 
 #include "../oracle/rng.h"
 #include "../oracle/side.h"
+#include "far.h"
 #include "model.h"
 
-enum { FSX_FILES = 2, FSX_MAPS = 7, FSX_FDS = 4, FSX_LOG = 2048 };
+enum { FSX_FILES = 2, FSX_MAPS = 7, FSX_MAPS_ALL = FSX_MAPS * FAR_PROCESSES, FSX_FDS = 4, FSX_LOG = 2048 };
 
 /* A mapping of consecutive pages of a file. NULL: none. */
 struct fsx_map {
@@ -41,14 +43,15 @@ struct fsx {
 	int64_t at;           /* the operation */
 	bool coherent;        /* the kernel's mmap */
 	bool first_touch;     /* stores are caught by faults: what is locked or populated for writing counts as stored to */
+	bool forks;           /* calls are far_open()'s */
 	bool stores_past_end; /* also behind the end of a file */
 	bool verbose;
 	int64_t page_bytes;
 	struct rng rng;
 	int fds[FSX_FILES][FSX_FDS];
 	struct model_file files[FSX_FILES];
-	struct fsx_map maps[FSX_MAPS];
-	unsigned char *buffer, *before; /* of BUFFER_PAGES pages */
+	struct fsx_map maps[FSX_MAPS_ALL]; /* those of process 0, then of its children */
+	unsigned char *buffer, *before;    /* of BUFFER_PAGES pages */
 	struct fsx_note log[FSX_LOG];
 	int64_t noted;
 	char failure[400];

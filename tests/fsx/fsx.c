@@ -27,7 +27,7 @@ struct options {
 	size_t memory_bytes, threads;
 	int seconds, limit_seconds;
 	const char *trap, *broken, *directory;
-	bool self, verbose;
+	bool forks, self, verbose;
 };
 
 static struct options options = {
@@ -50,6 +50,7 @@ static void usage(FILE *out)
 	      "  --first N        number of the first one (0)\n"
 	      "  --each K         operations in a program (2000)\n"
 	      "  --threads N      threads that own stripes of one file, instead of programs\n"
+	      "  --forks          with children, which map and touch the files as well\n"
 	      "  --memory BYTES   the budget, with K, M or G (512K)\n"
 	      "  --trap NAME      signal, thread or auto (QUIRE_TRAP, else auto)\n"
 	      "  --dir DIRECTORY  for the files (TMPDIR, else /var/tmp)\n"
@@ -167,8 +168,8 @@ static void print_failure(const struct fsx *x)
 	printf("\nseed %" PRIu64 " program %" PRId64 " operation %" PRId64 ": file %d page %" PRId64 "\n  %s\n", x->seed, x->number,
 	       x->at, x->failed_file, x->failed_page, x->failure);
 	fsx_print_log(x, stdout);
-	printf("again: --seed %" PRIu64 " --first %" PRId64 " --each %" PRId64 " --operations %" PRId64 " --memory %zu\n", x->seed,
-	       x->number, options.each, options.each, options.memory_bytes);
+	printf("again: --seed %" PRIu64 " --first %" PRId64 " --each %" PRId64 " --operations %" PRId64 " --memory %zu%s\n",
+	       x->seed, x->number, options.each, options.each, options.memory_bytes, options.forks ? " --forks" : "");
 }
 
 static double seconds_since(const struct timespec *start)
@@ -225,7 +226,10 @@ static int run(const struct calls *calls, bool kernel)
 
 	if (x == NULL)
 		return 2;
-	x->calls = calls;
+	x->calls = options.forks ? far_open(calls) : calls;
+	x->forks = options.forks;
+	if (x->calls == NULL)
+		return 2;
 	x->directory = options.directory;
 	x->seed = options.seed;
 	x->coherent = kernel;
@@ -291,6 +295,9 @@ static bool take_option(int option)
 	case 'l':
 		options.limit_seconds = atoi(optarg);
 		return true;
+	case 'F':
+		options.forks = true;
+		return true;
 	case 'v':
 		options.verbose = true;
 		return true;
@@ -318,6 +325,7 @@ int main(int argc, char **argv)
 	    {"trap", required_argument, NULL, 'p'},
 	    {"dir", required_argument, NULL, 'd'},
 	    {"limit", required_argument, NULL, 'l'},
+	    {"forks", no_argument, NULL, 'F'},
 	    {"verbose", no_argument, NULL, 'v'},
 	    {"self", no_argument, NULL, 'k'},
 	    {"break", required_argument, NULL, 'b'},

@@ -127,6 +127,39 @@ static int keeps_locks(void)
 	return 0;
 }
 
+/* ---- what only programs that fork can find ---- */
+
+static int inherits_all(void *addr, size_t len, int advice)
+{
+	return madvise(addr, len, advice == MADV_DONTFORK ? MADV_NORMAL : advice);
+}
+
+static int keeps_wiped(void *addr, size_t len, int advice)
+{
+	int rc = madvise(addr, len, advice);
+
+	if (rc == 0 && advice == MADV_WIPEONFORK)
+		madvise(addr, len, MADV_KEEPONFORK);
+	return rc;
+}
+
+static void *anonymous_as(int from, int to, void *addr, size_t len, int prot, int flags, int fd, off_t offset)
+{
+	if ((flags & MAP_ANONYMOUS) && (flags & MAP_TYPE) == from)
+		flags = (flags & ~MAP_TYPE) | to;
+	return mmap(addr, len, prot, flags, fd, offset);
+}
+
+static void *shares_private(void *addr, size_t len, int prot, int flags, int fd, off_t offset)
+{
+	return anonymous_as(MAP_PRIVATE, MAP_SHARED, addr, len, prot, flags, fd, offset);
+}
+
+static void *copies_shared(void *addr, size_t len, int prot, int flags, int fd, off_t offset)
+{
+	return anonymous_as(MAP_SHARED, MAP_PRIVATE, addr, len, prot, flags, fd, offset);
+}
+
 /* Goes wrong only late in the life of the process: such a program passes when it is run alone. */
 static int late(void *addr, size_t len)
 {
@@ -155,6 +188,10 @@ static const struct {
     {"unlocked", "mlock brings in and does not lock", {.mlock = unlocked}},
     {"blind", "mincore sees nothing", {.mincore = blind}},
     {"keeps-locks", "munlockall does nothing", {.munlockall = keeps_locks}},
+    {"inherits-all", "MADV_DONTFORK does nothing", {.madvise = inherits_all}},
+    {"keeps-wiped", "MADV_WIPEONFORK does nothing", {.madvise = keeps_wiped}},
+    {"shares-private", "children share private memory", {.mmap = shares_private}},
+    {"copies-shared", "children have copies of shared memory", {.mmap = copies_shared}},
     {"crash", "mremap crashes", {.mremap = crash}},
     {"hang", "mlock hangs", {.mlock = hang}},
     {"late", "munmap fails after the fiftieth call", {.munmap = late}},

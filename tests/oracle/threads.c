@@ -5,7 +5,7 @@
  * Every 8-byte cell of the file belongs to one thread, and each page has cells of all of them. A thread knows what it last stored
  * in each of its cells, and verifies that whenever it comes by. It also has anonymous memory of its own, with the same rules.
  * Disturbers drop, write back, lock and map the same memory, and protect and move memory of their own; beside them there is a range
- * that is mapped over and moved while it is used (contest.c). At the end every byte
+ * that is mapped over and moved while it is used (contest.c), and, if that is asked for, threads that fork (forks.c). At the end every byte
  * of the mapping, and then of the file, must be what was last stored there. No byte may be lost or invented.
  */
 #include <errno.h>
@@ -21,6 +21,7 @@
 #include <time.h>
 
 #include "contest.h"
+#include "forks.h"
 #include "rng.h"
 #include "subjects.h"
 
@@ -43,6 +44,8 @@ struct stress {
 	size_t threads;
 	uint64_t seed;
 	int seconds;
+	bool forks;
+	uint64_t forked;
 	atomic_bool stop, failed;
 	atomic_ullong loads, stores, disturbances;
 };
@@ -446,6 +449,7 @@ static int stress_run(struct stress *s, const char *directory)
 	uint64_t salt = s->seed * 1000003 + 17;
 	struct timespec rest = {0, 20000000}, start, now;
 	struct contest *contest;
+	struct forks *forks = NULL;
 	char message[256];
 
 	if (workers == NULL || !make_file(s, directory, salt) || !make_mappings(s, workers, disturbers, disturber_count, salt)) {
@@ -454,6 +458,8 @@ static int stress_run(struct stress *s, const char *directory)
 	}
 	contest = contest_start(&s->calls, directory, s->seed);
 	if (contest == NULL)
+		return 2;
+	if (s->forks && (forks = forks_start(&s->calls, directory, s->seed)) == NULL)
 		return 2;
 	for (size_t i = 0; i < s->threads; i++)
 		pthread_create(&workers[i].thread, NULL, work, &workers[i]);
@@ -465,12 +471,16 @@ static int stress_run(struct stress *s, const char *directory)
 		clock_gettime(CLOCK_MONOTONIC, &now);
 		if (contest_failed(contest, message, sizeof(message)))
 			fail(s, "%s", message);
+		if (forks != NULL && forks_failed(forks, message, sizeof(message)))
+			fail(s, "%s", message);
 	} while (now.tv_sec - start.tv_sec < s->seconds && !atomic_load(&s->stop));
 	atomic_store(&s->stop, true);
 	for (size_t i = 0; i < s->threads; i++)
 		pthread_join(workers[i].thread, NULL);
 	for (size_t i = 0; i < disturber_count; i++)
 		pthread_join(disturbers[i].thread, NULL);
+	if (forks != NULL && !forks_end(forks, &s->forked, message, sizeof(message)))
+		fail(s, "%s", message);
 	if (!contest_end(contest, message, sizeof(message)))
 		fail(s, "%s", message);
 	verify_memory(s, workers, disturbers, disturber_count);
@@ -502,6 +512,7 @@ static void usage(FILE *out)
 	      "Threads load and store in a shared mapping larger than the budget, while others disturb it.\n"
 	      "  --seconds T      how long (5)\n"
 	      "  --threads N      how many (4)\n"
+	      "  --forks          some of them fork\n"
 	      "  --seed S         (1)\n"
 	      "  --memory BYTES   the budget (1048576); the file is four times as long\n"
 	      "  --trap NAME      signal, thread or auto (QUIRE_TRAP, else auto)\n"
@@ -515,11 +526,17 @@ static void usage(FILE *out)
 int main(int argc, char **argv)
 {
 	static const struct option long_options[] = {
-	    {"seconds", required_argument, NULL, 't'}, {"threads", required_argument, NULL, 'n'},
-	    {"seed", required_argument, NULL, 's'},    {"memory", required_argument, NULL, 'm'},
-	    {"trap", required_argument, NULL, 'p'},    {"dir", required_argument, NULL, 'd'},
-	    {"self", no_argument, NULL, 'k'},          {"break", required_argument, NULL, 'b'},
-	    {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0},
+	    {"seconds", required_argument, NULL, 't'},
+	    {"threads", required_argument, NULL, 'n'},
+	    {"seed", required_argument, NULL, 's'},
+	    {"memory", required_argument, NULL, 'm'},
+	    {"trap", required_argument, NULL, 'p'},
+	    {"dir", required_argument, NULL, 'd'},
+	    {"self", no_argument, NULL, 'k'},
+	    {"break", required_argument, NULL, 'b'},
+	    {"forks", no_argument, NULL, 'f'},
+	    {"help", no_argument, NULL, 'h'},
+	    {NULL, 0, NULL, 0},
 	};
 	static struct stress s = {.threads = 4, .seconds = 5, .seed = 1, .memory_bytes = 1 << 20};
 	const char *trap = NULL, *directory = getenv("TMPDIR") != NULL ? getenv("TMPDIR") : "/var/tmp";
@@ -540,6 +557,8 @@ int main(int argc, char **argv)
 			trap = optarg;
 		else if (option == 'd')
 			directory = optarg;
+		else if (option == 'f')
+			s.forks = true;
 		else if (option == 'k')
 			self = true;
 		else if (option == 'b')
@@ -566,7 +585,8 @@ int main(int argc, char **argv)
 	s.file_bytes = s.pages * page_size() - 1000; /* the last page is not whole */
 	alarm((unsigned)s.seconds + 60);
 	rc = stress_run(&s, directory);
-	printf("%s: %llu loads, %llu stores, %llu disturbances\n", s.calls.name, s.loads, s.stores, s.disturbances);
+	printf("%s: %llu loads, %llu stores, %llu disturbances, %" PRIu64 " forks\n", s.calls.name, s.loads, s.stores,
+	       s.disturbances, s.forked);
 	printf("%d passed, %d failed\n", rc == 0, rc != 0);
 	return rc;
 }

@@ -6,9 +6,12 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -16,6 +19,7 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -194,11 +198,228 @@ static void child_may_end_before_what_it_has_asked_for_is_fetched(void **state)
 	free(bytes);
 }
 
+/* The lender asserts what it cannot do to a process of its own: an end of another must not be taken for that. */
+static void child_may_be_killed_while_it_moves_its_memory(void **state)
+{
+	char *addr;
+
+	begin(state);
+	addr = map_pages(NULL, 8, 1);
+	for (int round = 0; round < 100; round++) {
+		int ends[2];
+		char byte;
+		pid_t child;
+
+		assert_int_equal(pipe(ends), 0);
+		child = fork();
+		assert_true(child >= 0);
+		if (child == 0) {
+			char *at = addr;
+
+			EXPECT(write(ends[1], "b", 1) == 1);
+			for (int i = 0;; i++) {
+				at[0] = (char)i;
+				at = quire_mremap(at, 8 * page, 8 * page, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, NULL);
+				EXPECT(at != MAP_FAILED && at[7 * page] == 8);
+			}
+		}
+		close(ends[1]);
+		assert_int_equal(read(ends[0], &byte, 1), 1);
+		for (int i = 0; i < round % 10; i++)
+			sched_yield();
+		kill(child, SIGKILL);
+		assert_int_equal(end_of(child), -SIGKILL);
+		close(ends[0]);
+		check_pages(addr, 8, 1);
+	}
+	assert_int_equal(quire_munmap(addr, 8 * page), 0);
+}
+
+/* ---- a child that is stopped ---- */
+
+#define HELD 256 /* pages, of a budget of 1024 */
+
+static void child_that_is_stopped_keeps_its_pages_and_nobody_waiting(void **state)
+{
+	char *addr, *other;
+	int turn[2];
+	char byte;
+	pid_t child;
+
+	begin(state);
+	addr = map_pages(NULL, 2 * HELD, 0);
+	assert_int_equal(pipe(turn), 0);
+	child = fork();
+	assert_true(child >= 0);
+	if (child == 0) {
+		/* Every other, so that no two leave together. */
+		for (size_t i = 0; i < 2 * HELD; i += 2)
+			addr[i * page] = (char)~i;
+		EXPECT(write(turn[1], "b", 1) == 1);
+		raise(SIGSTOP);
+		for (size_t i = 0; i < 2 * HELD; i++)
+			EXPECT(addr[i * page] == (i % 2 ? (char)i : (char)~i) && addr[i * page + 1] == (char)i);
+		_exit(0);
+	}
+	assert_int_equal(read(turn[0], &byte, 1), 1);
+	assert_int_equal(waitpid(child, NULL, WUNTRACED), child);
+	for (int pass = 0; pass < 2; pass++) {
+		other = map_pages(NULL, 2000, pass);
+		for (size_t i = 0; i < 2000; i++)
+			assert_int_equal(other[i * page], (char)(pass + (int)i));
+		assert_int_equal(quire_munmap(other, 2000 * page), 0);
+	}
+	assert_int_equal(kill(child, SIGCONT), 0);
+	assert_int_equal(end_of(child), 0);
+	assert_int_equal(quire_munmap(addr, 2 * HELD * page), 0);
+	close(turn[0]);
+	close(turn[1]);
+}
+
+/* ---- who is who ---- */
+
+/* What a child makes by another call than fork has none of the mappings, and must not change those of the child. */
+static void process_that_a_child_makes_by_clone_is_not_taken_for_the_child(void **state)
+{
+	char *addr;
+	pid_t child;
+
+	begin(state);
+	addr = map_pages(NULL, 4, 1);
+	child = fork();
+	assert_true(child >= 0);
+	if (child == 0) {
+		pid_t inner;
+
+		EXPECT(addr[page] == 2);
+		inner = (pid_t)syscall(SYS_clone, SIGCHLD, NULL, NULL, NULL, NULL);
+		EXPECT(inner >= 0);
+		if (inner == 0) {
+			pid_t innermost;
+
+			EXPECT(quire_mprotect(addr, 4 * page, PROT_NONE) < 0);
+			EXPECT(quire_mmap(NULL, page, RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED && errno == EOPNOTSUPP);
+			innermost = fork();
+			if (innermost == 0)
+				_exit(quire_mmap(NULL, page, RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED &&
+					      errno == EOPNOTSUPP
+					  ? 0
+					  : 1);
+			_exit(end_of(innermost));
+		}
+		EXPECT(end_of(inner) == 0);
+		for (size_t i = 0; i < 4 * page; i++)
+			EXPECT(addr[i] == (char)(1 + i / page));
+		_exit(0);
+	}
+	assert_int_equal(end_of(child), 0);
+	assert_int_equal(quire_munmap(addr, 4 * page), 0);
+}
+
+static void grandchild_closes_no_descriptor_that_its_parent_has_opened_in_the_place_of_the_engines(void **state)
+{
+	char *addr;
+	pid_t child;
+
+	begin(state);
+	addr = map_pages(NULL, 4, 1);
+	child = fork();
+	assert_true(child >= 0);
+	if (child == 0) {
+		pid_t inner;
+
+		EXPECT(addr[page] == 2);
+		for (int fd = 3; fd < 1000; fd++)
+			close(fd);
+		for (int fd = 3; fd < 64; fd++)
+			EXPECT(open("/dev/null", O_RDONLY) == fd);
+		inner = fork();
+		EXPECT(inner >= 0);
+		if (inner == 0) {
+			for (int fd = 3; fd < 64; fd++)
+				EXPECT(fcntl(fd, F_GETFD) >= 0);
+			_exit(0);
+		}
+		EXPECT(end_of(inner) == 0);
+		_exit(0);
+	}
+	assert_int_equal(end_of(child), 0);
+	assert_int_equal(quire_munmap(addr, 4 * page), 0);
+}
+
+/* ---- what comes to lie in the place of a mapping, just before the fork ---- */
+
+/*
+ * What another thread may do between the making of a child's space and the fork: a handler that was registered before the library's runs
+ * after it.
+ */
+static char *to_exchange; /* a page of ours; NULL: leave it */
+
+static void exchange(void)
+{
+	if (!to_exchange)
+		return;
+	assert_int_equal(quire_munmap(to_exchange, page), 0);
+	assert_ptr_equal(mmap(to_exchange, page, RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0), to_exchange);
+	memset(to_exchange, 'k', page);
+}
+
+static void register_early(void)
+{
+	pthread_atfork(exchange, NULL, NULL);
+}
+
+__attribute__((section(".preinit_array"), used)) static void (*const early)(void) = register_early;
+
+/* The byte at addr as the kernel has it, without a fault; -1: there is none. */
+static int peek(const char *addr)
+{
+	unsigned char byte;
+	struct iovec local = {&byte, 1}, remote = {(void *)(uintptr_t)addr, 1};
+
+	return process_vm_readv(getpid(), &local, 1, &remote, 1, 0) == 1 ? byte : -1;
+}
+
+static void memory_of_the_kernel_in_the_place_of_a_mapping_is_not_mapped_over(void **state)
+{
+	char *addr;
+	pid_t child;
+
+	begin(state);
+	/* Far from where the kernel puts what may lie anywhere, or that comes to lie in the gap. */
+	addr = map_pages((char *)((uintptr_t)1 << 45), 3, 1);
+	to_exchange = addr + page;
+	child = fork();
+	to_exchange = NULL;
+	assert_true(child >= 0);
+	if (child == 0) {
+		EXPECT(peek(addr + page) == 'k');
+		EXPECT(addr[0] == 1 && addr[2 * page] == 3);
+		EXPECT(peek(addr + page) == 'k');
+		addr[page] = 'c';
+		EXPECT(quire_munmap(addr, page) == 0 && quire_munmap(addr + 2 * page, page) == 0);
+		EXPECT(peek(addr + page) == 'c');
+		_exit(0);
+	}
+	assert_int_equal(end_of(child), 0);
+	assert_int_equal(peek(addr + page), 'k');
+	check_pages(addr, 1, 1);
+	check_pages(addr + 2 * page, 1, 3);
+	assert_int_equal(quire_munmap(addr, page), 0);
+	assert_int_equal(quire_munmap(addr + 2 * page, page), 0);
+	munmap(addr + page, page);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(what_a_child_does_to_memory_of_the_kernel_happens_in_the_child),
 	    cmocka_unit_test(memory_of_the_kernel_that_a_child_moves_moves_in_the_child),
+	    cmocka_unit_test(child_may_be_killed_while_it_moves_its_memory),
+	    cmocka_unit_test(child_that_is_stopped_keeps_its_pages_and_nobody_waiting),
+	    cmocka_unit_test(process_that_a_child_makes_by_clone_is_not_taken_for_the_child),
+	    cmocka_unit_test(grandchild_closes_no_descriptor_that_its_parent_has_opened_in_the_place_of_the_engines),
+	    cmocka_unit_test(memory_of_the_kernel_in_the_place_of_a_mapping_is_not_mapped_over),
 	    cmocka_unit_test(child_may_end_before_what_it_has_asked_for_is_fetched),
 	};
 
