@@ -713,7 +713,7 @@ static bool remap_by_engine(int *ret, char *addr, size_t old_len, size_t new_len
 	bool not_ours = false;
 	int64_t r;
 
-	if (!client_is())
+	if (!client_is() || (!client_manages(addr, old_len) && !((flags & MREMAP_FIXED) && client_manages(new_addr, new_len))))
 		return false;
 	r = client_ask(&call, &not_ours);
 	*ret = r < 0 ? (int)r : 0;

@@ -272,12 +272,42 @@ int64_t client_ask(const struct client_call *call, bool *ret_not_ours)
 	return r < 0 ? r : ask(call, ret_not_ours);
 }
 
+bool client_manages(const void *addr, size_t len)
+{
+	uintptr_t first = (uintptr_t)addr & ~(uintptr_t)(page_size() - 1);
+	bool managed;
+
+	lock_acquire(&client.lock);
+	managed = ranges_meet(&client.ranges, (const char *)first, len + ((uintptr_t)addr - first));
+	lock_release(&client.lock);
+	return managed;
+}
+
+/* Whether a call is about a range that is the kernel's: that need not be asked, and can be done also when nobody is there to be asked. */
+static bool is_kernels(const struct client_call *call)
+{
+	switch (call->name) {
+	case CALL_MUNMAP:
+	case CALL_MPROTECT:
+	case CALL_MSYNC:
+	case CALL_MADVISE:
+	case CALL_POSIX_MADVISE:
+	case CALL_MINHERIT:
+	case CALL_MINCORE:
+	case CALL_MLOCK:
+	case CALL_MUNLOCK:
+		return !client_manages((const void *)(intptr_t)call->arg[0], (size_t)call->arg[1]);
+	default:
+		return false;
+	}
+}
+
 bool client_serves(int *ret, const struct client_call *call)
 {
 	bool not_ours = false;
 	int r;
 
-	if (!client_is())
+	if (!client_is() || is_kernels(call))
 		return false;
 	r = (int)client_ask(call, &not_ours);
 	if (not_ours)

@@ -41,6 +41,9 @@ int64_t client_ask(const struct client_call *call, bool *ret_not_ours);
  */
 bool client_serves(int *ret, const struct client_call *call);
 
+/* Whether anything of a range, or of the page at its address, is managed in this process. Signals are blocked. */
+bool client_manages(const void *addr, size_t len);
+
 /* ---- faults ---- */
 
 enum client_fault {

@@ -83,6 +83,15 @@ void ranges_remove(struct ranges *ranges, char *addr, size_t len)
 	replace(ranges, from, to, rest, n);
 }
 
+bool ranges_meet(const struct ranges *ranges, const char *addr, size_t len)
+{
+	size_t i = search(ranges, addr, false);
+
+	if (i == ranges->count)
+		return false;
+	return ranges->all[i].addr <= addr || (size_t)(ranges->all[i].addr - addr) < len;
+}
+
 bool ranges_has(const struct ranges *ranges, const char *addr)
 {
 	size_t i = search(ranges, addr, false);
