@@ -432,6 +432,8 @@ void client_before_fork(struct engine *engine)
 {
 	for_child.calls = -1;
 	for_child.ranges = (struct ranges){0};
+	/* In the child, memory for it might come to lie in one of the places. */
+	(void)ranges_prepare(&client.taken);
 	if (client_is()) {
 		ask_for_fork();
 		lock_acquire(&client.attach_lock);
@@ -538,12 +540,12 @@ void client_after_fork_in_child(struct engine *engine)
 	client.attached = false;
 	client.forks++;
 	note_socket(for_child.calls);
-	set_mark();
-	/* What lies over the places of an engine that has ended was inherited. */
+	/* Before anything is mapped anywhere. What lies over the places of an engine that has ended was inherited. */
 	if (!client.over && reserve() < 0 && client.calls >= 0) {
 		close(client.calls);
 		client.calls = -1;
 	}
+	set_mark();
 	if (eager && client.calls >= 0 && client.ranges.count > 0)
 		(void)attach();
 }

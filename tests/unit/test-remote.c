@@ -410,6 +410,35 @@ static void memory_of_the_kernel_in_the_place_of_a_mapping_is_not_mapped_over(vo
 	munmap(addr + page, page);
 }
 
+#define MAPPINGS 64
+
+/* Whatever is allocated on the way must not come to lie in the place of a mapping, of which the kernel has inherited none. */
+static void all_mappings_are_there_in_children_and_theirs(void **state)
+{
+	char *addr[MAPPINGS];
+	pid_t child;
+
+	begin(state);
+	/* The kernel's next place is below, and every other stays free. */
+	for (size_t i = 0; i < MAPPINGS; i++)
+		addr[i] = map_pages(NULL, 1, (int)i);
+	for (size_t i = 1; i < MAPPINGS; i += 2)
+		assert_int_equal(quire_munmap(addr[i], page), 0);
+	child = fork();
+	assert_true(child >= 0);
+	if (child == 0) {
+		pid_t inner = fork();
+
+		EXPECT(inner >= 0);
+		for (size_t i = 0; i < MAPPINGS; i += 2)
+			EXPECT(addr[i][0] == (char)i && addr[i][page - 1] == (char)i);
+		_exit(inner == 0 ? 0 : end_of(inner));
+	}
+	assert_int_equal(end_of(child), 0);
+	for (size_t i = 0; i < MAPPINGS; i += 2)
+		assert_int_equal(quire_munmap(addr[i], page), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -420,6 +449,7 @@ int main(void)
 	    cmocka_unit_test(process_that_a_child_makes_by_clone_is_not_taken_for_the_child),
 	    cmocka_unit_test(grandchild_closes_no_descriptor_that_its_parent_has_opened_in_the_place_of_the_engines),
 	    cmocka_unit_test(memory_of_the_kernel_in_the_place_of_a_mapping_is_not_mapped_over),
+	    cmocka_unit_test(all_mappings_are_there_in_children_and_theirs),
 	    cmocka_unit_test(child_may_end_before_what_it_has_asked_for_is_fetched),
 	};
 
