@@ -1589,6 +1589,95 @@ static void M18_threads_fork_at_once(void **state)
 
 #endif
 
+#ifndef KERNEL_ORACLE
+/* ---- pages that are on their way, and that cannot be had ---- */
+
+static void *read_all(void *p)
+{
+	for (size_t i = 0; i < N; i++)
+		if (load((char *)p + PAGES(i)) != (int)pattern((off_t)PAGES(i)))
+			return p;
+	return NULL;
+}
+
+static char *map_filtered(const char *filter, const char *path, int flags)
+{
+	char uri[FILE_PATH_MAX + 64], *p;
+	int fd;
+
+	snprintf(uri, sizeof(uri), "%s:file:%s", filter, path);
+	fd = quire_open(uri, O_RDWR, 0);
+	assert_true(fd >= 0);
+	p = map(NULL, PAGES(N), RW, flags, fd, 0);
+	close(fd);
+	return p;
+}
+
+static void M18_pages_that_are_on_their_way_at_a_fork_are_right(void **state)
+{
+	char path[FILE_PATH_MAX];
+	int fd = file_named(PAGES(N), path);
+	char *slow = map_filtered("delay:us=10000", path, MAP_SHARED), *own = map_filtered("delay:us=10000", path, MAP_PRIVATE);
+	struct child children[4];
+	pthread_t reader;
+	void *wrong;
+
+	(void)state;
+	assert_ok(quire_madvise(slow, PAGES(N), MADV_RANDOM));
+	assert_int_equal(pthread_create(&reader, NULL, read_all, slow), 0);
+	/* By each fork another page is being read. */
+	for (int i = 0; i < 4; i++) {
+		CHILD(&children[i])
+		{
+			assert_null(read_all(slow));
+			assert_null(read_all(own));
+			assert_stores(slow + PAGES(i) + 1, 'a' + i);
+			assert_stores(own + PAGES(i) + 1, 'z');
+		}
+	}
+	for (int i = 0; i < 4; i++)
+		ends_well(&children[i]);
+	assert_int_equal(pthread_join(reader, &wrong), 0);
+	assert_null(wrong);
+	assert_ok(quire_msync(slow, PAGES(N), MS_SYNC));
+	for (int i = 0; i < 4; i++) {
+		assert_int_equal(file_byte(fd, (off_t)PAGES(i) + 1), 'a' + i);
+		assert_loads(slow + PAGES(i) + 1, 'a' + i);
+		assert_loads(own + PAGES(i), (int)pattern((off_t)PAGES(i)));
+	}
+	unmap(slow, N);
+	unmap(own, N);
+	file_close(fd);
+}
+
+static void M18_page_that_cannot_be_had_is_an_error_in_a_child(void **state)
+{
+	char path[FILE_PATH_MAX];
+	int fd = file_named(PAGES(N), path);
+	char *bad = map_filtered("error:rate=1,op=read,errno=EIO", path, MAP_SHARED);
+	struct child child;
+
+	(void)state;
+	CHILD(&child)
+	{
+		struct quire_guard guard;
+
+		QUIRE_GUARD(&guard) {
+			(void)*(volatile char *)(bad + PAGES(2) + 7);
+		}
+		assert_int_equal(guard.error, EIO);
+		assert_ptr_equal(guard.addr, bad + PAGES(2) + 7);
+		assert_int_equal(guard.offset, PAGES(2) + 7);
+		assert_load_raises(bad, SIGBUS, BUS_ADRERR);
+	}
+	ends_well(&child);
+	assert_load_raises(bad, SIGBUS, BUS_ADRERR);
+	unmap(bad, N);
+	file_close(fd);
+}
+
+#endif
+
 /* ---- a fork that fails ---- */
 
 /* From now on this process can start threads, and no process. */
@@ -2323,6 +2412,8 @@ static const struct conformance_test tests[] = {
     TEST(M18_child_asks_what_the_engine_knows),
     TEST(M18_calls_with_functions_are_refused_in_a_child),
     TEST(M18_callback_is_not_inherited),
+    TEST(M18_pages_that_are_on_their_way_at_a_fork_are_right),
+    TEST(M18_page_that_cannot_be_had_is_an_error_in_a_child),
     TEST_BEFORE_START(M18_child_outlives_the_engine_that_is_killed, ""),
     TEST_BEFORE_START(M18_child_outlives_the_engine_that_exits, ""),
     TEST_BEFORE_START(M18_child_of_a_process_that_has_mapped_nothing_has_an_engine_of_its_own, ""),
