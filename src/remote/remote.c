@@ -234,14 +234,19 @@ static void destroy(struct remote *remote)
 	free(remote);
 }
 
-static void unref(struct remote *remote)
+/* Nobody refers to one that was served. It may take time. */
+static void give_up(struct remote *remote)
 {
 	struct remotes *remotes = &remote->engine->remotes;
 
-	if (atomic_fetch_sub(&remote->refs, 1) != 1)
-		return;
 	destroy(remote);
 	atomic_fetch_sub(&remotes->count, 1);
+}
+
+static void unref(struct remote *remote)
+{
+	if (atomic_fetch_sub(&remote->refs, 1) == 1)
+		give_up(remote);
 }
 
 /* By the thread that leads. It does not lead any more on return. */
@@ -287,9 +292,8 @@ static void serve_faults(struct trap_source *source, struct trap_turn *turn)
 	trap_resolve(turn, remote->space, source->fd, &event);
 	if (atomic_fetch_sub(&remote->refs, 1) > 1)
 		return;
-	/* The last: it may take time. */
 	trap_hand_on(turn);
-	destroy(remote);
+	give_up(remote);
 }
 
 static void serve_call(struct trap_source *source, struct trap_turn *turn)
@@ -464,8 +468,7 @@ void remotes_close(struct engine *engine)
 	for (remote = engine->remotes.head; remote; remote = next) {
 		next = remote->next;
 		(void)lose(remote);
-		destroy(remote);
-		atomic_fetch_sub(&engine->remotes.count, 1);
+		give_up(remote);
 	}
 	engine->remotes.head = NULL;
 }
