@@ -77,6 +77,8 @@ __attribute__((destructor(101))) static void finish(void)
 	if (!engine)
 		return;
 	entry_begin(&entry, "exit");
+	/* What a child stores from here on would be lost with the process: it waits in its fault, and that is SIGBUS when the engine is gone. */
+	thread_trap_deafen(engine->thread_trap);
 	r = writeback_all(&engine->registry);
 	entry_end(&entry, 0);
 	if (r < 0)

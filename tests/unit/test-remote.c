@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -410,6 +411,80 @@ static void memory_of_the_kernel_in_the_place_of_a_mapping_is_not_mapped_over(vo
 	munmap(addr + page, page);
 }
 
+/* ---- the end of the engine ---- */
+
+/* What the other program does: it ends while its child stores to a file, and tells by memory of the kernel's how far it is. */
+static int leave(int file, int log, int pipe_end)
+{
+	volatile uint64_t *stored = quire_mmap(NULL, quire_pagesize(), RW, MAP_SHARED, file, 0);
+	volatile uint64_t *told = mmap(NULL, quire_pagesize(), RW, MAP_SHARED, log, 0);
+	int ready[2];
+	char byte;
+
+	if (stored == MAP_FAILED || told == MAP_FAILED || pipe(ready) < 0)
+		return 1;
+	switch (fork()) {
+	case -1:
+		return 1;
+	case 0:
+		for (uint64_t i = 1;; i++) {
+			*stored = i;
+			*told = i;
+			if (i == 1 && write(ready[1], "b", 1) != 1)
+				_exit(1);
+		}
+	default:
+		/* So that the child alone has the other end. */
+		close(pipe_end);
+		return read(ready[0], &byte, 1) == 1 ? 0 : 1;
+	}
+}
+
+static int scratch(off_t bytes)
+{
+	char path[] = "/tmp/quire-remote-XXXXXX";
+	int file = mkstemp(path);
+
+	assert_true(file >= 0);
+	unlink(path);
+	assert_int_equal(ftruncate(file, bytes), 0);
+	return file;
+}
+
+static void what_a_child_has_stored_when_its_engine_ends_is_in_the_file(void **state)
+{
+	begin(state);
+	for (int round = 0; round < 10; round++) {
+		int file = scratch((off_t)page), log = scratch((off_t)page), ends[2];
+		uint64_t in_file, told;
+		char numbers[3][12], byte;
+		pid_t program;
+
+		assert_int_equal(pipe(ends), 0);
+		program = fork();
+		assert_true(program >= 0);
+		if (program == 0) {
+			int fds[3] = {file, log, ends[1]};
+
+			for (int i = 0; i < 3; i++)
+				snprintf(numbers[i], sizeof(numbers[i]), "%d", fds[i]);
+			close(ends[0]);
+			execl("/proc/self/exe", "test-remote", "leave", numbers[0], numbers[1], numbers[2], NULL);
+			_exit(127);
+		}
+		close(ends[1]);
+		assert_int_equal(end_of(program), 0);
+		/* Until its child has ended. */
+		assert_int_equal(read(ends[0], &byte, 1), 0);
+		assert_int_equal(pread(file, &in_file, sizeof(in_file), 0), sizeof(in_file));
+		assert_int_equal(pread(log, &told, sizeof(told), 0), sizeof(told));
+		assert_true(told > 0 && in_file >= told);
+		close(ends[0]);
+		close(file);
+		close(log);
+	}
+}
+
 #define MAPPINGS 64
 
 /* Whatever is allocated on the way must not come to lie in the place of a mapping, of which the kernel has inherited none. */
@@ -439,7 +514,7 @@ static void all_mappings_are_there_in_children_and_theirs(void **state)
 		assert_int_equal(quire_munmap(addr[i], page), 0);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(what_a_child_does_to_memory_of_the_kernel_happens_in_the_child),
@@ -449,9 +524,12 @@ int main(void)
 	    cmocka_unit_test(process_that_a_child_makes_by_clone_is_not_taken_for_the_child),
 	    cmocka_unit_test(grandchild_closes_no_descriptor_that_its_parent_has_opened_in_the_place_of_the_engines),
 	    cmocka_unit_test(memory_of_the_kernel_in_the_place_of_a_mapping_is_not_mapped_over),
+	    cmocka_unit_test(what_a_child_has_stored_when_its_engine_ends_is_in_the_file),
 	    cmocka_unit_test(all_mappings_are_there_in_children_and_theirs),
 	    cmocka_unit_test(child_may_end_before_what_it_has_asked_for_is_fetched),
 	};
 
+	if (argc == 5)
+		return leave(atoi(argv[2]), atoi(argv[3]), atoi(argv[4]));
 	return cmocka_run_group_tests(tests, at_start, NULL);
 }

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "fault/fault.h"
@@ -21,6 +22,7 @@
 #define THREADS            8
 #define THREADS_FOR_OTHERS 2 /* at first, where only other processes are served */
 #define THREADS_MOST       256
+#define DEAFEN_MS          1000
 #define SPIN_READS         20 /* looks for the next message before sleeping: a wake-up costs more than some of them */
 
 struct thread_trap {
@@ -29,8 +31,9 @@ struct thread_trap {
 	int stop;    /* eventfd: readable when the threads are to end */
 	int sources; /* epoll */
 	_Atomic unsigned watched;
-	_Atomic bool stopping;
-	_Atomic unsigned idle; /* threads that wait for the lead, or have it */
+	_Atomic bool stopping, deaf;
+	_Atomic unsigned serving; /* threads that look at a source, or serve one */
+	_Atomic unsigned idle;    /* threads that wait for the lead, or have it */
 	pthread_t threads[THREADS_MOST];
 	unsigned started; /* [lead], once they run */
 };
@@ -101,13 +104,32 @@ void thread_trap_unwatch(struct thread_trap *trap, struct trap_source *source)
 		atomic_fetch_sub(&trap->watched, 1);
 }
 
+/* What a source has to say, if one has. */
+static bool serve_source(struct trap_turn *turn)
+{
+	struct thread_trap *trap = turn->trap;
+	struct epoll_event ready;
+	bool found;
+
+	if (atomic_load(&trap->watched) == 0)
+		return false;
+	atomic_fetch_add(&trap->serving, 1);
+	found = !atomic_load(&trap->deaf) && epoll_wait(trap->sources, &ready, 1, 0) > 0;
+	if (found) {
+		struct trap_source *source = ready.data.ptr;
+
+		source->serve(source, turn);
+	}
+	atomic_fetch_sub(&trap->serving, 1);
+	return found;
+}
+
 /* A fault of this process's, or another's message that is there. False: neither is, just now. */
 static bool serve_one(struct trap_turn *turn)
 {
 	struct thread_trap *trap = turn->trap;
 	struct pmap *pmap = trap->space ? &trap->space->pmap : NULL;
 	int uffds[2] = {pmap ? pmap->shared_uffd : -1, pmap ? pmap->private_uffd : -1};
-	struct epoll_event ready;
 	struct uffd_event event;
 
 	for (unsigned i = 0; i < 2 && pmap; i++)
@@ -115,13 +137,7 @@ static bool serve_one(struct trap_turn *turn)
 			trap_resolve(turn, trap->space, uffds[i], &event);
 			return true;
 		}
-	if (atomic_load(&trap->watched) > 0 && epoll_wait(trap->sources, &ready, 1, 0) > 0) {
-		struct trap_source *source = ready.data.ptr;
-
-		source->serve(source, turn);
-		return true;
-	}
-	return false;
+	return serve_source(turn);
 }
 
 /* Whether something was served; otherwise the trap stops. */
@@ -139,7 +155,7 @@ static bool next(struct trap_turn *turn)
 		if (serve_one(turn))
 			return true;
 		if (spin >= SPIN_READS)
-			poll(fds, 4, -1);
+			poll(fds, atomic_load(&trap->deaf) ? 3 : 4, -1);
 	}
 	return false;
 }
@@ -157,6 +173,17 @@ static void *thread_main(void *arg)
 	} while (next(&turn));
 	lock_release(&turn.trap->lead);
 	return NULL;
+}
+
+void thread_trap_deafen(struct thread_trap *trap)
+{
+	static const struct timespec moment = {.tv_nsec = 1000000};
+
+	if (!trap)
+		return;
+	atomic_store(&trap->deaf, true);
+	for (unsigned waited_ms = 0; atomic_load(&trap->serving) > 0 && waited_ms < DEAFEN_MS; waited_ms++)
+		nanosleep(&moment, NULL);
 }
 
 int thread_trap_start(struct space *space, struct thread_trap **ret)

@@ -39,6 +39,9 @@ int thread_trap_watch(struct thread_trap *trap, struct trap_source *source, bool
 /* By the thread that leads, after which serve is not called any more; or before any serve. One that is not watched: fine. */
 void thread_trap_unwatch(struct thread_trap *trap, struct trap_source *source);
 
+/* No source is served any more, for good, and those that are just being served are waited for, though not for long. NULL is fine. */
+void thread_trap_deafen(struct thread_trap *trap);
+
 /* Lets another thread lead; before anything that takes time. */
 void trap_hand_on(struct trap_turn *turn);
 /* Resolves a fault of a space that came from its userfaultfd. */
