@@ -117,6 +117,8 @@ static int64_t tell_maps(struct job *job)
 	int r, fd = dup(job->fd);
 
 	out = fd < 0 ? NULL : fdopen(fd, "w");
+	if (!out && fd >= 0)
+		close(fd);
 	if (!out)
 		return -1;
 	r = quire_maps(out);
