@@ -388,6 +388,26 @@ static int note_area(void *arg, const struct part *part)
 	return r;
 }
 
+/* Under the lock that a fork holds: no other child has the engine's end without knowing that it is to close it. */
+static int make_calls(struct engine *engine, struct remote *remote, int ret_pair[2])
+{
+	int r;
+
+	lock_acquire(&engine->remotes.lock);
+	r = channel_pair(ret_pair);
+	if (r == 0) {
+		remote->calls.fd = ret_pair[0];
+		atomic_store(&remote->end, ret_pair[0]);
+		remote->next = engine->remotes.head;
+		if (remote->next)
+			remote->next->link = &remote->next;
+		remote->link = &engine->remotes.head;
+		engine->remotes.head = remote;
+	}
+	lock_release(&engine->remotes.lock);
+	return r;
+}
+
 int remote_create(struct engine *engine, struct space *from, struct ranges *ret_ranges, int *ret_calls)
 {
 	struct remote *remote = fail_now(FAIL_ALLOC) ? NULL : calloc(1, sizeof(*remote));
@@ -416,17 +436,8 @@ int remote_create(struct engine *engine, struct space *from, struct ranges *ret_
 	if (r == 0)
 		r = space_visit(remote->space, NULL, ADDRESSES_END, note_area, ret_ranges);
 	if (r == 0)
-		r = channel_pair(pair);
+		r = make_calls(engine, remote, pair);
 	if (r == 0) {
-		remote->calls.fd = pair[0];
-		atomic_store(&remote->end, pair[0]);
-		lock_acquire(&engine->remotes.lock);
-		remote->next = engine->remotes.head;
-		if (remote->next)
-			remote->next->link = &remote->next;
-		remote->link = &engine->remotes.head;
-		engine->remotes.head = remote;
-		lock_release(&engine->remotes.lock);
 		r = thread_trap_watch(engine->thread_trap, &remote->calls, false);
 		if (r < 0) {
 			lock_acquire(&engine->remotes.lock);
