@@ -110,6 +110,8 @@ static int mark_process(void)
 	return 0;
 }
 
+static int prepare_for_forks(void);
+
 static int start_engine(void)
 {
 	struct config config;
@@ -123,6 +125,8 @@ static int start_engine(void)
 	if (r == 0)
 		r = mark_process();
 	if (r == 0)
+		r = prepare_for_forks();
+	if (r == 0)
 		r = engine_create(&config, &engine);
 	if (r < 0)
 		return r;
@@ -133,8 +137,15 @@ static int start_engine(void)
 
 /* ---- fork ---- */
 
-static sigset_t mask_before_fork;
-static bool prepared; /* [start_lock] for this fork */
+/*
+ * Two sets of handlers. What allocates memory is registered when the engine starts, and so runs before the handlers of the program's
+ * malloc lock it, and in the child after they have unlocked it. What must come before anything else in the child, and allocates nothing, is
+ * registered when the library is loaded.
+ */
+static struct lock fork_lock; /* held from the first handler to the last */
+static sigset_t mask_outside; /* [fork_lock] */
+static sigset_t mask_inside;  /* [start_lock] */
+static bool prepared;         /* [fork_lock] for this fork */
 
 /* What takes part in a fork: the engine, or, in a process that is served, nothing but its own state. False: neither is there. */
 static bool forks(struct engine **ret_engine)
@@ -144,26 +155,32 @@ static bool forks(struct engine **ret_engine)
 }
 
 /* Nothing of this process touches managed memory with these locks held. */
+static void hold(struct lock *lock, sigset_t *mask)
+{
+	sigset_t all, before;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_BLOCK, &all, &before);
+	lock_acquire(lock);
+	*mask = before;
+}
+
+static void let_go(struct lock *lock, const sigset_t *mask)
+{
+	sigset_t before = *mask;
+
+	lock_release(lock);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
 static void before_fork(void)
 {
 	struct engine *engine;
-	sigset_t all, mask;
 
-	sigfillset(&all);
-	pthread_sigmask(SIG_BLOCK, &all, &mask);
-	lock_acquire(&start_lock);
-	mask_before_fork = mask;
+	hold(&fork_lock, &mask_outside);
 	prepared = forks(&engine);
 	if (prepared)
 		client_before_fork(engine);
-}
-
-static void end_fork(void)
-{
-	sigset_t mask = mask_before_fork;
-
-	lock_release(&start_lock);
-	pthread_sigmask(SIG_SETMASK, &mask, NULL);
 }
 
 static void after_fork_in_parent(void)
@@ -172,21 +189,49 @@ static void after_fork_in_parent(void)
 
 	if (forks(&engine))
 		client_after_fork_in_parent(engine);
-	end_fork();
+	prepared = false;
+	let_go(&fork_lock, &mask_outside);
 }
 
 static void after_fork_in_child(void)
 {
+	if (prepared)
+		client_begin();
+	prepared = false;
+	let_go(&fork_lock, &mask_outside);
+}
+
+static void before_fork_at_last(void)
+{
+	hold(&start_lock, &mask_inside);
+}
+
+static void after_fork_at_first(void)
+{
+	let_go(&start_lock, &mask_inside);
+}
+
+static void after_fork_in_child_at_first(void)
+{
 	/* A process that was not made by fork itself has nothing to give. */
 	if (prepared)
 		client_after_fork_in_child(atomic_load(&the_engine));
-	end_fork();
+	let_go(&start_lock, &mask_inside);
 }
 
-/* As early as can be: the child's mappings are to be there before other handlers run. */
-__attribute__((constructor(101))) static void prepare_for_forks(void)
+__attribute__((constructor(101))) static void watch_forks(void)
 {
-	pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+	pthread_atfork(before_fork_at_last, after_fork_at_first, after_fork_in_child_at_first);
+}
+
+/* Start lock held. 0 or -errno. */
+static int prepare_for_forks(void)
+{
+	static bool done;
+	int r = done ? 0 : -pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+
+	done |= r == 0;
+	return r;
 }
 
 int entry_engine(struct engine **ret)

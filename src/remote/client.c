@@ -35,6 +35,7 @@ static struct {
 	_Atomic bool over;    /* SIGBUS lies over the ranges: the engine has ended, or this process could not attach */
 	int failed;           /* [over] -errno, where that was it */
 	uint64_t forks;       /* between the engine's process and this one: each attaches anew */
+	void *stale;          /* the ranges of this process's parent: to be freed */
 	bool eager;           /* attaches at once */
 	bool no_privilege;    /* as the engine was configured */
 	struct agent agent;
@@ -530,7 +531,7 @@ void client_after_fork_in_child(struct engine *engine)
 	}
 	/* Where the fork has failed, what is out of reach is what the parent has. */
 	if (!client.is || for_child.calls >= 0) {
-		free(client.ranges.all);
+		client.stale = client.ranges.all;
 		client.ranges = for_child.ranges;
 	}
 	client.is = true;
@@ -546,6 +547,12 @@ void client_after_fork_in_child(struct engine *engine)
 		client.calls = -1;
 	}
 	set_mark();
-	if (eager && client.calls >= 0 && client.ranges.count > 0)
+}
+
+void client_begin(void)
+{
+	free(client.stale);
+	client.stale = NULL;
+	if (client.eager && client.calls >= 0 && client.ranges.count > 0)
 		(void)attach();
 }

@@ -68,6 +68,9 @@ struct engine;
  */
 void client_before_fork(struct engine *engine);
 void client_after_fork_in_parent(struct engine *engine);
+/* Allocates nothing, as a rule: the program's malloc may still be locked. */
 void client_after_fork_in_child(struct engine *engine);
+/* Later in the child: what may allocate. */
+void client_begin(void);
 
 #endif

@@ -6,6 +6,7 @@
  * that is stored already is lost, nothing else changes. The kernel has the same errno, but no sentences, and it has neither a
  * budget nor settings: most of this is left out of the oracle.
  */
+#include "children.h"
 #include "support.h"
 
 #include <linux/filter.h>
@@ -652,7 +653,7 @@ static void child_of_a_start_that_failed_has_an_engine_of_its_own(void **state)
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
 	assert_fails(quire_mmap(NULL, page_size, RW, MAP_PRIVATE | MAP_ANONYMOUS, ANON, 0), EMFILE);
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &enough), 0);
-	child = fork();
+	child = fork_here();
 	if (child == 0) {
 		char *p = quire_mmap(NULL, page_size, RW, MAP_PRIVATE | MAP_ANONYMOUS, ANON, 0);
 

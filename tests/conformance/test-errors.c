@@ -4,6 +4,7 @@
  *
  * Storage that fails, or is gone, is played by src/util/fail.h; a full disk is a small tmpfs; a file is cut by another process.
  */
+#include "children.h"
 #include "support.h"
 
 #include <pthread.h>
@@ -25,7 +26,7 @@ static void storage_fails(enum fail_kind kind, int error)
 
 static void cut_by_another_process(int fd, size_t bytes)
 {
-	pid_t pid = fork();
+	pid_t pid = fork_here();
 	int status;
 
 	assert_true(pid >= 0);
@@ -1147,7 +1148,7 @@ static void B03_page_out_stamps_what_is_written_at_exit(void **state)
 	fd = file_named(PAGES(4), path);
 	stamp_file(fd, 4);
 	assert_true(readlink("/proc/self/exe", self, sizeof(self)) < (ssize_t)sizeof(self));
-	pid = fork();
+	pid = fork_here();
 	assert_true(pid >= 0);
 	if (pid == 0) {
 		setenv("B03_FILE", path, 1);

@@ -4,6 +4,7 @@
  *
  * What the pagers of these tests hold is bytes in memory, or nothing at all: they compute what is asked for.
  */
+#include "children.h"
 #include "support.h"
 
 #include <pthread.h>
@@ -712,7 +713,7 @@ static void M25_descriptor_in_a_child_keeps_the_pager_open(void **state)
 
 	(void)state;
 	assert_int_equal(pipe(pipes), 0);
-	pid = fork();
+	pid = fork_here();
 	if (pid == 0) {
 		close(pipes[1]);
 		/* Until the parent has closed its end, or is gone. */
