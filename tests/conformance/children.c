@@ -50,11 +50,26 @@ static bool others_sleep(void)
 	return sleep;
 }
 
+#ifdef SANITIZED
+static void await_sleep(void)
+{
+	for (int looks = 0; looks < 10; usleep(1000))
+		looks = others_sleep() ? looks + 1 : 0;
+}
+#endif
+
 pid_t fork_here(void)
 {
 #ifdef SANITIZED
-	for (int looks = 0; looks < 10; usleep(1000))
-		looks = others_sleep() ? looks + 1 : 0;
+	pid_t pid;
+
+	/* The first fork starts threads, so there is one that does nothing else. */
+	await_sleep();
+	pid = fork();
+	if (pid == 0)
+		_exit(0);
+	waitpid(pid, NULL, 0);
+	await_sleep();
 #else
 	(void)others_sleep;
 #endif
