@@ -198,7 +198,7 @@ size_t quire_pagesize(void);
 
 /*
  * 1 when every page of the range is resident and mapped or can be without I/O, else 0. Makes no system call, but where another thread
- * is changing mappings at that moment, for which it waits.
+ * is changing mappings at that moment, for which it waits; in the child of a fork it asks the engine's process.
  */
 int quire_resident(const void *addr, size_t len);
 

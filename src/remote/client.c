@@ -21,7 +21,7 @@
 #include "sys/uffd.h"
 #include "util/message.h"
 
-/* A signal handler has no argument of ours: this and the trap's are the only file-scope variables. */
+/* A signal handler has no argument of ours, and a process is served by one engine at most. */
 static struct {
 	bool is;
 	int calls;               /* the socket; -1: the fork could not give this process its mappings */
@@ -110,7 +110,7 @@ static int take_apart(const struct client_call *call, int fd)
 }
 
 /* Sends the request, and waits for its reply. */
-static int exchange(const struct client_call *call, struct channel_message *out, struct channel_message *in)
+static int exchange(struct channel_message *out, struct channel_message *in)
 {
 	int pair[2];
 	int r = channel_pair(pair);
@@ -125,7 +125,6 @@ static int exchange(const struct client_call *call, struct channel_message *out,
 	if (r == 0)
 		r = channel_receive(pair[0], in);
 	close(pair[0]);
-	(void)call;
 	return r == -EPIPE ? -EOWNERDEAD : r;
 }
 
@@ -153,7 +152,7 @@ static int64_t ask(const struct client_call *call, bool *ret_not_ours)
 		in.body = call->out;
 		in.body_len = call->out_len;
 	}
-	r = exchange(call, &out, &in);
+	r = exchange(&out, &in);
 	if (r == 0 && apart && reply.result >= 0)
 		r = take_apart(call, file);
 	if (file >= 0)
@@ -176,7 +175,6 @@ static int64_t ask(const struct client_call *call, bool *ret_not_ours)
 /* Descriptors of the agent's that it has copies of are closed here. */
 static int attach_by(int agent_socket, int engine_socket, int line)
 {
-	struct client_call call = {.name = CALL_ATTACH, .fd = -1};
 	int fds[3] = {engine_socket, -1, line};
 	size_t taken_len = client.taken.count * sizeof(client.taken.all[0]);
 	struct call_request request = {.name = CALL_ATTACH, .in_len = taken_len};
@@ -202,7 +200,7 @@ static int attach_by(int agent_socket, int engine_socket, int line)
 	if (r == 0) {
 		fds[1] = client.agent.uffd;
 		memcpy(&out.fds[1], fds, sizeof(fds));
-		r = exchange(&call, &out, &in);
+		r = exchange(&out, &in);
 	}
 	if (r == 0 && reply.result < 0)
 		r = message_set((int)-reply.result, "%.*s", CALL_DETAIL, reply.detail);
@@ -319,22 +317,12 @@ bool client_serves(int *ret, const struct client_call *call)
 
 /* ---- faults ---- */
 
-static bool is_managed(const char *addr)
-{
-	bool managed;
-
-	lock_acquire(&client.lock);
-	managed = ranges_has(&client.ranges, addr);
-	lock_release(&client.lock);
-	return managed;
-}
-
 enum client_fault client_fault(void *addr, bool write, struct quire_error *ret_error)
 {
 	struct client_call call = {.name = CALL_FAULT, .arg = {(int64_t)(intptr_t)addr, write}, .fd = -1, .ret_error = ret_error};
 	int64_t r;
 
-	if (!is_managed(addr))
+	if (!client_manages(addr, 1))
 		return CLIENT_NONE;
 	r = client_ask(&call, NULL);
 	if (r == FAULT_DONE)
@@ -358,7 +346,7 @@ bool client_allows(void *addr, int need, uint64_t *ret_edits)
 	int64_t r;
 
 	*ret_edits = 0;
-	if (!client_is() || !is_managed(addr))
+	if (!client_is() || !client_manages(addr, 1))
 		return false;
 	/* From here on, SIGBUS has the last word. */
 	if (!atomic_load(&client.attached)) {

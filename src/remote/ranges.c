@@ -91,10 +91,3 @@ bool ranges_meet(const struct ranges *ranges, const char *addr, size_t len)
 		return false;
 	return ranges->all[i].addr <= addr || (size_t)(ranges->all[i].addr - addr) < len;
 }
-
-bool ranges_has(const struct ranges *ranges, const char *addr)
-{
-	size_t i = search(ranges, addr, false);
-
-	return i < ranges->count && ranges->all[i].addr <= addr;
-}

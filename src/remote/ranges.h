@@ -24,6 +24,5 @@ void ranges_add(struct ranges *ranges, char *addr, size_t len);
 void ranges_remove(struct ranges *ranges, char *addr, size_t len);
 /* Whether any address of the range, or its first, is in it. */
 bool ranges_meet(const struct ranges *ranges, const char *addr, size_t len);
-bool ranges_has(const struct ranges *ranges, const char *addr);
 
 #endif

@@ -249,10 +249,18 @@ static void unref(struct remote *remote)
 		give_up(remote);
 }
 
+static void take_off_list(struct remotes *remotes, struct remote *remote)
+{
+	lock_acquire(&remotes->lock);
+	*remote->link = remote->next;
+	if (remote->next)
+		remote->next->link = remote->link;
+	lock_release(&remotes->lock);
+}
+
 /* By the thread that leads. It does not lead any more on return. */
 static void end(struct remote *remote, struct trap_turn *turn)
 {
-	struct remotes *remotes = &remote->engine->remotes;
 	bool first;
 
 	lock_acquire(&remote->attach_lock);
@@ -268,11 +276,7 @@ static void end(struct remote *remote, struct trap_turn *turn)
 	thread_trap_unwatch(remote->engine->thread_trap, &remote->faults);
 	/* A fork holds the lock, and waits for locks of the C library that threads may hold whose faults wait to be served. */
 	trap_hand_on(turn);
-	lock_acquire(&remotes->lock);
-	*remote->link = remote->next;
-	if (remote->next)
-		remote->next->link = remote->link;
-	lock_release(&remotes->lock);
+	take_off_list(&remote->engine->remotes, remote);
 	unref(remote);
 }
 
@@ -439,13 +443,8 @@ int remote_create(struct engine *engine, struct space *from, struct ranges *ret_
 		r = make_calls(engine, remote, pair);
 	if (r == 0) {
 		r = thread_trap_watch(engine->thread_trap, &remote->calls, false);
-		if (r < 0) {
-			lock_acquire(&engine->remotes.lock);
-			*remote->link = remote->next;
-			if (remote->next)
-				remote->next->link = remote->link;
-			lock_release(&engine->remotes.lock);
-		}
+		if (r < 0)
+			take_off_list(&engine->remotes, remote);
 	}
 	if (r < 0) {
 		if (pair[1] >= 0)
