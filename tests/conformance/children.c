@@ -4,11 +4,9 @@
  */
 #include "children.h"
 
-#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 
 static int parents_socket = -1; /* in a child: its parent's */
@@ -21,67 +19,12 @@ void become_child(int socket)
 	alarm(CHILD_SECONDS);
 }
 
-/*
- * The sanitizer's malloc stays locked in a child for good, if another thread had it locked at the fork. So the engine's threads, which
- * start and work now and then, are waited for until they sleep.
- */
-static bool others_sleep(void)
-{
-	DIR *d = opendir("/proc/self/task");
-	bool sleep = true;
-	struct dirent *entry;
-
-	assert_non_null(d);
-	while ((entry = readdir(d)) != NULL) {
-		char path[320], stat[512] = "", *state;
-		FILE *f;
-
-		if (entry->d_name[0] == '.' || atoi(entry->d_name) == (int)syscall(SYS_gettid))
-			continue;
-		snprintf(path, sizeof(path), "/proc/self/task/%s/stat", entry->d_name);
-		f = fopen(path, "re");
-		if (!f)
-			continue;
-		state = fgets(stat, sizeof(stat), f) ? strrchr(stat, ')') : NULL;
-		sleep &= state && state[1] == ' ' && state[2] == 'S';
-		fclose(f);
-	}
-	closedir(d);
-	return sleep;
-}
-
-#ifdef SANITIZED
-static void await_sleep(void)
-{
-	for (int looks = 0; looks < 10; usleep(1000))
-		looks = others_sleep() ? looks + 1 : 0;
-}
-#endif
-
-pid_t fork_here(void)
-{
-#ifdef SANITIZED
-	pid_t pid;
-
-	/* The first fork starts threads, so there is one that does nothing else. */
-	await_sleep();
-	pid = fork();
-	if (pid == 0)
-		_exit(0);
-	waitpid(pid, NULL, 0);
-	await_sleep();
-#else
-	(void)others_sleep;
-#endif
-	return fork();
-}
-
 bool child_begins(struct child *child)
 {
 	int pair[2];
 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
-	child->pid = fork_here();
+	child->pid = fork();
 	assert_true(child->pid >= 0);
 	close(pair[child->pid == 0 ? 0 : 1]);
 	child->socket = pair[0];

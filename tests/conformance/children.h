@@ -17,9 +17,6 @@ struct child {
 
 #define CHILD_SECONDS 100 /* no child outlives the test's program by more */
 
-/* As fork, at a moment that the sanitizers can bear. */
-pid_t fork_here(void);
-
 bool child_begins(struct child *child);
 /* What one does that is a child in another way; socket: its end of a pair. */
 void become_child(int socket);

@@ -653,7 +653,7 @@ static void child_of_a_start_that_failed_has_an_engine_of_its_own(void **state)
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
 	assert_fails(quire_mmap(NULL, page_size, RW, MAP_PRIVATE | MAP_ANONYMOUS, ANON, 0), EMFILE);
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &enough), 0);
-	child = fork_here();
+	child = fork();
 	if (child == 0) {
 		char *p = quire_mmap(NULL, page_size, RW, MAP_PRIVATE | MAP_ANONYMOUS, ANON, 0);
 

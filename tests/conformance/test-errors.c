@@ -26,7 +26,7 @@ static void storage_fails(enum fail_kind kind, int error)
 
 static void cut_by_another_process(int fd, size_t bytes)
 {
-	pid_t pid = fork_here();
+	pid_t pid = fork();
 	int status;
 
 	assert_true(pid >= 0);
@@ -1148,7 +1148,7 @@ static void B03_page_out_stamps_what_is_written_at_exit(void **state)
 	fd = file_named(PAGES(4), path);
 	stamp_file(fd, 4);
 	assert_true(readlink("/proc/self/exe", self, sizeof(self)) < (ssize_t)sizeof(self));
-	pid = fork_here();
+	pid = fork();
 	assert_true(pid >= 0);
 	if (pid == 0) {
 		setenv("B03_FILE", path, 1);

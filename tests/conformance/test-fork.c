@@ -1258,7 +1258,7 @@ static void M18_forks_in_a_loop(void **state)
 
 	(void)state;
 	for (int i = 0; i < 200; i++) {
-		pid_t pid = fork_here();
+		pid_t pid = fork();
 
 		assert_true(pid >= 0);
 		if (pid == 0) {
@@ -1410,8 +1410,7 @@ static void M18_attachments_end_with_the_child(void **state)
 	assert_ok(quire_shmdt(p));
 }
 
-#ifndef SANITIZED
-/* ---- threads: the sanitizer's malloc may be locked in a child for good, if another thread had it locked at the fork ---- */
+/* ---- threads ---- */
 
 static _Atomic bool threads_stop, threads_failed;
 
@@ -1587,7 +1586,6 @@ static void M18_threads_fork_at_once(void **state)
 	unmap(p, N);
 }
 
-#endif
 
 #ifndef KERNEL_ORACLE
 /* ---- pages that are on their way, and that cannot be had ---- */
@@ -2395,11 +2393,9 @@ static const struct conformance_test tests[] = {
     TEST(M18_names_are_of_the_whole_family),
     TEST(M18_attachments_are_inherited_and_counted),
     TEST(M18_attachments_end_with_the_child),
-#ifndef SANITIZED
     TEST(M18_fork_while_other_threads_work),
     TEST(M18_fork_of_a_child_while_its_other_threads_work),
     TEST(M18_threads_fork_at_once),
-#endif
     TEST_IN_OWN_PROCESS(M18_fork_that_fails_leaves_all_as_it_was, "LSAN_OPTIONS=detect_leaks=0"),
     TEST(M18_child_that_is_stopped_holds_nobody_up),
     TEST(M18_file_that_is_cut_while_a_child_is_stopped),

@@ -713,7 +713,7 @@ static void M25_descriptor_in_a_child_keeps_the_pager_open(void **state)
 
 	(void)state;
 	assert_int_equal(pipe(pipes), 0);
-	pid = fork_here();
+	pid = fork();
 	if (pid == 0) {
 		close(pipes[1]);
 		/* Until the parent has closed its end, or is gone. */

@@ -250,7 +250,7 @@ static bool check(struct user *u, const struct access *a, uint64_t before, uint6
 {
 	struct contest *c = u->contest;
 	struct state states[STATES / 4];
-	char first[64], last[64];
+	char first[64], last[64], seen[32];
 	uint64_t from = before / 2, to = (after + 1) / 2;
 	unsigned count = 0;
 
@@ -267,9 +267,12 @@ static bool check(struct user *u, const struct access *a, uint64_t before, uint6
 	}
 	describe(&states[0], first, sizeof(first));
 	describe(&states[count - 1], last, sizeof(last));
-	return fail(c, "contest: %s page %zu byte %zu: %s %d, which fits none of %u states, from %s to %s",
-		    a->store ? "store" : "load", a->page, a->at, a->done ? "value" : "signal code",
-		    a->done ? a->value : a->trap.code, count, first, last);
+	if (a->done)
+		snprintf(seen, sizeof(seen), "value %d", a->value);
+	else
+		snprintf(seen, sizeof(seen), "%s code %d", a->trap.sig == SIGBUS ? "SIGBUS" : "SIGSEGV", a->trap.code);
+	return fail(c, "contest: %s page %zu byte %zu: %s, which fits none of %u states, from %s to %s", a->store ? "store" : "load",
+		    a->page, a->at, seen, count, first, last);
 }
 
 /* Which contents the store went to, where that is known. */

@@ -220,31 +220,47 @@ static void on_sigbus(int number, siginfo_t *info, void *context)
 	pass_on(&previous_bus, number, info, context);
 }
 
-/* Whether the access is one that the mapping at addr allows, since the last time that this was the answer here, anew. */
-static bool is_to_be_tried_again(struct space *space, const void *addr, enum access access)
+/* Whether the mapping at addr allows the access; how often areas were changed before. */
+static bool allows(struct space *space, const void *addr, enum access access, uint64_t *ret_edits)
 {
 	static const int needs[] = {
 	    [ACCESS_READ] = PROT_READ | PROT_WRITE | PROT_EXEC, [ACCESS_WRITE] = PROT_WRITE, [ACCESS_FETCH] = PROT_EXEC};
+	struct area *area;
+	bool allowed;
+
+	if (client_is())
+		return client_allows((void *)(uintptr_t)addr, needs[access], ret_edits);
+	rwlock_read_acquire(&space->cache->map_lock);
+	area = space_find(space, addr);
+	allowed = area && (area->prot & needs[access]);
+	*ret_edits = atomic_load_explicit(&space->edits, memory_order_relaxed);
+	rwlock_read_release(&space->cache->map_lock);
+	return allowed;
+}
+
+/*
+ * The kernel has refused the access. Where the mapping allows it, it is tried again, once for each change of the areas: when nothing
+ * was changed since, the kernel and we disagree about the protection, and no repetition will help. Where it does not, it may have been
+ * another mapping, about to be replaced, whose inaccessible moment was met: SEGV_ACCERR has to be true of what is there now.
+ */
+static bool is_to_be_tried_again(struct space *space, const siginfo_t *info, enum access access)
+{
 	static __thread struct {
 		const void *addr;
 		uint64_t edits;
 	} last;
-	uint64_t edits;
-	bool allowed;
+	const void *addr = info->si_addr;
+	uint64_t edits, later;
 
-	if (client_is()) {
-		allowed = client_allows((void *)(uintptr_t)addr, needs[access], &edits);
-	} else {
-		struct area *area;
-
-		rwlock_read_acquire(&space->cache->map_lock);
-		area = space_find(space, addr);
-		allowed = area && (area->prot & needs[access]);
-		edits = atomic_load_explicit(&space->edits, memory_order_relaxed);
-		rwlock_read_release(&space->cache->map_lock);
+	if (!allows(space, addr, access, &edits)) {
+		if (info->si_code != SEGV_ACCERR)
+			return false;
+		if (is_unmapped(addr))
+			return true;
+		(void)allows(space, addr, access, &later);
+		return later != edits;
 	}
-	/* Nothing was changed since: the kernel and we disagree about the protection, and no repetition will help. */
-	if (!allowed || (last.addr == addr && last.edits == edits))
+	if (last.addr == addr && last.edits == edits)
 		return false;
 	last.addr = addr;
 	last.edits = edits;
@@ -259,11 +275,8 @@ static void on_sigsegv(int number, siginfo_t *info, void *context)
 	if (space && (is_own(space) || client_is()) && rwlock_held == 0 &&
 	    (info->si_code == SEGV_ACCERR || info->si_code == SEGV_MAPERR)) {
 		int saved_errno = errno;
-		bool again = is_to_be_tried_again(space, info->si_addr, access_of(context));
+		bool again = is_to_be_tried_again(space, info, access_of(context));
 
-		/* Unmapped since: then it is another error. */
-		if (!again && info->si_code == SEGV_ACCERR)
-			again = is_unmapped(info->si_addr);
 		errno = saved_errno;
 		if (again)
 			return;
