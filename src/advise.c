@@ -13,6 +13,7 @@
 #include "fault/fault.h"
 #include "remote/client.h"
 #include "space/inherit.h"
+#include "space/share.h"
 #include "sys/page_size.h"
 
 #ifndef MADV_COLD
@@ -429,6 +430,51 @@ int quire_posix_madvise(void *addr, size_t len, int advice)
 
 /* ---- minherit ---- */
 
+static int note_private(void *arg, const struct part *part)
+{
+	*(bool *)arg |= !part->shared && !part->huge; /* huge pages are the kernel's */
+	return 0;
+}
+
+/* What is private in a range is made shared first, page by page where it has been used. */
+static int share_private(struct engine *engine, char *addr, size_t len)
+{
+	struct space *space = entry_space(engine);
+	struct object *object;
+	char *at = addr;
+	bool any = false;
+	int r = space_visit(space, addr, len, note_private, &any), populated;
+
+	if (r < 0 || !any)
+		return r;
+	r = engine_make_memory(engine, len, &object);
+	if (r < 0)
+		return r;
+	do {
+		r = space_share(space, object, addr, &at, addr + len);
+		if (r == -EAGAIN) {
+			populated = fault_populate(space, at, page_size(), FAULT_WRITE);
+			if (populated < 0)
+				r = message_set(-populated, "the page at %p cannot be brought in", (void *)at);
+		}
+	} while (r == -EAGAIN);
+	object_unuse(object);
+	/* What has come to be shared would have been copied, and is. */
+	if (r < 0 && at > addr)
+		(void)inherit_set(space, addr, (size_t)(at - addr), QUIRE_INHERIT_COPY);
+	return r;
+}
+
+static int set_inheritance(struct engine *engine, char *addr, size_t len, int inherit)
+{
+	struct space *space = entry_space(engine);
+	int r = inherit_check(space, addr, len, inherit);
+
+	if (r == 0 && inherit == QUIRE_INHERIT_SHARE)
+		r = share_private(engine, addr, len);
+	return r == 0 ? inherit_set(space, addr, len, inherit) : r;
+}
+
 /* As on FreeBSD the range is that of the pages that hold it. */
 int quire_minherit(void *addr, size_t len, int inherit)
 {
@@ -452,7 +498,7 @@ int quire_minherit(void *addr, size_t len, int inherit)
 	if (r > 0 && !range.engine)
 		r = message_set(ENOMEM, "nothing of Quire's is mapped in the range at %p of %zu bytes", addr, len);
 	else if (r > 0)
-		r = inherit_set(entry_space(range.engine), range.addr, range.len, inherit);
+		r = set_inheritance(range.engine, range.addr, range.len, inherit);
 	return entry_end(&entry, r);
 }
 

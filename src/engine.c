@@ -75,6 +75,14 @@ static int start_space(struct engine *engine)
 	return r == -EPERM || r == -ENOSYS ? refused() : r;
 }
 
+int engine_make_memory(struct engine *engine, uint64_t bytes, struct object **ret)
+{
+	struct pager *pager;
+	int r = swap_pager_open(engine->io, engine->config.swap_dir, !engine->config.no_direct, &pager);
+
+	return r < 0 ? r : object_create(&engine->registry, engine->cache, OBJECT_ANON, pager, bytes, NULL, ret);
+}
+
 static int start_threads(struct engine *engine)
 {
 	int r = pageout_start(engine->cache);

@@ -19,7 +19,6 @@
 #include "entry.h"
 #include "fault/fault.h"
 #include "pager/file.h"
-#include "pager/swap.h"
 #include "remote/client.h"
 #include "sys/huge.h"
 #include "sys/page_size.h"
@@ -267,14 +266,6 @@ static int find_file_object(struct engine *engine, struct request *q, const stru
 	return r == 0 && found ? object_refresh_size(q->object) : r;
 }
 
-static int make_anonymous_object(struct engine *engine, struct request *q)
-{
-	struct pager *pager;
-	int r = swap_pager_open(engine->io, engine->config.swap_dir, !engine->config.no_direct, &pager);
-
-	return r < 0 ? r : object_create(&engine->registry, engine->cache, OBJECT_ANON, pager, q->len, NULL, &q->object);
-}
-
 static int find_source_object(struct engine *engine, struct request *q)
 {
 	int r = source_prepare(engine, q->source);
@@ -306,7 +297,7 @@ static int find_object(struct engine *engine, struct request *q, const struct st
 	/* Of /dev/zero, shared: what the descriptor allows. */
 	if (shared && !(q->flags & MAP_ANONYMOUS) && (q->mode & O_ACCMODE) != O_RDWR)
 		q->max_prot &= ~PROT_WRITE;
-	return shared ? make_anonymous_object(engine, q) : 0;
+	return shared ? engine_make_memory(engine, q->len, &q->object) : 0;
 }
 
 /* An object of the same file that nobody maps any more may still have its descriptors open: that is waited for. */

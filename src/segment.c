@@ -14,7 +14,6 @@
 #include <quire/shm.h>
 
 #include "entry.h"
-#include "pager/swap.h"
 #include "remote/client.h"
 #include "shm.h"
 #include "sys/page_size.h"
@@ -235,14 +234,6 @@ void segments_close(struct engine *engine)
 
 /* ---- shmget ---- */
 
-static int make_object(struct engine *engine, uint64_t bytes, struct object **ret)
-{
-	struct pager *pager;
-	int r = swap_pager_open(engine->io, engine->config.swap_dir, !engine->config.no_direct, &pager);
-
-	return r < 0 ? r : object_create(&engine->registry, engine->cache, OBJECT_ANON, pager, bytes, NULL, ret);
-}
-
 static int create_locked(struct engine *engine, key_t key, size_t size, int flags)
 {
 	struct caller caller = entry_caller();
@@ -257,7 +248,7 @@ static int create_locked(struct engine *engine, key_t key, size_t size, int flag
 	if (count >= SEGMENTS_MOST)
 		return message_set(ENOSPC, "there are %d segments already", SEGMENTS_MOST);
 	segment = fail_now(FAIL_ALLOC) ? NULL : calloc(1, sizeof(*segment));
-	r = segment ? make_object(engine, pages_of(size) << page_shift, &segment->object) : -ENOMEM;
+	r = segment ? engine_make_memory(engine, pages_of(size) << page_shift, &segment->object) : -ENOMEM;
 	if (r < 0) {
 		free(segment);
 		return r;

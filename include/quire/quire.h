@@ -127,8 +127,9 @@ int quire_posix_madvise(void *addr, size_t len, int advice);
 
 /*
  * What a child made by fork(2) has in the place of a range, in FreeBSD's words and numbers. <quire/mman.h> gives them their plain names.
- * => SHARE: the same pages, which both see each other store to. For shared mappings, whose default it is. COPY: a private view, copied on
- *    write; the default of private mappings. A shared one stays as it is in this process, and what is stored there shows in the child until
+ * => SHARE: the same pages, which both see each other store to; the default of shared mappings. A private one becomes shared memory
+ *    by it, with the bytes that it has, and is the file's no more. COPY: a private view, copied on write; the default of private
+ *    mappings. A shared one stays as it is in this process, and what is stored there shows in the child until
  *    the child stores to the page. NONE: nothing. ZERO: fresh anonymous memory.
  * => The same is said by quire_madvise(): MADV_DONTFORK hides what else is set, and MADV_DOFORK shows it again; MADV_WIPEONFORK is
  *    ZERO, and MADV_KEEPONFORK takes it back.
@@ -140,8 +141,9 @@ int quire_posix_madvise(void *addr, size_t len, int advice);
 
 /*
  * As minherit(2) of FreeBSD, for the pages that hold the range. len 0 does nothing.
- * => EINVAL inherit, a range outside of the address space, COPY of shared huge pages; ENOMEM a hole, or memory that is not Quire's;
- *    EOPNOTSUPP SHARE of a private mapping: map with MAP_SHARED what children are to share.
+ * => EINVAL inherit, a range outside of the address space, COPY of shared huge pages, SHARE of private ones; ENOMEM a hole, or memory that
+ *    is not Quire's; with SHARE of a private mapping also ENOMEM and the errno of a page that cannot be brought in: what was made shared
+ *    until then reads as before, and is inherited by COPY.
  */
 int quire_minherit(void *addr, size_t len, int inherit);
 

@@ -10,6 +10,7 @@
 
 #include "cache/policy.h"
 #include "object/hooks.h"
+#include "object/writeback.h"
 #include "sys/frames.h"
 #include "sys/page_size.h"
 
@@ -341,4 +342,27 @@ int object_load_begin(struct object *object, uint64_t first, unsigned pages, uin
 	if (n > object->buffers->run_pages)
 		n = object->buffers->run_pages;
 	return load_run(object, first, n, flags, wait ? PATIENCE_ROOM : PATIENCE_SPARE, placement, batch, ret_done);
+}
+
+/* ---- frames that another has made ---- */
+
+int object_prepare(struct object *object, uint64_t first, unsigned pages)
+{
+	for (unsigned i = 0; i < pages; i++)
+		if (!object_page(object, first + i, NULL))
+			return -ENOMEM;
+	return 0;
+}
+
+void object_adopt(struct object *object, uint64_t first, unsigned pages, bool mapped)
+{
+	for (unsigned i = 0; i < pages; i++) {
+		struct chunk *chunk;
+		page_word *word = object_page(object, first + i, &chunk);
+		bool taken = page_take(word, PAGE_ABSENT, PAGE_LOADING);
+
+		ASSERT(taken);
+		writeback_note_dirty(chunk, word);
+		publish(object, chunk, (unsigned)((first + i) % CHUNK_PAGES), 1, mapped ? PAGE_MAPPED : 0);
+	}
 }

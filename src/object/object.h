@@ -209,6 +209,14 @@ int object_load(struct object *object, uint64_t first, unsigned pages, uint32_t 
 int object_load_begin(struct object *object, uint64_t first, unsigned pages, uint32_t flags, bool wait, struct placement *placement,
 		      struct batch *batch, unsigned *ret_done);
 
+/* Makes the words of pages that object_adopt is going to be told of. 0 or -ENOMEM. */
+int object_prepare(struct object *object, uint64_t first, unsigned pages);
+/*
+ * The frames of ABSENT pages, to which nobody else comes, have been written by the caller, who was promised them: they are RESIDENT and
+ * dirty from here on. Prepared. mapped: somewhere, already.
+ */
+void object_adopt(struct object *object, uint64_t first, unsigned pages, bool mapped);
+
 /*
  * Takes pages out of every mapping and learns which were stored to.
  * => locked_too: otherwise pages of locked views stay.

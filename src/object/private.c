@@ -100,6 +100,34 @@ bool private_is_absent(struct private_pages *pages, const void *addr)
 	return !chunk || page_state(page_load(&chunk->page[page % CHUNK_PAGES])) == PAGE_ABSENT;
 }
 
+size_t private_absent(struct private_pages *pages, const char *addr, size_t n)
+{
+	uint64_t first = (uintptr_t)addr >> page_shift, end = first + n;
+
+	for (struct chunk *chunk = table_next(&pages->object->table, first); chunk && chunk->first < end;
+	     chunk = table_next(&pages->object->table, chunk->first + CHUNK_PAGES))
+		for (unsigned i = first > chunk->first ? (unsigned)(first - chunk->first) : 0;
+		     i < CHUNK_PAGES && chunk->first + i < end; i++)
+			if (page_state(page_load(&chunk->page[i])) != PAGE_ABSENT)
+				return chunk->first + i - first;
+	return n;
+}
+
+size_t private_own(struct private_pages *pages, const char *addr, size_t n)
+{
+	uint64_t first = (uintptr_t)addr >> page_shift;
+	size_t i;
+
+	for (i = 0; i < n; i++) {
+		struct chunk *chunk = table_find(&pages->object->table, first + i);
+		uint32_t word = chunk ? page_load(&chunk->page[(first + i) % CHUNK_PAGES]) : PAGE_ABSENT;
+
+		if (page_state(word) != PAGE_RESIDENT || (word & PAGE_LENDS))
+			break;
+	}
+	return i;
+}
+
 bool private_is_lent(struct private_pages *pages, const void *addr)
 {
 	uint64_t page = (uintptr_t)addr >> page_shift;

@@ -68,6 +68,11 @@ page_word *private_word(struct private_pages *pages, const void *addr, struct ch
 /* Whether the page's word is ABSENT. Makes nothing. */
 bool private_is_absent(struct private_pages *pages, const void *addr);
 
+/* How many of n pages from addr on are ABSENT, up to the first that is not. Makes nothing. */
+size_t private_absent(struct private_pages *pages, const char *addr, size_t n);
+/* Likewise those that are RESIDENT, and are lent to nobody. Map lock held for writing. */
+size_t private_own(struct private_pages *pages, const char *addr, size_t n);
+
 /*
  * Makes an ABSENT page a private one with the bytes at source. A frame was promised by the caller and is used up on success.
  * => 0; -EAGAIN: the word was not ABSENT; -errno of the kernel.

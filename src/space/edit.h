@@ -43,6 +43,35 @@ void edit_fill(struct area *area, const struct mapping *m, struct space *space, 
  */
 int edit_map_again(struct space *space, struct area *const *areas, size_t n);
 
+/* ---- the kernel's side; map lock held for writing ---- */
+
+/* Protection, as it can be made to fail. 0 or -errno. */
+int edit_protect(struct space *space, void *addr, size_t len, int prot);
+/* Gives the parts of a range that areas cover their protection back, after kernel calls that did not come to an end. */
+void edit_restore_protection(struct space *space, char *addr, char *end);
+/* Makes the mapping, inaccessible. 0 or -errno, and what was there is still. */
+int edit_place(struct space *space, const struct mapping *m, char **ret_addr);
+/* Registers a fresh mapping and opens it. 0 or -errno: it is gone. */
+int edit_open(struct space *space, const struct mapping *m, char *addr);
+
+/* ---- removal.c: brackets what removes mappings; no lock held ---- */
+
+/* Uses of what a range maps. */
+struct removal {
+	struct object **all;
+	size_t count, capacity;
+};
+
+/*
+ * Writes the objects that have no view outside of the range: a failure then changes nothing, and nobody could report it later. 0 or
+ * -errno with a message, and nothing has begun.
+ */
+int removal_begin(struct space *space, char *addr, size_t len, struct removal *ret);
+/* What was stored between the flush and the unmapping is written; where that fails, the object stays and the flusher tries on. */
+void removal_end(struct space *space, struct removal *removal);
+
+/* ---- */
+
 /* As space_check, map lock held. */
 int space_check_locked(struct space *space, const char *addr, size_t len);
 

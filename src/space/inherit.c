@@ -40,19 +40,15 @@ static int advised(const struct area *area, int advice)
 	}
 }
 
-static int refuse_sharing(const struct area *area)
-{
-	return message_set(EOPNOTSUPP,
-			   "QUIRE_INHERIT_SHARE: the mapping at %p is private, and its pages are this process's alone. Memory that "
-			   "children are to share has to be mapped with MAP_SHARED",
-			   (void *)area_addr(area));
-}
-
+/* Private memory that is to be shared is so already, but for what has no pages. */
 static int chosen(const struct area *area, int inherit)
 {
 	switch (inherit) {
 	case QUIRE_INHERIT_SHARE:
-		return is_shared(area) ? INHERIT_AS_IT_IS : refuse_sharing(area);
+		if (area->huge && !is_shared(area))
+			return message_set(EINVAL, "QUIRE_INHERIT_SHARE: the mapping at %p is of huge pages and private",
+					   (void *)area_addr(area));
+		return INHERIT_AS_IT_IS;
 	case QUIRE_INHERIT_COPY:
 		if (area->huge && is_shared(area))
 			return message_set(EINVAL, "QUIRE_INHERIT_COPY: the mapping at %p is of huge pages and shared",
@@ -74,16 +70,25 @@ static void take_guard_along(struct area_set *set, size_t i)
 		guard->inherit = set->all[i]->inherit & INHERIT_NONE;
 }
 
+/* Whether the rule allows the word for all areas of a range. Map lock held. */
+static int check(struct space *space, const char *addr, const char *end, inherit_rule *rule, int word)
+{
+	struct area_set *set = &space->areas;
+	int r = 0;
+
+	for (size_t i = area_set_search(set, addr); r >= 0 && i < set->count && area_addr(set->all[i]) < end; i++)
+		r = set->all[i]->guard ? 0 : rule(set->all[i], word);
+	return r < 0 ? r : 0;
+}
+
 /* Splits at the ends of a range, sets what the rule says for each area in it, and joins what can be joined. */
 static int change(struct space *space, char *addr, char *end, inherit_rule *rule, int word)
 {
 	struct area_set *set = &space->areas;
 	struct edit edit;
-	int r = 0;
+	int r = check(space, addr, end, rule, word);
 
-	for (size_t i = area_set_search(set, addr); r >= 0 && i < set->count && area_addr(set->all[i]) < end; i++)
-		r = set->all[i]->guard ? 0 : rule(set->all[i], word);
-	if (r >= 0)
+	if (r == 0)
 		r = edit_begin(&edit, space, 2);
 	if (r < 0)
 		return r;
@@ -109,6 +114,18 @@ int inherit_advise(struct space *space, char *addr, size_t len, int advice)
 	if (r == 0)
 		r = space_check_locked(space, addr, len);
 	rwlock_write_release(&space->cache->map_lock);
+	return r;
+}
+
+int inherit_check(struct space *space, const char *addr, size_t len, int inherit)
+{
+	int r;
+
+	rwlock_read_acquire(&space->cache->map_lock);
+	r = space_check_locked(space, addr, len);
+	if (r == 0)
+		r = check(space, addr, addr + len, chosen, inherit);
+	rwlock_read_release(&space->cache->map_lock);
 	return r;
 }
 

@@ -14,7 +14,9 @@
  */
 int inherit_advise(struct space *space, char *addr, size_t len, int advice);
 
-/* QUIRE_INHERIT_*. 0 or -errno with a message, and nothing was changed. No lock held. */
+/* Whether QUIRE_INHERIT_* can be said of a range. 0 or -errno with a message. No lock held. */
+int inherit_check(struct space *space, const char *addr, size_t len, int inherit);
+/* QUIRE_INHERIT_*; SHARE makes nothing shared that is not (share.h). 0 or -errno with a message, and nothing was changed. No lock held. */
 int inherit_set(struct space *space, char *addr, size_t len, int inherit);
 
 /* What a child has in the place of an area. */

@@ -24,13 +24,12 @@
 
 #define GUARD_PAGES ((size_t)256) /* what Linux keeps below a stack: stack_guard_gap */
 
-static int kernel_protect(struct space *space, void *addr, size_t len, int prot)
+int edit_protect(struct space *space, void *addr, size_t len, int prot)
 {
 	return fail_now(FAIL_MAP) ? -ENOMEM : pmap_allow(&space->pmap, addr, len, prot);
 }
 
-/* Gives the parts of a range that areas cover their protection back, after kernel calls that did not come to an end. */
-static void restore_protection(struct space *space, char *addr, char *end)
+void edit_restore_protection(struct space *space, char *addr, char *end)
 {
 	for (size_t i = area_set_search(&space->areas, addr); i < space->areas.count && area_addr(space->areas.all[i]) < end; i++) {
 		struct area *area = space->areas.all[i];
@@ -56,20 +55,20 @@ static int quiesce(struct space *space, char *addr, char *end)
 
 		r = area->shared ? 0 : private_call_in(space->private_pages, from, (size_t)(to - from) >> page_shift, false);
 		if (r < 0) {
-			restore_protection(space, addr, end);
+			edit_restore_protection(space, addr, end);
 			return message_set(-r, "children's copies of the pages in %p…%p cannot be made", (void *)from, (void *)to);
 		}
 		if (!area->view.tracked || !object_was_touched(area->view.object))
 			continue;
-		r = kernel_protect(space, from, (size_t)(to - from), PROT_NONE);
+		r = edit_protect(space, from, (size_t)(to - from), PROT_NONE);
 		if (r < 0) {
-			restore_protection(space, addr, end);
+			edit_restore_protection(space, addr, end);
 			return r;
 		}
 		first = area_page(area, from);
 		r = object_harvest(area->view.object, first, first + ((uint64_t)(to - from) >> page_shift));
 		if (r < 0) {
-			restore_protection(space, addr, end);
+			edit_restore_protection(space, addr, end);
 			return message_set(-r, "the kernel does not tell what was stored to in %p…%p", (void *)from, (void *)to);
 		}
 	}
@@ -151,7 +150,7 @@ static struct memory_op map_op(const struct mapping *m)
 	};
 }
 
-static int kernel_map(struct space *space, const struct mapping *m, char **ret_addr)
+int edit_place(struct space *space, const struct mapping *m, char **ret_addr)
 {
 	struct memory_op op = map_op(m);
 	int r = fail_now(FAIL_MAP) ? -ENOMEM : pmap_map(&space->pmap, &op, ret_addr);
@@ -163,15 +162,14 @@ static int kernel_map(struct space *space, const struct mapping *m, char **ret_a
 	return r;
 }
 
-/* Registers a fresh mapping and opens it. On failure it is gone. */
-static int open_mapping(struct space *space, const struct mapping *m, char *addr)
+int edit_open(struct space *space, const struct mapping *m, char *addr)
 {
 	int r = fail_now(FAIL_MAP) ? -ENOMEM
 		: m->huge          ? 0
 				   : pmap_register(&space->pmap, addr, m->len, m->shared, m->object != NULL);
 
 	if (r == 0 && m->prot != PROT_NONE)
-		r = kernel_protect(space, addr, m->len, m->prot);
+		r = edit_protect(space, addr, m->len, m->prot);
 	if (r < 0)
 		(void)pmap_unmap(&space->pmap, addr, m->len);
 	return r;
@@ -244,15 +242,15 @@ static int map_locked(struct space *space, const struct mapping *m, char **ret_a
 	if (r == 0 && m->fixed)
 		r = quiesce(space, m->addr, m->addr + m->len);
 	if (r == 0) {
-		r = kernel_map(space, m, &addr);
+		r = edit_place(space, m, &addr);
 		if (r < 0 && m->fixed)
-			restore_protection(space, m->addr, m->addr + m->len);
+			edit_restore_protection(space, m->addr, m->addr + m->len);
 	}
 	if (r < 0)
 		goto out;
 	if (m->fixed)
 		forget_range(&edit, addr, addr + m->len);
-	r = open_mapping(space, m, addr);
+	r = edit_open(space, m, addr);
 	if (r < 0)
 		goto out;
 	area = edit_spare(&edit);
@@ -305,92 +303,6 @@ out:
 
 /* ---- unmap ---- */
 
-/*
- * Objects that have no view outside of the range are written before it goes: a failure then changes nothing, and nobody could
- * report it later.
- */
-struct last_views {
-	struct space *space;
-	char *addr, *end;
-};
-
-static bool has_view_outside(struct object *object, const char *addr, const char *end)
-{
-	for (struct view *view = object->views; view; view = view->next)
-		if (view->addr < addr || view->addr + (view->pages << page_shift) > end)
-			return true;
-	return false;
-}
-
-static int flush_if_last(void *arg, const struct part *part)
-{
-	struct last_views *last = arg;
-	bool goes;
-	int r;
-
-	if (!part->object || part->object->kind != OBJECT_FILE)
-		return 0;
-	rwlock_read_acquire(&last->space->cache->map_lock);
-	goes = !has_view_outside(part->object, last->addr, last->end);
-	rwlock_read_release(&last->space->cache->map_lock);
-	if (!goes || !part->object->writable || !object_was_touched(part->object))
-		return 0;
-	r = object_flush(part->object, 0, UINT64_MAX);
-	if (r < 0)
-		message_set(-r,
-			    "the dirty pages of the mapping at %p could not be written to the file: %s. The mapping is still there",
-			    (void *)part->addr, strerrordesc_np(-r));
-	return r;
-}
-
-/* Keeps a use of what a range maps, so that it can be looked at after it is unmapped. */
-struct kept {
-	struct object **all;
-	size_t count, capacity;
-};
-
-static int keep(void *arg, const struct part *part)
-{
-	struct kept *kept = arg;
-
-	if (!part->object || part->object->kind != OBJECT_FILE)
-		return 0;
-	for (size_t i = 0; i < kept->count; i++)
-		if (kept->all[i] == part->object)
-			return 0;
-	if (kept->count == kept->capacity) {
-		size_t capacity = kept->capacity ? 2 * kept->capacity : 8;
-		struct object **all = fail_now(FAIL_ALLOC) ? NULL : realloc(kept->all, capacity * sizeof(struct object *));
-
-		if (!all)
-			return message_set(ENOMEM, "no memory for the list of objects");
-		kept->all = all;
-		kept->capacity = capacity;
-	}
-	/* Another thread may have removed its last view meanwhile. */
-	if (object_try_use(part->object))
-		kept->all[kept->count++] = part->object;
-	return 0;
-}
-
-/* What was stored between the flush and the unmapping is written now; where that fails, the object stays and the flusher tries on. */
-static void release_kept(struct space *space, struct kept *kept)
-{
-	for (size_t i = 0; i < kept->count; i++) {
-		struct object *object = kept->all[i];
-		bool orphan;
-
-		rwlock_read_acquire(&space->cache->map_lock);
-		orphan = !object->views;
-		rwlock_read_release(&space->cache->map_lock);
-		if (!orphan || object_flush(object, 0, UINT64_MAX) == 0)
-			object_unuse(object);
-		else
-			writeback_adopt(object);
-	}
-	free(kept->all);
-}
-
 static int unmap_locked(struct space *space, char *addr, size_t len)
 {
 	struct edit edit;
@@ -404,7 +316,7 @@ static int unmap_locked(struct space *space, char *addr, size_t len)
 	if (r == 0) {
 		r = fail_now(FAIL_MAP) ? -ENOMEM : pmap_unmap(&space->pmap, addr, len);
 		if (r < 0)
-			restore_protection(space, addr, addr + len);
+			edit_restore_protection(space, addr, addr + len);
 		else
 			forget_range(&edit, addr, addr + len);
 	}
@@ -412,50 +324,35 @@ static int unmap_locked(struct space *space, char *addr, size_t len)
 	return r;
 }
 
-/* Brackets an operation that removes mappings: nothing dirty is left without a mapping. */
-static int before_removal(struct space *space, char *addr, size_t len, struct kept *ret_kept)
-{
-	struct last_views last = {space, addr, addr + len};
-	int r;
-
-	*ret_kept = (struct kept){0};
-	r = space_visit(space, addr, len, flush_if_last, &last);
-	if (r == 0)
-		r = space_visit(space, addr, len, keep, ret_kept);
-	if (r < 0)
-		release_kept(space, ret_kept);
-	return r;
-}
-
 int space_unmap(struct space *space, char *addr, size_t len)
 {
-	struct kept kept;
-	int r = before_removal(space, addr, len, &kept);
+	struct removal removal;
+	int r = removal_begin(space, addr, len, &removal);
 
 	if (r < 0)
 		return r;
 	rwlock_write_acquire(&space->cache->map_lock);
 	r = unmap_locked(space, addr, len);
 	rwlock_write_release(&space->cache->map_lock);
-	release_kept(space, &kept);
+	removal_end(space, &removal);
 	return r;
 }
 
 int space_map(struct space *space, const struct mapping *mapping, char **ret_addr)
 {
 	struct mapping m = *mapping;
-	struct kept kept = {0};
+	struct removal removal = {0};
 	int r = 0;
 
 	if (m.fixed)
-		r = before_removal(space, m.addr, m.len, &kept);
+		r = removal_begin(space, m.addr, m.len, &removal);
 	if (r < 0)
 		return r;
 	rwlock_write_acquire(&space->cache->map_lock);
 	r = m.stack ? map_stack_locked(space, &m, ret_addr) : map_locked(space, &m, ret_addr);
 	rwlock_write_release(&space->cache->map_lock);
 	if (m.fixed)
-		release_kept(space, &kept);
+		removal_end(space, &removal);
 	return r;
 }
 
@@ -490,9 +387,9 @@ int space_protect(struct space *space, char *addr, size_t len, int prot)
 	if (r == 0)
 		r = edit_begin(&edit, space, 2);
 	if (r == 0) {
-		r = kernel_protect(space, addr, len, prot);
+		r = edit_protect(space, addr, len, prot);
 		if (r < 0) {
-			restore_protection(space, addr, addr + len);
+			edit_restore_protection(space, addr, addr + len);
 		} else {
 			edit_split(&edit, addr);
 			edit_split(&edit, addr + len);
@@ -658,14 +555,14 @@ static int kernel_move(struct space *space, struct edit *edit, int prot, char *a
 	/* Nobody must touch the pages while their registration is lost on the way. */
 	if (r < 0)
 		return r;
-	r = kernel_protect(space, addr, old_len, PROT_NONE);
+	r = edit_protect(space, addr, old_len, PROT_NONE);
 	if (r == 0)
 		r = fail_now(FAIL_MAP) ? -ENOMEM
 				       : pmap_move(&space->pmap, addr, old_len, new_len, kernel_flags, new_addr, ret_addr);
 	if (r < 0) {
 		(void)pmap_allow(&space->pmap, addr, old_len, prot);
 		if (flags & SPACE_FIXED)
-			restore_protection(space, new_addr, new_addr + new_len);
+			edit_restore_protection(space, new_addr, new_addr + new_len);
 		return r;
 	}
 	if (flags & SPACE_FIXED)
@@ -849,7 +746,7 @@ int space_remap(struct space *space, char *addr, size_t old_len, size_t new_len,
 		bool *ret_locked)
 {
 	size_t tail = new_len < old_len ? old_len - new_len : 0;
-	struct kept kept = {0}, kept_tail = {0};
+	struct removal removal = {0}, tail_removal = {0};
 	bool moves = flags & (SPACE_FIXED | SPACE_DONTUNMAP);
 	/* What neither grows nor moves may be several mappings, and have holes. */
 	int r = check_source(space, addr, (new_len <= old_len && !moves) || old_len == 0 ? page_size() : old_len - tail);
@@ -858,11 +755,11 @@ int space_remap(struct space *space, char *addr, size_t old_len, size_t new_len,
 	*ret_addr = addr;
 	old_len -= tail;
 	if (r == 0 && tail)
-		r = before_removal(space, addr + old_len, tail, &kept_tail);
+		r = removal_begin(space, addr + old_len, tail, &tail_removal);
 	if (r == 0 && (flags & SPACE_FIXED)) {
-		r = before_removal(space, new_addr, new_len, &kept);
+		r = removal_begin(space, new_addr, new_len, &removal);
 		if (r < 0 && tail)
-			release_kept(space, &kept_tail);
+			removal_end(space, &tail_removal);
 	}
 	if (r < 0)
 		return r;
@@ -874,7 +771,7 @@ int space_remap(struct space *space, char *addr, size_t old_len, size_t new_len,
 	}
 	if (r == 0)
 		r = cut_tail(space, addr + old_len, tail);
-	release_kept(space, &kept);
-	release_kept(space, &kept_tail);
+	removal_end(space, &removal);
+	removal_end(space, &tail_removal);
 	return r;
 }

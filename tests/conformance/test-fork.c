@@ -1586,7 +1586,6 @@ static void M18_threads_fork_at_once(void **state)
 	unmap(p, N);
 }
 
-
 #ifndef KERNEL_ORACLE
 /* ---- pages that are on their way, and that cannot be had ---- */
 
@@ -1945,6 +1944,182 @@ static void M18_guard_in_a_child(void **state)
 	unmap(p, 3);
 }
 
+/* Memory that was private, of n pages: each page begins with its own byte. */
+static void check_shared_at_last(char *p, size_t n)
+{
+	struct child child, grandchild;
+
+	CHILD(&child)
+	{
+		assert_marked(p, n, 'A');
+		mark(p, n, 'a');
+		pause_here();
+		assert_marked(p, n, '1');
+		CHILD(&grandchild)
+		{
+			assert_marked(p, n, '1');
+			mark(p, n, 'A');
+		}
+		ends_well(&grandchild);
+		assert_marked(p, n, 'A');
+		assert_stores(p + 1, 'c');
+	}
+	until_it_pauses(&child);
+	assert_marked(p, n, 'a');
+	mark(p, n, '1');
+	go_on(&child);
+	ends_well(&child);
+	assert_marked(p, n, 'A');
+	assert_loads(p + 1, 'c');
+}
+
+static void M18_minherit_share_of_private_memory(void **state)
+{
+	size_t n = 40;
+	int fd = file_new(PAGES(n));
+	char *p = map_anonymous(n), *q = map_private(fd, n);
+
+	(void)state;
+	mark(p, n, 'A');
+	mark(q, n, 'A');
+	evict(p + PAGES(3), 1);
+	assert_ok(quire_minherit(p, PAGES(n), QUIRE_INHERIT_SHARE));
+	assert_ok(quire_minherit(q, PAGES(n), QUIRE_INHERIT_SHARE));
+	check_shared_at_last(p, n);
+	check_shared_at_last(q, n);
+	assert_int_equal(file_byte(fd, 0), pattern(0));
+	/* From here on a child has a copy again. */
+	assert_ok(quire_minherit(p, PAGES(n), QUIRE_INHERIT_COPY));
+	{
+		struct child child;
+
+		CHILD(&child)
+		{
+			mark(p, n, '2');
+			pause_here();
+			assert_marked(p, n, '2');
+		}
+		until_it_pauses(&child);
+		assert_marked(p, n, 'A');
+		mark(p, n, '3');
+		go_on(&child);
+		ends_well(&child);
+		assert_marked(p, n, '3');
+	}
+	unmap(p, n);
+	unmap(q, n);
+}
+
+static void M18_minherit_share_of_memory_that_was_never_touched(void **state)
+{
+	char *p = map_anonymous(64);
+	struct child child;
+
+	(void)state;
+	assert_ok(quire_minherit(p, PAGES(64), QUIRE_INHERIT_SHARE));
+	CHILD(&child)
+	{
+		assert_zeros(p, PAGES(64));
+		mark(p, 64, 'A');
+	}
+	ends_well(&child);
+	check_shared_at_last(p, 64);
+	unmap(p, 64);
+}
+
+/* A child that has a copy keeps it, and one that has borrowed pages of it gets them. */
+static void M18_minherit_share_leaves_the_copies_of_children_alone(void **state)
+{
+	char *p = map_anonymous(24);
+	struct child child;
+
+	(void)state;
+	mark(p, 24, 'A');
+	CHILD(&child)
+	{
+		mark(p, 8, 'a');
+		pause_here();
+		assert_marked(p, 8, 'a');
+		for (size_t i = 8; i < 24; i++)
+			assert_loads(p + PAGES(i), 'A' + (int)i);
+		mark(p, 24, '1');
+	}
+	until_it_pauses(&child);
+	assert_ok(quire_minherit(p, PAGES(24), QUIRE_INHERIT_SHARE));
+	assert_marked(p, 24, 'A');
+	mark(p, 24, 'a');
+	go_on(&child);
+	ends_well(&child);
+	assert_marked(p, 24, 'a');
+	mark(p, 24, 'A');
+	check_shared_at_last(p, 24);
+	unmap(p, 24);
+}
+
+static void M18_minherit_share_in_a_child(void **state)
+{
+	char *p = map_anonymous(24);
+	struct child child;
+
+	(void)state;
+	mark(p, 24, 'A');
+	CHILD(&child)
+	{
+		/* Some are its own by now, some are borrowed. */
+		mark(p, 4, 'A');
+		assert_ok(quire_minherit(p, PAGES(24), QUIRE_INHERIT_SHARE));
+		check_shared_at_last(p, 24);
+		mark(p, 24, 'z');
+	}
+	ends_well(&child);
+	assert_marked(p, 24, 'A');
+	unmap(p, 24);
+}
+
+struct sharing_by_others {
+	char *p;
+	size_t n;
+	_Atomic bool stop, wrong;
+};
+
+/* Counts in a word of each page, by loads and stores alone. */
+static void *count_in_pages(void *arg)
+{
+	struct sharing_by_others *s = arg;
+
+	for (uint64_t number = 1; !s->stop && !s->wrong; number++)
+		for (size_t i = 0; i < s->n; i++) {
+			volatile uint64_t *word = (volatile uint64_t *)(s->p + PAGES(i)) + 1;
+
+			s->wrong |= *word != number - 1;
+			*word = number;
+		}
+	return NULL;
+}
+
+static void M18_minherit_share_while_another_thread_works(void **state)
+{
+	struct sharing_by_others s = {.n = 100};
+	pthread_t thread;
+
+	(void)state;
+	for (int round = 0; round < 10; round++) {
+		s.p = map_anonymous(s.n);
+		s.stop = false;
+		assert_int_equal(pthread_create(&thread, NULL, count_in_pages, &s), 0);
+		usleep(2000);
+		for (size_t i = 0; i < s.n; i += 10)
+			assert_ok(quire_minherit(s.p + PAGES(i), PAGES(10), QUIRE_INHERIT_SHARE));
+		usleep(2000);
+		s.stop = true;
+		pthread_join(thread, NULL);
+		assert_false(s.wrong);
+		mark(s.p, s.n, 'A');
+		check_shared_at_last(s.p, s.n);
+		unmap(s.p, s.n);
+	}
+}
+
 static void M18_minherit_decides_what_a_child_has(void **state)
 {
 	int fd = file_new(PAGES(4));
@@ -1976,7 +2151,6 @@ static void M18_minherit_decides_what_a_child_has(void **state)
 		assert_marked(q + PAGES(2), 2, 'C');
 		assert_stores(q + PAGES(2), 'c');
 		/* What was copied is private, and what is set for a child of its own counts there. */
-		assert_fails(quire_minherit(p, PAGES(1), QUIRE_INHERIT_SHARE), EOPNOTSUPP);
 		assert_ok(quire_minherit(q + PAGES(3), PAGES(1), QUIRE_INHERIT_NONE));
 		CHILD(&grandchild)
 		{
@@ -2405,6 +2579,11 @@ static const struct conformance_test tests[] = {
     TEST(M18_child_that_touches_nothing_costs_nothing),
     TEST(M18_guard_in_a_child),
     TEST(M18_minherit_decides_what_a_child_has),
+    TEST(M18_minherit_share_of_private_memory),
+    TEST(M18_minherit_share_of_memory_that_was_never_touched),
+    TEST(M18_minherit_share_leaves_the_copies_of_children_alone),
+    TEST(M18_minherit_share_in_a_child),
+    TEST(M18_minherit_share_while_another_thread_works),
     TEST(M18_child_asks_what_the_engine_knows),
     TEST(M18_calls_with_functions_are_refused_in_a_child),
     TEST(M18_callback_is_not_inherited),

@@ -265,10 +265,8 @@ static void M18_minherit_changes_nothing_here(void **state)
 	shared[0] = private[0] = anonymous[0] = 'k';
 	for (size_t i = 0; i < 4; i++) {
 		assert_ok(quire_minherit(shared, PAGES(2), all_inheritance[i]));
-		if (all_inheritance[i] != QUIRE_INHERIT_SHARE) {
-			assert_ok(quire_minherit(private, PAGES(2), all_inheritance[i]));
-			assert_ok(quire_minherit(anonymous, PAGES(2), all_inheritance[i]));
-		}
+		assert_ok(quire_minherit(private, PAGES(2), all_inheritance[i]));
+		assert_ok(quire_minherit(anonymous, PAGES(2), all_inheritance[i]));
 		assert_loads(shared, 'k');
 		assert_loads(private, 'k');
 		assert_loads(anonymous, 'k');
@@ -314,23 +312,100 @@ static void M18_minherit_ENOMEM_hole(void **state)
 	unmap(p, 4);
 }
 
-static void M18_minherit_EOPNOTSUPP_sharing_of_private_memory(void **state)
+/* What is shared with children to come has the bytes that it had, in the file and here. */
+static void M18_private_memory_that_is_made_shared_keeps_its_bytes(void **state)
 {
-	int fd = file_new(PAGES(4));
-	char *private = map_private(fd, 4), *shared = map_shared(fd, 4), *anonymous = map_anonymous(4);
+	int fd = file_new(PAGES(6) - 100);
+	char *p = map_private(fd, 8), *q = map_anonymous(8), *elsewhere = map_shared(fd, 6);
 
 	(void)state;
-	assert_fails(quire_minherit(private, PAGES(4), QUIRE_INHERIT_SHARE), EOPNOTSUPP);
-	assert_fails(quire_minherit(anonymous, PAGES(4), QUIRE_INHERIT_SHARE), EOPNOTSUPP);
-	assert_message("quire_minherit", "MAP_SHARED");
-	/* A failed call has changed nothing. */
-	assert_ok(quire_minherit(shared, PAGES(2), QUIRE_INHERIT_NONE));
-	map(shared + PAGES(2), PAGES(2), RW, MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS, ANON, 0);
-	assert_fails(quire_minherit(shared + PAGES(1), PAGES(3), QUIRE_INHERIT_SHARE), EOPNOTSUPP);
-	assert_one_mapping(shared, 2);
-	unmap(shared, 2);
-	unmap(private, 4);
-	unmap(anonymous, 4);
+	p[0] = p[PAGES(4)] = q[0] = q[PAGES(4)] = 'k';
+	assert_loads(p + PAGES(1), pattern((off_t)PAGES(1)));
+	elsewhere[PAGES(2)] = 's';
+	assert_ok(quire_mprotect(p + PAGES(4), PAGES(1), PROT_READ));
+	assert_ok(quire_mprotect(q + PAGES(5), PAGES(1), PROT_NONE));
+	evict(p + PAGES(4), 1);
+	assert_ok(quire_minherit(p, PAGES(8), QUIRE_INHERIT_SHARE));
+	assert_ok(quire_minherit(q, PAGES(8), QUIRE_INHERIT_SHARE));
+	assert_loads(p, 'k');
+	assert_loads(p + PAGES(2), 's');
+	assert_loads(p + PAGES(4), 'k');
+	assert_pattern(p + PAGES(1), PAGES(1), PAGES(1));
+	assert_pattern(p + PAGES(3), PAGES(1), PAGES(3));
+	assert_pattern(p + PAGES(5), PAGES(1) - 100, PAGES(5));
+	assert_zeros(p + PAGES(6) - 100, 100);
+	/* What lies past the end of the file has no bytes that could be shared. */
+	assert_past_the_end(p + PAGES(6));
+	assert_loads(q, 'k');
+	assert_loads(q + PAGES(4), 'k');
+	assert_zeros(q + PAGES(1), PAGES(3));
+	assert_zeros(q + PAGES(6), PAGES(2));
+	/* The protection is what it was, and may be changed to what it might have been. */
+	assert_store_raises(p + PAGES(4), SIGSEGV, SEGV_ACCERR);
+	assert_load_raises(q + PAGES(5), SIGSEGV, SEGV_ACCERR);
+	assert_ok(quire_mprotect(p + PAGES(4), PAGES(1), RW));
+	assert_stores(p + PAGES(4), 't');
+	assert_stores(p + PAGES(3), 't');
+	assert_ok(quire_msync(p, PAGES(6), MS_SYNC));
+	assert_int_equal(file_byte(fd, (off_t)PAGES(3)), pattern((off_t)PAGES(3)));
+	assert_int_equal(file_byte(fd, 0), pattern(0));
+	unmap(elsewhere, 6);
+	unmap(p, 8);
+	unmap(q, 8);
+	assert_int_equal(file_byte(fd, (off_t)PAGES(2)), 's');
+}
+
+static void M18_private_memory_of_more_than_the_budget_is_made_shared(void **state)
+{
+	size_t n = 2 * stats().budget_bytes / page_size;
+	char *p = map_anonymous(n);
+
+	(void)state;
+	for (size_t i = 0; i < n; i += 1 + i % 3)
+		memcpy(p + PAGES(i) + 8, &i, sizeof(i));
+	assert_ok(quire_minherit(p, PAGES(n), QUIRE_INHERIT_SHARE));
+	for (size_t i = 0, next = 0; i < n; i++) {
+		size_t word;
+
+		memcpy(&word, p + PAGES(i) + 8, sizeof(word));
+		assert_int_equal(word, i == next ? i : 0);
+		next += i == next ? 1 + i % 3 : 0;
+	}
+	assert_one_mapping(p, n);
+	unmap(p, n);
+}
+
+static void M18_locked_memory_that_is_made_shared_stays_locked(void **state)
+{
+	char *p = map_anonymous(4);
+	uint64_t before = stats().locked_bytes;
+
+	(void)state;
+	p[0] = p[PAGES(1)] = 'k';
+	assert_ok(quire_mlock(p, PAGES(4)));
+	assert_ok(quire_minherit(p + PAGES(1), PAGES(2), QUIRE_INHERIT_SHARE));
+	assert_int_equal(stats().locked_bytes, before + PAGES(4));
+	pressure();
+	for (size_t i = 0; i < 4; i++)
+		assert_int_equal(quire_resident(p + PAGES(i), 1), 1);
+	assert_ok(quire_munlock(p, PAGES(4)));
+	assert_int_equal(stats().locked_bytes, before);
+	unmap(p, 4);
+}
+
+/* A range is checked before anything of it is changed. */
+static void M18_minherit_that_is_refused_makes_nothing_shared(void **state)
+{
+	char *p = map_anonymous(4), *hole = p + PAGES(2);
+
+	(void)state;
+	p[0] = 'k';
+	unmap(hole, 1);
+	assert_fails(quire_minherit(p, PAGES(4), QUIRE_INHERIT_SHARE), ENOMEM);
+	assert_true(area_stats(p).flags & MAP_PRIVATE);
+	assert_ok(quire_minherit(p, PAGES(2), QUIRE_INHERIT_SHARE));
+	assert_true(area_stats(p).flags & MAP_SHARED);
+	unmap(p, 4);
 }
 
 static void M18_minherit_takes_the_pages_that_hold_the_range(void **state)
@@ -483,7 +558,10 @@ static const struct conformance_test tests[] = {
     TEST(M18_minherit_changes_nothing_here),
     TEST(M18_minherit_EINVAL_bad_arguments),
     TEST(M18_minherit_ENOMEM_hole),
-    TEST(M18_minherit_EOPNOTSUPP_sharing_of_private_memory),
+    TEST(M18_private_memory_that_is_made_shared_keeps_its_bytes),
+    TEST(M18_private_memory_of_more_than_the_budget_is_made_shared),
+    TEST(M18_locked_memory_that_is_made_shared_stays_locked),
+    TEST(M18_minherit_that_is_refused_makes_nothing_shared),
     TEST(M18_minherit_takes_the_pages_that_hold_the_range),
     TEST(M18_both_families_say_the_same_of_private_memory),
     TEST(M18_both_families_say_the_same_of_shared_memory),

@@ -271,8 +271,8 @@ static bool check(struct user *u, const struct access *a, uint64_t before, uint6
 		snprintf(seen, sizeof(seen), "value %d", a->value);
 	else
 		snprintf(seen, sizeof(seen), "%s code %d", a->trap.sig == SIGBUS ? "SIGBUS" : "SIGSEGV", a->trap.code);
-	return fail(c, "contest: %s page %zu byte %zu: %s, which fits none of %u states, from %s to %s", a->store ? "store" : "load",
-		    a->page, a->at, seen, count, first, last);
+	return fail(c, "contest: %s page %zu byte %zu: %s, which fits none of %u states, from %s to %s",
+		    a->store ? "store" : "load", a->page, a->at, seen, count, first, last);
 }
 
 /* Which contents the store went to, where that is known. */

@@ -608,6 +608,24 @@ static void what_cannot_be_made_accessible_again_keeps_its_bytes(void **state)
 	TRY(.run = run_reopen, .steps = true);
 }
 
+/* ---- sharing with children ---- */
+
+static int run_share(void)
+{
+	return answer(quire_minherit(region()->addr, PAGES(EACH), QUIRE_INHERIT_SHARE));
+}
+
+/* Page by page: what has come to be shared stays so, with all its bytes. */
+static void memory_that_cannot_be_made_shared_keeps_its_bytes(void **state)
+{
+	(void)state;
+	for (unsigned out = 0; out < 2; out++) {
+		world.all_out = out;
+		EVERYWHERE
+		TRY(.run = run_share, .steps = true);
+	}
+}
+
 /* ---- moving ---- */
 
 static char *moved;
@@ -1250,6 +1268,7 @@ static const struct conformance_test tests[] = {
     ALONE(of_many_mappings_that_cannot_all_be_unmapped_none_is),
     ALONE(a_protection_that_cannot_be_changed_is_the_old_one),
     ALONE(what_cannot_be_made_accessible_again_keeps_its_bytes),
+    ALONE(memory_that_cannot_be_made_shared_keeps_its_bytes),
     ALONE(a_mapping_that_cannot_grow_is_as_long_as_before),
     ALONE(a_mapping_that_cannot_shrink_is_as_long_as_before),
     ALONE(a_mapping_that_cannot_move_to_grow_stays_where_it_is),
