@@ -29,6 +29,7 @@
 #include "cache/policy.h"
 #include "object/epoch.h"
 #include "object/fill.h"
+#include "object/lend.h"
 #include "object/writeback.h"
 #include "sys/frames.h"
 #include "sys/page_size.h"
@@ -312,7 +313,7 @@ static struct step allow_stores(struct fault *fault, struct area *area, page_wor
 	int r = 0;
 
 	if (page_load(word) & PAGE_LENDS)
-		r = private_stop_lending(area->view.private_pages, fault->addr, holding->promised ? holding->buffer : NULL, &used);
+		r = lend_stop(area->view.private_pages, fault->addr, holding->promised ? holding->buffer : NULL, &used);
 	if (used)
 		holding->promised = false;
 	if (r == 0)
@@ -336,9 +337,9 @@ static void copy_around(struct fault *fault, struct area *area, struct holding *
 
 	for (char *addr = fault->addr + page_size();
 	     addr < fault->addr + ((size_t)LENT_AROUND << page_shift) && addr < area_end(area); addr += page_size()) {
-		if (!private_is_lent(pages, addr) || !budget_try(cache, 1))
+		if (!lend_is_lent(pages, addr) || !budget_try(cache, 1))
 			return;
-		if (private_copy_lent(pages, addr, holding->buffer, &wait, &seen) < 0) {
+		if (lend_copy(pages, addr, holding->buffer, &wait, &seen) < 0) {
 			budget_release(cache, 1);
 			return;
 		}
@@ -353,7 +354,7 @@ static struct step copy_lent(struct fault *fault, struct area *area, struct hold
 
 	if (!holding->promised || !holding->buffer)
 		return (struct step){.kind = STEP_PROMISE};
-	r = private_copy_lent(area->view.private_pages, fault->addr, holding->buffer, &wait, &seen);
+	r = lend_copy(area->view.private_pages, fault->addr, holding->buffer, &wait, &seen);
 	if (r == -EAGAIN)
 		return wait ? step_wait(wait, seen) : (struct step){.kind = STEP_WAIT};
 	if (r < 0)

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "object/lend.h"
 #include "object/writeback.h"
 #include "space/edit.h"
 #include "space/inherit.h"
@@ -31,7 +32,7 @@ static int repeat(struct edit *edit, struct space *from, const struct area *area
 	edit_fill(copy, &m, to, area_addr(area));
 	edit_add(edit, copy);
 	if (inherited == INHERITED_COPY && !area->shared)
-		r = private_fork(from->private_pages, to->private_pages, area_addr(area), area->view.pages);
+		r = lend_fork(from->private_pages, to->private_pages, area_addr(area), area->view.pages);
 	return r;
 }
 
@@ -50,7 +51,7 @@ int space_fork(struct space *from, struct far *far, struct space **ret)
 		return r;
 	}
 	rwlock_write_acquire(&from->cache->map_lock);
-	r = private_begin_borrowing(space->private_pages, from->private_pages);
+	r = lend_begin(space->private_pages, from->private_pages);
 	if (r == 0)
 		r = edit_begin(&edit, space, (unsigned)from->areas.count);
 	if (r == 0) {
@@ -117,7 +118,7 @@ void space_vanish(struct space *space)
 			writeback_adopt(object);
 	} while (more);
 	rwlock_write_acquire(&space->cache->map_lock);
-	private_end_borrowing(space->private_pages);
+	lend_end(space->private_pages);
 	rwlock_write_release(&space->cache->map_lock);
 	space_release(space);
 }

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "object/lend.h"
 #include "object/writeback.h"
 #include "space/edit.h"
 #include "sys/huge.h"
@@ -53,7 +54,7 @@ static int quiesce(struct space *space, char *addr, char *end)
 		uint64_t first;
 		int r;
 
-		r = area->shared ? 0 : private_call_in(space->private_pages, from, (size_t)(to - from) >> page_shift, false);
+		r = area->shared ? 0 : lend_call_in(space->private_pages, from, (size_t)(to - from) >> page_shift, false);
 		if (r < 0) {
 			edit_restore_protection(space, addr, end);
 			return message_set(-r, "children's copies of the pages in %p…%p cannot be made", (void *)from, (void *)to);
@@ -632,7 +633,7 @@ static int move_private(struct space *space, struct area *area, char *addr, size
 		flags |= SPACE_FIXED;
 	}
 	r = private_prepare(pages, addr, new_addr, old_len >> page_shift);
-	if (r == 0 && (r = private_call_in(pages, addr, old_len >> page_shift, true)) < 0)
+	if (r == 0 && (r = lend_call_in(pages, addr, old_len >> page_shift, true)) < 0)
 		(void)message_set(-r, "copies of the pages at %p, which processes share since a fork, cannot be made",
 				  (void *)addr);
 	if (r == 0)

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "object/lend.h"
 #include "space/edit.h"
 #include "sys/page_size.h"
 #include "util/fail.h"
@@ -492,7 +493,7 @@ static int discard_part(void *arg, const struct part *part)
 	if (part->shared)
 		return 0;
 	rwlock_read_acquire(&space->cache->map_lock);
-	r = private_call_in(space->private_pages, part->addr, part->pages, false);
+	r = lend_call_in(space->private_pages, part->addr, part->pages, false);
 	if (r == 0)
 		private_discard(space->private_pages, part->addr, part->pages, true);
 	rwlock_read_release(&space->cache->map_lock);

@@ -11,7 +11,7 @@
 #include <sys/wait.h>
 
 #include "fault/fault.h"
-#include "object/private.h"
+#include "object/lend.h"
 #include "rig.h"
 #include "space/inherit.h"
 #include "sys/channel.h"
@@ -212,7 +212,7 @@ static void check_loans(void)
 	rwlock_write_acquire(&rig.cache->map_lock);
 	for (unsigned i = 0; i < PROCESSES; i++)
 		if (processes[i].space)
-			assert_true(private_loans_hold(processes[i].space->private_pages));
+			assert_true(lend_holds(processes[i].space->private_pages));
 	rwlock_write_release(&rig.cache->map_lock);
 }
 
@@ -423,7 +423,7 @@ static void a_fork_makes_no_frame_and_what_is_lent_is_copied_when_it_is_read(voi
 	start(20);
 	child = child_of(own);
 	assert_int_equal(rig_frames(), 20);
-	assert_int_equal(private_borrowed(child->space->private_pages), 20);
+	assert_int_equal(lend_borrowed(child->space->private_pages), 20);
 	for (unsigned i = 0; i < 20; i++) {
 		assert_int_equal(state(own, i), PAGE_RESIDENT);
 		assert_int_equal(state(child, i), PAGE_LENT);
@@ -1098,7 +1098,7 @@ static void *walk(void *arg)
 			w->wrong += space_discard_private(w->p->space, at(i), rig.page) != 0;
 		} else {
 			rwlock_read_acquire(&rig.cache->map_lock);
-			w->wrong += private_call_in(w->p->space->private_pages, at(i), 1, true) != 0;
+			w->wrong += lend_call_in(w->p->space->private_pages, at(i), 1, true) != 0;
 			rwlock_read_release(&rig.cache->map_lock);
 		}
 	}
