@@ -12,17 +12,17 @@ static bool overflows_locked(const struct once *once, uint64_t most)
 	return once->count == ONCE_RUNS || (once->count > 1 && once->pages > most);
 }
 
-void once_put(struct once *once, uint64_t first, uint64_t pages, uint64_t most, struct once_out *ret)
+void once_put(struct once *once, struct once_run run, uint64_t most, struct once_out *ret)
 {
 	ret->n = 0;
 	lock_acquire(&once->lock);
-	once->pages += pages;
+	once->pages += run.pages;
 	while (overflows_locked(once, most) && ret->n < ONCE_OUT) {
 		ret->run[ret->n++] = once->run[once->head];
 		once->pages -= once->run[once->head].pages;
 		once->head = (once->head + 1) % ONCE_RUNS;
 		once->count--;
 	}
-	once->run[(once->head + once->count++) % ONCE_RUNS] = (struct once_run){first, pages};
+	once->run[(once->head + once->count++) % ONCE_RUNS] = run;
 	lock_release(&once->lock);
 }

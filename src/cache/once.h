@@ -15,9 +15,11 @@
 #define ONCE_RUNS 128 /* of single pages, so many are kept behind all readers of an area together */
 #define ONCE_OUT  4
 
+/* Pages first, first + step, …. */
 struct once_run {
 	uint64_t first;
-	uint64_t pages;
+	uint32_t pages;
+	uint32_t step;
 };
 
 /* Zero bytes are an empty one. */
@@ -35,6 +37,6 @@ struct once_out {
 };
 
 /* Puts a run in. most: pages that should be in it, at least those of the run and of the one before. Async-signal-safe. */
-void once_put(struct once *once, uint64_t first, uint64_t pages, uint64_t most, struct once_out *ret);
+void once_put(struct once *once, struct once_run run, uint64_t most, struct once_out *ret);
 
 #endif

@@ -27,6 +27,7 @@
 #include <sys/mman.h>
 
 #include "cache/policy.h"
+#include "fault/reading.h"
 #include "object/epoch.h"
 #include "object/fill.h"
 #include "object/lend.h"
@@ -34,10 +35,8 @@
 #include "sys/frames.h"
 #include "sys/page_size.h"
 
-#define LENT_AROUND     16  /* pages that are copied together when a child touches one that it has borrowed */
-#define AROUND_PAGES    128 /* pages read ahead that one fault maps together */
-#define READAHEAD_SHARE 32  /* the part of the budget that a window may be of; half of it where pages are used once */
-#define ONCE_SHARE      16  /* … that the last pages that came in to be used once may be of: four such windows */
+#define LENT_AROUND  16  /* pages that are copied together when a child touches one that it has borrowed */
+#define AROUND_PAGES 128 /* pages read ahead that one fault maps together */
 
 enum step_kind { STEP_DONE, STEP_NONE, STEP_WAIT, STEP_LOAD, STEP_PROMISE, STEP_BRING_IN, STEP_REFRESH, STEP_UNFILL, STEP_ERROR };
 
@@ -45,13 +44,10 @@ struct step {
 	enum step_kind kind;
 	page_word *word; /* WAIT */
 	uint32_t seen;
-	struct object *object; /* LOAD, REFRESH, UNFILL, and DONE with pages to read on: referenced */
-	uint64_t page;         /* UNFILL */
-	struct readahead_plan plan;
-	enum readahead_advice advice;
-	uint32_t flags;       /* LOAD, DONE: for the words of pages that come in */
-	struct once_out used; /* likewise: what is to be dropped for them */
-	int error;            /* ERROR: errno */
+	struct object *object;  /* LOAD, REFRESH, UNFILL, and DONE with pages to read on: referenced */
+	uint64_t page;          /* UNFILL */
+	struct reading reading; /* LOAD, DONE */
+	int error;              /* ERROR: errno */
 };
 
 /* What one fault holds from look to look. */
@@ -78,55 +74,9 @@ static struct step step_object(enum step_kind kind, struct object *object)
 	return (struct step){.kind = kind, .object = object};
 }
 
-/* The largest window: a small part of the budget, so that several streams fit. */
-static unsigned most_readahead(const struct area *area)
-{
-	struct cache *cache = area->view.object->cache;
-	uint64_t most =
-	    atomic_load_explicit(&cache->limit, memory_order_relaxed) / (area->once ? 2 * READAHEAD_SHARE : READAHEAD_SHARE);
-	uint64_t cap = (area->advice == READAHEAD_SEQUENTIAL ? 2u << 20 : 1u << 20) >> page_shift;
-
-	return (unsigned)(most < cap ? most : cap);
-}
-
-static uint64_t readahead_end(const struct area *area)
-{
-	uint64_t end = area->view.first + area->view.pages, pages = atomic_load(&area->view.object->pages);
-
-	return end < pages ? end : pages;
-}
-
-/* Pages are going to be read through an area: how they are marked, and what of those before them goes. */
-static void note_reading(struct area *area, struct step *step)
-{
-	struct cache *cache = area->view.object->cache;
-	struct once *once = atomic_load_explicit(&area->recent, memory_order_acquire), *made;
-
-	step->flags = PAGE_AHEAD;
-	if (!area->once || step->plan.pages == 0)
-		return;
-	step->flags |= PAGE_ONCE;
-	if (!once) {
-		made = arena_alloc(&cache->arena, sizeof(*made));
-		if (!made)
-			return;
-		if (atomic_compare_exchange_strong(&area->recent, &once, made))
-			once = made;
-		else
-			arena_free(&cache->arena, made, sizeof(*made));
-	}
-	once_put(once, step->plan.first, step->plan.pages, atomic_load(&cache->limit) / ONCE_SHARE, &step->used);
-}
-
-static void drop_used(const struct step *step)
-{
-	for (unsigned i = 0; i < step->used.n; i++)
-		object_drop_once(step->object, step->used.run[i].first, step->used.run[i].first + step->used.run[i].pages);
-}
-
 /* ---- mapping what is resident ---- */
 
-/* Whether page i + n may be mapped along: read ahead, not touched, in the same view and chunk. Then it is held. */
+/* Whether page i, at addr, may be mapped along: read ahead, not touched, in the same view and chunk. Then it is held. */
 static bool hold_ahead(struct area *area, struct chunk *chunk, unsigned i, char *addr)
 {
 	uint32_t word = page_load(&chunk->page[i]);
@@ -142,60 +92,104 @@ static bool hold_ahead(struct area *area, struct chunk *chunk, unsigned i, char 
 	return false;
 }
 
-/* The page at addr is HELD by us: maps it and what was read ahead behind it. */
+/* Pages first … end - 1 of a chunk, all HELD by us. page, at addr, is the one that is touched. */
+struct held {
+	struct area *area;
+	struct chunk *chunk;
+	char *addr;
+	unsigned page, first, end;
+};
+
+static char *held_addr(const struct held *held, unsigned i)
+{
+	return held->addr + ((ptrdiff_t)i - (ptrdiff_t)held->page) * (ptrdiff_t)page_size();
+}
+
+/* What was read ahead adjoins the page above it or, where the reader goes backward, below. */
+static void hold_around(struct held *held)
+{
+	const struct view *view = &held->area->view;
+	uint64_t before = (uint64_t)(held->addr - view->addr) >> page_shift, after = view->pages - before;
+
+	while (held->end - held->first < AROUND_PAGES && held->end - held->page < after && held->end < CHUNK_PAGES &&
+	       hold_ahead(held->area, held->chunk, held->end, held_addr(held, held->end)))
+		held->end++;
+	while (held->end - held->first < AROUND_PAGES && held->page - held->first < before && held->first > 0 &&
+	       hold_ahead(held->area, held->chunk, held->first - 1, held_addr(held, held->first - 1)))
+		held->first--;
+}
+
+static void release_around(struct held *held)
+{
+	for (unsigned i = held->first; i < held->end; i++)
+		if (i != held->page)
+			page_settle(&held->chunk->page[i], PAGE_RESIDENT, PAGE_AHEAD, PAGE_MAPPED);
+	held->first = held->page;
+	held->end = held->page + 1;
+}
+
+/* Maps what is held, or the page alone. 0 or -errno. */
+static int enter(struct held *held, bool caught)
+{
+	struct view *view = &held->area->view;
+	bool shared = held->area->shared;
+	int r = pmap_enter(view->pmap, held_addr(held, held->first), held->end - held->first, shared);
+
+	/* A run may span what is one area to us and two mappings to the kernel: then the page alone, the others later. */
+	if (r < 0 && held->end - held->first > 1) {
+		release_around(held);
+		r = pmap_enter(view->pmap, held->addr, 1, shared);
+	}
+	return r == 0 && caught ? pmap_unprotect(view->pmap, held->addr, 1, true) : r;
+}
+
+/* They are mapped: they are nobody's any more. */
+static void settle_held(const struct held *held)
+{
+	const struct area *area = held->area;
+
+	for (unsigned i = held->first; i < held->end; i++) {
+		uint32_t old = page_load(&held->chunk->page[i]);
+		bool again = i == held->page && !area->once && !(old & (PAGE_AHEAD | PAGE_MAPPED));
+		uint32_t useful = again ? policy_touched(old) : old & PAGE_REF;
+
+		page_settle(&held->chunk->page[i], PAGE_RESIDENT, PAGE_AHEAD | PAGE_MARK | PAGE_REF | (area->once ? 0 : PAGE_ONCE),
+			    useful | PAGE_MAPPED);
+	}
+	/* Only now, since the words tell of it only now; the page of this fault later still, when it has been counted. */
+	if (held->end - held->page > 1)
+		pmap_wake(area->view.pmap, held_addr(held, held->page + 1), held->end - held->page - 1, area->shared);
+	if (held->page > held->first)
+		pmap_wake(area->view.pmap, held_addr(held, held->first), held->page - held->first, area->shared);
+}
+
+/* The page at addr is HELD by us: maps it and what was read ahead around it. */
 static struct step map_held(struct fault *fault, struct area *area, struct chunk *chunk, unsigned i, struct holding *holding)
 {
 	struct view *view = &area->view;
-	char *addr = fault->addr;
-	uint64_t left = view->pages - ((uint64_t)(addr - view->addr) >> page_shift);
-	unsigned n = 1;
+	struct held held = {area, chunk, fault->addr, i, i, i + 1};
 	uint32_t word = page_load(&chunk->page[i]);
-	bool caught = fault->write && area->shared && !view->pmap->tracks;
+	bool caught = fault->write && area->shared && !view->pmap->tracks, touched_first = !holding->major && (word & PAGE_AHEAD);
+	struct step step = {.kind = STEP_DONE};
 	int r;
 
-	while (n < AROUND_PAGES && n < left && i + n < CHUNK_PAGES &&
-	       hold_ahead(area, chunk, i + n, addr + ((size_t)n << page_shift)))
-		n++;
+	hold_around(&held);
 	if (caught) {
 		writeback_note_dirty(chunk, &chunk->page[i]);
 		epoch_stamp(chunk, i, 1);
 	}
-	r = pmap_enter(view->pmap, addr, n, area->shared);
-	/* A run may span what is one area to us and two mappings to the kernel: then the page alone, the others later. */
-	if (r < 0 && n > 1) {
-		for (unsigned k = 1; k < n; k++)
-			page_settle(&chunk->page[i + k], PAGE_RESIDENT, PAGE_AHEAD, PAGE_MAPPED);
-		n = 1;
-		r = pmap_enter(view->pmap, addr, 1, area->shared);
-	}
-	if (r == 0 && caught)
-		r = pmap_unprotect(view->pmap, addr, 1, true);
-	for (unsigned k = 0; k < n; k++) {
-		uint32_t old = page_load(&chunk->page[i + k]);
-		bool again = k == 0 && !area->once && !(old & (PAGE_AHEAD | PAGE_MAPPED));
-		uint32_t useful = again ? policy_touched(old) : old & PAGE_REF;
-
-		page_settle(&chunk->page[i + k], PAGE_RESIDENT, PAGE_AHEAD | PAGE_MARK | PAGE_REF | (area->once ? 0 : PAGE_ONCE),
-			    useful | PAGE_MAPPED);
-	}
-	/* Only now, since the words tell of it only now; the page of this fault later still, when it has been counted. */
-	if (n > 1)
-		pmap_wake(view->pmap, addr + page_size(), n - 1, area->shared);
+	r = enter(&held, caught);
+	settle_held(&held);
 	if (r < 0)
 		return step_error(-r);
 	if (caught)
-		count(&area->view.object->cache->counters.write_faults, 1);
-	count(&view->object->cache->counters.readahead_hits, holding->major ? n - 1 : (word & PAGE_AHEAD) ? n : n - 1);
+		count(&view->object->cache->counters.write_faults, 1);
+	count(&view->object->cache->counters.readahead_hits, held.end - held.first - (touched_first ? 0 : 1));
 	if (word & PAGE_MARK) {
-		struct step step = step_object(STEP_DONE, view->object);
-
-		step.advice = area->advice;
-		step.plan =
-		    readahead_marked(&area->stream, area->advice, chunk->first + i, readahead_end(area), most_readahead(area));
-		note_reading(area, &step);
-		return step;
+		step = step_object(STEP_DONE, view->object);
+		reading_goes_on(area, chunk->first + i, &step.reading);
 	}
-	return (struct step){.kind = STEP_DONE};
+	return step;
 }
 
 /* A page of the object has to be loaded. */
@@ -203,11 +197,8 @@ static struct step plan_load(struct area *area, struct chunk *chunk, uint64_t pa
 {
 	struct step step = step_object(STEP_LOAD, area->view.object);
 	unsigned i = (unsigned)(page % CHUNK_PAGES);
-	bool before = i > 0 && page_has_frame(page_load(&chunk->page[i - 1]));
 
-	step.advice = area->view.object->pager->on_demand ? READAHEAD_RANDOM : area->advice;
-	step.plan = readahead_miss(&area->stream, step.advice, page, readahead_end(area), most_readahead(area), before);
-	note_reading(area, &step);
+	reading_begins(area, page, i > 0 && page_has_frame(page_load(&chunk->page[i - 1])), &step.reading);
 	return step;
 }
 
@@ -421,24 +412,6 @@ static struct step look(struct fault *fault, struct holding *holding)
 	return step;
 }
 
-/* Pages behind a sequential reader are given back: he will not come again. */
-static void drop_behind(struct object *object, const struct readahead_plan *plan)
-{
-	uint64_t keep = 2ull * plan->pages;
-
-	if (plan->first > keep + plan->pages)
-		object_drop(object, plan->first - keep - plan->pages, plan->first - keep, false);
-}
-
-static void read_on(struct step *step)
-{
-	if (step->plan.pages > 0)
-		object_load(step->object, step->plan.first, step->plan.pages, step->flags, step->plan.mark, false, NULL);
-	drop_used(step);
-	if (step->advice == READAHEAD_SEQUENTIAL && step->plan.pages > 0)
-		drop_behind(step->object, &step->plan);
-}
-
 bool fault_place_locked(struct space *space, char *addr, struct object *object, uint64_t page, const void *bytes)
 {
 	struct area *area = space_find(space, addr);
@@ -480,8 +453,7 @@ static int load(struct fault *fault, struct step *step, struct holding *holding)
 	int r;
 
 	holding->major = true;
-	drop_used(step);
-	r = object_load(step->object, step->plan.first, step->plan.pages, step->flags, step->plan.mark, true, &here.placement);
+	r = reading_wait(&step->reading, step->object, &here.placement);
 	holding->placed = r == 0 && here.ret_placed;
 	if (r == -ENODATA && !holding->refreshed) {
 		holding->refreshed = true;
@@ -554,7 +526,7 @@ static int take_step(struct fault *fault, struct step *step, struct holding *hol
 static bool waits(const struct step *step)
 {
 	return step->kind == STEP_LOAD || step->kind == STEP_PROMISE || step->kind == STEP_BRING_IN || step->kind == STEP_WAIT ||
-	       step->kind == STEP_REFRESH || step->kind == STEP_UNFILL || step->plan.pages > 0;
+	       step->kind == STEP_REFRESH || step->kind == STEP_UNFILL || step->reading.plan.pages > 0;
 }
 
 /* No frame can be had where writes fail meanwhile: then it is their error that matters. */
@@ -591,7 +563,7 @@ enum fault_result fault_resolve(struct fault *fault)
 		}
 		if (step.kind == STEP_DONE) {
 			if (step.object)
-				read_on(&step);
+				reading_ahead(&step.reading, step.object);
 			object_unref(step.object);
 			result = FAULT_DONE;
 			break;

@@ -303,8 +303,8 @@ int object_load(struct object *object, uint64_t first, unsigned pages, uint32_t 
 			n = (unsigned)(end - at);
 		if (n > object->buffers->run_pages)
 			n = object->buffers->run_pages;
-		/* The mark, as an own run, so that it gets its flag before anybody can touch it. */
-		if (mark > at && mark < at + n)
+		/* What lies before the mark is waited for; what lies behind it is read meanwhile. */
+		if (wait && mark > at && mark < at + n)
 			n = (unsigned)(mark - at);
 		r = load_run(object, at, n, flags, now ? PATIENCE_ALL : PATIENCE_NONE, now ? placement : NULL, NULL, &done);
 		if (now) {
@@ -317,13 +317,33 @@ int object_load(struct object *object, uint64_t first, unsigned pages, uint32_t 
 		} else if (r == -ENOMEM) {
 			break;
 		}
-		if (mark == at && done > 0)
-			page_flags(object_page(object, at, NULL), 0, PAGE_MARK);
+		if (mark >= at && mark - at < done)
+			page_flags(object_page(object, mark, NULL), 0, PAGE_MARK);
 		if (flags & PAGE_AHEAD)
 			count(&object->cache->counters.readahead_pages, now ? done - 1 : done);
 		at += done ? done : 1;
 	}
 	return result;
+}
+
+void object_load_apart(struct object *object, uint64_t nearest, unsigned pages, int step, uint32_t flags, uint64_t mark)
+{
+	uint64_t page = nearest;
+	struct io_plug plug;
+
+	io_plug_begin(object->cache->io, &plug);
+	for (; pages > 0; pages--, page += (uint64_t)step) {
+		unsigned done;
+
+		if (page >= atomic_load(&object->pages))
+			continue;
+		if (load_run(object, page, 1, flags, PATIENCE_SPARE, NULL, NULL, &done) == -ENOMEM)
+			break;
+		if (page == mark && done > 0)
+			page_flags(object_page(object, page, NULL), 0, PAGE_MARK);
+		count(&object->cache->counters.readahead_pages, done);
+	}
+	io_plug_end();
 }
 
 int object_load_begin(struct object *object, uint64_t first, unsigned pages, uint32_t flags, bool wait, struct placement *placement,

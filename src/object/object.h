@@ -200,6 +200,12 @@ int object_load(struct object *object, uint64_t first, unsigned pages, uint32_t 
 		struct placement *placement);
 
 /*
+ * Begins to load pages that lie step apart, backward where it is negative, those that are absent, the nearest first; flags and mark as
+ * above. Ends where there is no room for one more, of which some is left to others. No lock held. Async-signal-safe.
+ */
+void object_load_apart(struct object *object, uint64_t nearest, unsigned pages, int step, uint32_t flags, uint64_t mark);
+
+/*
  * Begins to load a run of absent pages from first on, of at most pages, and does not wait for its end.
  * => wait: for frames and a buffer; otherwise -ENOMEM where some are not to be had at once. placement: as above, and called on whatever thread the transfer ends on.
  * => batch: told of the end of what was begun.

@@ -25,7 +25,7 @@ enum inherit {
 	INHERIT_NONE = 4, /* the child has nothing there */
 };
 
-/* Guarded by the map lock, as the view in it is, except the counters and the stream. */
+/* Guarded by the map lock, as the view in it is, except the counters and the streams of readahead. */
 struct area {
 	struct view view; /* addr and pages always; object NULL for private memory without a file */
 	int prot;
@@ -41,7 +41,7 @@ struct area {
 	bool guard; /* kept free below a stack: a hole to all but what maps and unmaps. It goes with what lies above it */
 	enum readahead_advice advice;
 	bool once; /* pages that come in through it are used once */
-	struct readahead stream;
+	struct readahead readahead;
 	struct once *_Atomic recent; /* with once: what came in last; made at the first, in the arena */
 	_Atomic uint64_t major_faults, minor_faults;
 };

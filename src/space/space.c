@@ -240,8 +240,7 @@ void edit_split(struct edit *edit, char *addr)
 	right->view.addr = addr;
 	right->view.first = area->view.first + left_pages;
 	right->view.pages = area->view.pages - left_pages;
-	right->stream = area->stream;
-	right->stream.lock.word = 0;
+	readahead_split(&area->readahead, &right->readahead, right->view.first);
 	area->view.pages = left_pages;
 	edit_add(edit, right);
 }
@@ -259,6 +258,7 @@ static bool join_before(struct edit *edit, size_t index)
 	if (!area_joins(left, right))
 		return false;
 	left->view.pages += right->view.pages;
+	readahead_join(&left->readahead, &right->readahead);
 	atomic_fetch_add(&left->major_faults, atomic_load(&right->major_faults));
 	atomic_fetch_add(&left->minor_faults, atomic_load(&right->minor_faults));
 	/* The pages are the left area's now, and stay locked, and promised, if they were. */

@@ -495,6 +495,185 @@ static void A01_sequential_scan_drops_behind(void **state)
 	unmap(p, n);
 }
 
+/* ---- streams that are recognised ---- */
+
+/* Touches pages in an order of his own, in a fresh mapping of so many. */
+struct reader {
+	size_t pages, touches;
+	size_t (*page)(const struct reader *reader, size_t i);
+	int advice;
+};
+
+/*
+ * Until all that was begun is in: then what the next touch waits for follows from the order alone, and not from who is faster. Each
+ * miss reads one page, and what comes with it is readahead. Where a reader has been faster all the same, and has waited without a miss,
+ * the numbers never meet again, and it is enough that nothing comes any more.
+ */
+static void wait_until_read(struct quire_stats before)
+{
+	uint64_t bytes = 0;
+
+	for (int still_ms = 0; still_ms < 200; still_ms++, usleep(1000)) {
+		struct quire_stats now = stats();
+
+		if (now.copied_bytes - before.copied_bytes ==
+		    PAGES(now.major_faults - before.major_faults + now.readahead_pages - before.readahead_pages))
+			return;
+		if (now.copied_bytes != bytes)
+			still_ms = 0;
+		bytes = now.copied_bytes;
+	}
+}
+
+static struct quire_stats touch_as(const struct reader *reader)
+{
+	int fd = file_new(PAGES(reader->pages));
+	char *p = map(NULL, PAGES(reader->pages), PROT_READ, MAP_SHARED, fd, 0);
+	struct quire_stats before, did;
+
+	assert_ok(quire_madvise(p, PAGES(reader->pages), reader->advice));
+	before = stats();
+	for (size_t i = 0; i < reader->touches; i++) {
+		size_t page = reader->page(reader, i);
+
+		assert_loads(p + PAGES(page), pattern((off_t)PAGES(page)));
+		wait_until_read(before);
+	}
+	did = stats();
+	did.major_faults -= before.major_faults;
+	did.minor_faults -= before.minor_faults;
+	did.read_bytes -= before.read_bytes;
+	did.readahead_hits -= before.readahead_hits;
+	unmap(p, reader->pages);
+	file_close(fd);
+	return did;
+}
+
+static size_t backward(const struct reader *reader, size_t i)
+{
+	return reader->pages - 1 - i;
+}
+
+/* Two forward, and one backward from the end on; none from page 0 on, which is believed at once. */
+static size_t in_three_places(const struct reader *reader, size_t i)
+{
+	return i % 3 == 0 ? 1 + i / 3 : i % 3 == 1 ? 250 + i / 3 : reader->pages - 1 - i / 3;
+}
+
+static size_t each_seventh(const struct reader *reader, size_t i)
+{
+	(void)reader;
+	return 3 + 7 * i;
+}
+
+static size_t each_seventh_backward(const struct reader *reader, size_t i)
+{
+	return reader->pages - 1 - 7 * i;
+}
+
+static void A01_backward_scan_waits_seldom(void **state)
+{
+	const struct reader reader = {512, 512, backward, MADV_NORMAL};
+	struct quire_stats did = touch_as(&reader);
+
+	(void)state;
+	assert_true(did.major_faults <= 512 / 32);
+	/* What is read ahead is mapped together. */
+	assert_true(did.minor_faults <= 512 / 8);
+	assert_int_equal(did.read_bytes, PAGES(512));
+	assert_true(did.readahead_hits >= 512 - 512 / 32);
+}
+
+static void A01_sequential_scan_may_go_backward(void **state)
+{
+	const struct reader reader = {512, 512, backward, MADV_SEQUENTIAL};
+	struct quire_stats did = touch_as(&reader);
+
+	(void)state;
+	assert_true(did.major_faults <= 512 / 32);
+	assert_int_equal(did.read_bytes, PAGES(512));
+}
+
+static void A01_interleaved_scans_wait_seldom(void **state)
+{
+	const struct reader reader = {800, 600, in_three_places, MADV_NORMAL};
+	struct quire_stats did = touch_as(&reader);
+
+	(void)state;
+	assert_true(did.major_faults <= 600 / 20);
+	/* A window more, at most, for each. */
+	assert_true(did.read_bytes <= PAGES(600 + 3 * 64));
+}
+
+static void A01_strided_scan_waits_seldom(void **state)
+{
+	const struct reader reader = {2048, 250, each_seventh, MADV_NORMAL};
+	struct quire_stats did = touch_as(&reader);
+
+	(void)state;
+	assert_true(did.major_faults <= 250 / 20);
+	assert_true(did.read_bytes <= PAGES(250 + 64));
+}
+
+static void A01_strided_scan_backward_waits_seldom(void **state)
+{
+	const struct reader reader = {2048, 250, each_seventh_backward, MADV_NORMAL};
+	struct quire_stats did = touch_as(&reader);
+
+	(void)state;
+	assert_true(did.major_faults <= 250 / 20);
+	assert_true(did.read_bytes <= PAGES(250 + 64));
+}
+
+static void A01_scans_wait_seldom_in_parts_that_are_split_and_joined(void **state)
+{
+	int fd = file_new(PAGES(1000));
+	char *p = map_shared(fd, 1000);
+	struct quire_stats before = stats();
+
+	(void)state;
+	for (size_t i = 0; i < 400; i++) {
+		/* Somewhere between the two. */
+		if (i % 40 == 0)
+			assert_ok(quire_mprotect(p + PAGES(450), PAGES(10), i % 80 == 0 ? PROT_READ : RW));
+		assert_loads(p + PAGES(i), pattern((off_t)PAGES(i)));
+		wait_until_read(before);
+		assert_loads(p + PAGES(999 - i), pattern((off_t)PAGES(999 - i)));
+		wait_until_read(before);
+	}
+	assert_true(grown(before, major_faults) <= 800 / 40);
+	unmap(p, 1000);
+}
+
+static void A01_backward_scan_of_a_private_mapping_sees_what_was_stored(void **state)
+{
+	int fd = file_new(PAGES(300));
+	char *p = map_private(fd, 300);
+
+	(void)state;
+	for (size_t i = 0; i < 300; i += 3)
+		p[PAGES(i)] = 's';
+	for (size_t i = 300; i-- > 0;)
+		assert_loads(p + PAGES(i), i % 3 == 0 ? 's' : pattern((off_t)PAGES(i)));
+	unmap(p, 300);
+}
+
+static void A01_sequential_scan_backward_drops_behind(void **state)
+{
+	size_t hot_pages = 64, n = 2 * stats().budget_bytes / page_size;
+	char *hot = map_shared(file_new(PAGES(hot_pages)), hot_pages);
+	char *p = map(NULL, PAGES(n), PROT_READ, MAP_SHARED, file_new(PAGES(n)), 0);
+
+	(void)state;
+	assert_pattern(hot, PAGES(hot_pages), 0);
+	assert_ok(quire_madvise(p, PAGES(n), MADV_SEQUENTIAL));
+	for (size_t i = n; i-- > 0;)
+		assert_loads(p + PAGES(i), pattern((off_t)PAGES(i)));
+	assert_true(resident_pages(hot, hot_pages) >= hot_pages / 2);
+	unmap(hot, hot_pages);
+	unmap(p, n);
+}
+
 static void A02_pageout_makes_room_at_once(void **state)
 {
 	int fd = file_new(PAGES(8));
@@ -582,6 +761,14 @@ static const struct conformance_test tests[] = {
     TEST(A01_normal_does_not_read_all_around_random_touches),
     TEST(A01_willneed_reads_ahead_of_the_touch),
     TEST(A01_sequential_scan_drops_behind),
+    TEST(A01_backward_scan_waits_seldom),
+    TEST(A01_sequential_scan_may_go_backward),
+    TEST(A01_interleaved_scans_wait_seldom),
+    TEST(A01_strided_scan_waits_seldom),
+    TEST(A01_strided_scan_backward_waits_seldom),
+    TEST(A01_scans_wait_seldom_in_parts_that_are_split_and_joined),
+    TEST(A01_backward_scan_of_a_private_mapping_sees_what_was_stored),
+    TEST(A01_sequential_scan_backward_drops_behind),
     TEST(A02_pageout_makes_room_at_once),
     TEST(A02_populated_for_writing_is_stored_to_without_a_fault),
     TEST(A02_populated_for_reading_is_not_dirty),

@@ -52,13 +52,22 @@ static void check_hot(char *hot, size_t n)
 	assert_int_equal(stats().major_faults, before);
 }
 
-static void scan_beside_hot_pages(int flags, int advice)
+enum order { FORWARD, BACKWARD, STRIDED };
+
+static size_t ordered(enum order order, size_t i)
+{
+	if (order == STRIDED)
+		return i * 8 % COLD_PAGES + i * 8 / COLD_PAGES;
+	return order == FORWARD ? i : COLD_PAGES - 1 - i;
+}
+
+static void scan_beside_hot_pages(int flags, int advice, enum order order)
 {
 	size_t n = hot_pages();
 	char *hot = map_hot(n), *cold = map_cold(flags, advice, true);
 
 	for (size_t i = 0; i < COLD_PAGES; i++)
-		read_page(cold, i);
+		read_page(cold, ordered(order, i));
 	check_hot(hot, n);
 	unmap(cold, COLD_PAGES);
 	unmap(hot, n);
@@ -67,19 +76,31 @@ static void scan_beside_hot_pages(int flags, int advice)
 static void B04_scan_of_what_is_used_once_displaces_nothing(void **state)
 {
 	(void)state;
-	scan_beside_hot_pages(MAP_SHARED, MADV_NORMAL);
+	scan_beside_hot_pages(MAP_SHARED, MADV_NORMAL, FORWARD);
 }
 
 static void B04_sequential_scan_of_what_is_used_once_displaces_nothing(void **state)
 {
 	(void)state;
-	scan_beside_hot_pages(MAP_SHARED, MADV_SEQUENTIAL);
+	scan_beside_hot_pages(MAP_SHARED, MADV_SEQUENTIAL, FORWARD);
 }
 
 static void B04_scan_of_a_private_mapping_used_once_displaces_nothing(void **state)
 {
 	(void)state;
-	scan_beside_hot_pages(MAP_PRIVATE, MADV_NORMAL);
+	scan_beside_hot_pages(MAP_PRIVATE, MADV_NORMAL, FORWARD);
+}
+
+static void B04_backward_scan_of_what_is_used_once_displaces_nothing(void **state)
+{
+	(void)state;
+	scan_beside_hot_pages(MAP_SHARED, MADV_NORMAL, BACKWARD);
+}
+
+static void B04_strided_scan_of_what_is_used_once_displaces_nothing(void **state)
+{
+	(void)state;
+	scan_beside_hot_pages(MAP_SHARED, MADV_NORMAL, STRIDED);
 }
 
 /* Otherwise the other tests would prove nothing. */
@@ -244,6 +265,8 @@ static const struct conformance_test tests[] = {
     TEST(B04_scan_of_what_is_used_once_displaces_nothing),
     TEST(B04_sequential_scan_of_what_is_used_once_displaces_nothing),
     TEST(B04_scan_of_a_private_mapping_used_once_displaces_nothing),
+    TEST(B04_backward_scan_of_what_is_used_once_displaces_nothing),
+    TEST(B04_strided_scan_of_what_is_used_once_displaces_nothing),
     TEST(B04_scan_displaces_what_is_not_used_meanwhile),
     TEST(B04_random_readers_of_what_is_used_once_displace_nothing),
     TEST(B04_what_others_use_stays_with_them),

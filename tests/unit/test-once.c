@@ -18,7 +18,7 @@ static void single_pages_fall_out_in_their_order_when_it_is_full(void **state)
 
 	(void)state;
 	for (uint64_t i = 0; i < 5 * ONCE_RUNS; i++) {
-		once_put(&once, 1000 - i, 1, 10000, &out);
+		once_put(&once, (struct once_run){1000 - i, 1, 1}, 10000, &out);
 		assert_int_equal(out.n, i < ONCE_RUNS ? 0 : 1);
 		if (out.n == 0)
 			continue;
@@ -34,7 +34,7 @@ static void long_runs_fall_out_when_there_are_too_many_pages(void **state)
 
 	(void)state;
 	for (uint64_t i = 0; i < 20; i++) {
-		once_put(&once, 16 * i, 16, 64, &out);
+		once_put(&once, (struct once_run){16 * i, 16, 1}, 64, &out);
 		assert_int_equal(out.n, i < 4 ? 0 : 1);
 		if (out.n)
 			assert_int_equal(out.run[0].first, 16 * (i - 4));
@@ -50,7 +50,7 @@ static void the_run_before_never_falls_out(void **state)
 
 	(void)state;
 	for (uint64_t i = 0; i < 20; i++) {
-		once_put(&once, 100 * i, 100, 1, &out);
+		once_put(&once, (struct once_run){100 * i, 100, 1}, 1, &out);
 		assert_int_equal(out.n, i < 2 ? 0 : 1);
 		assert_int_equal(once.count, i < 2 ? i + 1 : 2);
 	}
@@ -64,9 +64,9 @@ static void a_long_run_drives_single_pages_out_a_few_at_a_time(void **state)
 
 	(void)state;
 	for (uint64_t i = 0; i < 60; i++)
-		once_put(&once, i, 1, 64, &out);
+		once_put(&once, (struct once_run){i, 1, 1}, 64, &out);
 	for (uint64_t i = 0; i < 30; i++) {
-		once_put(&once, 1000 + i, 32, 64, &out);
+		once_put(&once, (struct once_run){1000 + i, 32, 1}, 64, &out);
 		assert_true(out.n <= ONCE_OUT);
 		fallen += out.n;
 	}
