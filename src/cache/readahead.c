@@ -311,7 +311,7 @@ static struct readahead_plan miss_at_random(struct readahead *readahead, const s
 static struct readahead_plan miss_of_no_stream(struct readahead *readahead, const struct readahead_touch *touch, unsigned random)
 {
 	uint32_t missed = atomic_load_explicit(&readahead->missed, memory_order_relaxed);
-	bool adjacent = missed > 0 && recent(readahead, missed, 0) == (uint32_t)touch->page;
+	bool adjacent = recent(readahead, missed, 0) == (uint32_t)touch->page;
 	int step = recognise(readahead, touch, missed);
 
 	remember(readahead, touch->page);

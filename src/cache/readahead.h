@@ -22,6 +22,8 @@ struct readahead_shape {
 	uint16_t behind; /* asked for, from where the reader was at the last plan */
 };
 
+_Static_assert(sizeof(struct readahead_shape) == sizeof(uint64_t), "loaded and stored at once, in signal handlers too");
+
 /* Who moves next by compare-and-swap has made the plan, and stores the rest. */
 struct readahead_stream {
 	_Atomic uint64_t next; /* the first page that was not asked for */

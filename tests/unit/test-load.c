@@ -104,6 +104,82 @@ static void the_flags_that_were_asked_for_are_in_the_words_and_the_mark_in_one(v
 	assert_int_equal(rig.cache->counters.readahead_pages, 7);
 }
 
+static void a_mark_splits_no_read_that_nobody_waits_for(void **state)
+{
+	(void)state;
+	assert_int_equal(object_load(rig.object, 10, 8, PAGE_AHEAD, 14, false, NULL), 0);
+	assert_int_equal(storage.reads, 1);
+	for (unsigned i = 10; i < 18; i++)
+		assert_int_equal(word_of(rig.object, i) & (PAGE_AHEAD | PAGE_MARK), PAGE_AHEAD | (i == 14 ? PAGE_MARK : 0));
+	assert_int_equal(rig.cache->counters.readahead_pages, 8);
+}
+
+static void a_mark_is_not_set_on_a_page_that_was_there(void **state)
+{
+	(void)state;
+	assert_int_equal(load_pages(14, 1), 0);
+	assert_int_equal(object_load(rig.object, 10, 8, PAGE_AHEAD, 14, false, NULL), 0);
+	object_load_apart(rig.object, 2, 5, 3, PAGE_AHEAD, 14);
+	assert_int_equal(word_of(rig.object, 14) & (PAGE_AHEAD | PAGE_MARK), 0);
+}
+
+/* ---- pages that lie apart ---- */
+
+/* Pages first, first + step, … are resident, and no others. */
+static void check_apart(uint64_t first, unsigned pages, unsigned step, uint64_t mark)
+{
+	for (uint64_t i = 0; i < PAGES; i++) {
+		bool in = i >= first && (i - first) % step == 0 && (i - first) / step < pages;
+
+		assert_int_equal(page_state(word_of(rig.object, i)), in ? PAGE_RESIDENT : PAGE_ABSENT);
+		if (in)
+			assert_int_equal(word_of(rig.object, i) & (PAGE_AHEAD | PAGE_MARK),
+					 PAGE_AHEAD | (i == mark ? PAGE_MARK : 0));
+	}
+	assert_int_equal(rig.cache->counters.readahead_pages, pages);
+	assert_int_equal(storage.reads, pages);
+}
+
+static void pages_that_lie_apart_come_alone(void **state)
+{
+	(void)state;
+	object_load_apart(rig.object, CHUNK_PAGES - 17, 5, 7, PAGE_AHEAD, CHUNK_PAGES - 3);
+	check_apart(CHUNK_PAGES - 17, 5, 7, CHUNK_PAGES - 3);
+	check_frame(CHUNK_PAGES - 10, storage_byte(CHUNK_PAGES - 10));
+}
+
+static void pages_that_lie_apart_come_backward(void **state)
+{
+	(void)state;
+	object_load_apart(rig.object, 40, 5, -10, PAGE_AHEAD, 0);
+	check_apart(0, 5, 10, 0);
+}
+
+static void of_pages_that_lie_apart_those_past_the_end_are_left_out(void **state)
+{
+	(void)state;
+	object_load_apart(rig.object, PAGES + 6, 5, -4, PAGE_AHEAD, UINT64_MAX);
+	check_apart(PAGES - 10, 3, 4, UINT64_MAX);
+}
+
+static void pages_that_lie_apart_leave_buffers_to_others(void **state)
+{
+	struct buffer *taken[64];
+	unsigned n = 0;
+
+	(void)state;
+	while (n < 64 && (taken[n] = buffer_try_spare(rig.object->buffers, 1)) != NULL)
+		n++;
+	assert_in_range(n, 1, 63);
+	object_load_apart(rig.object, 0, 5, 2, PAGE_AHEAD, UINT64_MAX);
+	assert_int_equal(storage.reads, 0);
+	assert_int_equal(rig_frames(), 0);
+	/* Who waits for his page has one. */
+	assert_int_equal(load_pages(0, 1), 0);
+	while (n > 0)
+		buffer_put(rig.object->buffers, taken[--n]);
+}
+
 static void a_page_that_comes_back_soon_has_proved_useful(void **state)
 {
 	struct chunk_set set = {{0}};
@@ -446,6 +522,12 @@ int main(void)
 	    TEST(what_lies_behind_the_end_in_the_last_page_is_zeros),
 	    TEST(a_run_crosses_from_chunk_to_chunk),
 	    TEST(the_flags_that_were_asked_for_are_in_the_words_and_the_mark_in_one),
+	    TEST(a_mark_splits_no_read_that_nobody_waits_for),
+	    TEST(a_mark_is_not_set_on_a_page_that_was_there),
+	    TEST(pages_that_lie_apart_come_alone),
+	    TEST(pages_that_lie_apart_come_backward),
+	    TEST(of_pages_that_lie_apart_those_past_the_end_are_left_out),
+	    TEST(pages_that_lie_apart_leave_buffers_to_others),
 	    TEST(a_page_that_comes_back_soon_has_proved_useful),
 	    TEST(past_the_end_there_is_nothing_to_load),
 	    TEST(a_file_that_has_become_shorter_has_no_page_there),

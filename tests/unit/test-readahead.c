@@ -623,6 +623,50 @@ static void two_touches_in_a_window_begin_no_stream(void **state)
 	}
 }
 
+static void a_short_window_is_soon_stale(void **state)
+{
+	struct readahead stream = {0};
+
+	(void)state;
+	assert_int_equal(miss(&stream, 1000).pages, 4);
+	for (uint64_t page = 20000; page < 60000; page += 10000)
+		miss(&stream, page);
+	assert_int_equal(miss(&stream, 1004).pages, 1);
+}
+
+static void a_long_window_outlasts_some_misses_of_others(void **state)
+{
+	struct readahead stream = {0};
+	struct readahead_plan plan = miss(&stream, 0);
+
+	(void)state;
+	while (plan.pages < MOST)
+		plan = marked(&stream, plan.mark);
+	for (uint64_t page = 20000; page < 60000; page += 1000)
+		miss(&stream, page);
+	assert_int_equal(miss(&stream, plan.first + plan.pages).pages, MOST);
+	/* And a mark says for certain that there is a stream. */
+	for (uint64_t i = 1; i < 500; i++)
+		miss(&stream, 20000 + i * i % 50000);
+	assert_int_equal(marked(&stream, plan.first + plan.pages).pages, MOST);
+}
+
+static void what_lies_between_the_steps_of_a_stream_is_not_its_own(void **state)
+{
+	struct readahead stream = {0};
+	struct readahead_plan plan = {0};
+
+	(void)state;
+	scatter(&stream);
+	for (uint64_t page = 50000; page <= 50030; page += 10)
+		plan = miss(&stream, page);
+	assert_int_equal(plan.step, 10);
+	assert_int_equal(miss(&stream, 50045).pages, 1);
+	assert_int_equal(miss(&stream, plan.first + plan.pages * 10).pages, 2 * plan.pages);
+	assert_int_equal(marked(&stream, 50085).pages, 0);
+	assert_true(marked(&stream, 50090).pages > 0);
+}
+
 static void what_chance_puts_in_a_row_is_believed_later_in_a_small_area(void **state)
 {
 	const struct {
@@ -801,6 +845,9 @@ int main(void)
 	    cmocka_unit_test(a_reader_beside_random_touches_misses_seldom),
 	    cmocka_unit_test(random_touches_read_hardly_more_than_themselves),
 	    cmocka_unit_test(two_touches_in_a_window_begin_no_stream),
+	    cmocka_unit_test(a_short_window_is_soon_stale),
+	    cmocka_unit_test(a_long_window_outlasts_some_misses_of_others),
+	    cmocka_unit_test(what_lies_between_the_steps_of_a_stream_is_not_its_own),
 	    cmocka_unit_test(what_chance_puts_in_a_row_is_believed_later_in_a_small_area),
 	    cmocka_unit_test(readers_that_meet_read_each_page_once),
 	    cmocka_unit_test(the_page_of_a_plan_is_within_the_area),
