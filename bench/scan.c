@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * scan.c - a whole file that nobody has in memory, from its first page to its last
+ * scan.c - a whole file that nobody has in memory, from its first page to its last, and in other orders
  *
  * One load a page, as mmapbench does it: the loads cost nothing, the pages do. The limit is what the device gives to an
- * io_uring with eight reads of 1 MiB in flight.
+ * io_uring with eight reads of 1 MiB in flight. The other orders go over a part of the file.
  */
 #include "bench.h"
 
@@ -146,6 +146,89 @@ static double take_scan(const struct bench *b, struct files *f, enum scan scan)
 	return rate;
 }
 
+/* ---- other orders ---- */
+
+enum order { BACKWARD, INTERLEAVED, STRIDED, ORDERS };
+
+/* Pages between two touches, as in a column of a matrix with rows of 128 KiB. */
+#define STRIDE 32
+
+static uint64_t touches(enum order order, uint64_t pages)
+{
+	return order == STRIDED ? pages / STRIDE : pages;
+}
+
+/* The i-th page that is touched. Interleaved: a reader of each half, by turns. */
+static uint64_t page_at(enum order order, uint64_t i, uint64_t pages)
+{
+	switch (order) {
+	case BACKWARD:
+		return pages - 1 - i;
+	case INTERLEAVED:
+		return i / 2 + (i % 2) * (pages / 2);
+	default:
+		return i * STRIDE;
+	}
+}
+
+/* Pages a second through a fresh mapping. ret_did: what that was for the library. */
+static double scan_in_order(const struct bench *b, const struct bench_side *side, const struct files *f, enum order order,
+			    struct quire_stats *ret_did)
+{
+	uint64_t pages = f->size / BENCH_PAGE, n = touches(order, pages), sum = 0, expected = 0;
+	struct quire_stats before = {0}, after = {0};
+	double start, seconds;
+	char *p;
+
+	bench_drop(b, f->fd, f->size);
+	p = bench_map(b, side, f->size, PROT_READ, MAP_SHARED, f->fd);
+	if (side == &bench_quire)
+		before = bench_stats(b);
+	start = bench_now();
+	for (uint64_t i = 0; i < n; i++)
+		sum += *(volatile uint64_t *)(p + page_at(order, i, pages) * BENCH_PAGE);
+	seconds = bench_now() - start;
+	for (uint64_t i = 0; i < n; i++)
+		expected += bench_word(page_at(order, i, pages), 0);
+	bench_expect(b, side->name, sum, expected);
+	if (side == &bench_quire)
+		after = bench_stats(b);
+	bench_unmap(b, side, p, f->size);
+	if (side == &bench_quire)
+		wait_forgotten(b);
+	ret_did->major_faults = after.major_faults - before.major_faults;
+	ret_did->read_calls = after.read_calls - before.read_calls;
+	ret_did->readahead_pages = after.readahead_pages - before.readahead_pages;
+	ret_did->readahead_hits = after.readahead_hits - before.readahead_hits;
+	return (double)n / seconds;
+}
+
+static void bench_orders(const struct bench *b, struct files *f)
+{
+	static const char *const what[ORDERS] = {"cold backward scan", "two cold scans, a page of each by turns",
+						 "cold scan, every 32nd page"};
+	struct bench_row *row[ORDERS];
+	struct quire_stats did[ORDERS], none;
+
+	f->size /= 4;
+	for (enum order order = 0; order < ORDERS; order++)
+		row[order] = bench_row(b, what[order], "k pages/s", true);
+	for (unsigned run = 0; run < b->runs; run++) {
+		for (unsigned i = 0; i < ORDERS; i++) {
+			enum order order = (run + i) % ORDERS;
+
+			bench_sample(&row[order]->quire, scan_in_order(b, &bench_quire, f, order, &did[order]) / 1e3);
+			bench_sample(&row[order]->kernel, scan_in_order(b, &bench_kernel, f, order, &none) / 1e3);
+		}
+	}
+	for (enum order order = 0; order < ORDERS; order++)
+		bench_note(row[order],
+			   "%" PRIu64 " pages touched: %" PRIu64 " faults waited, %" PRIu64 " reads; %" PRIu64
+			   " pages were read ahead, of which %" PRIu64 " were mapped",
+			   touches(order, f->size / BENCH_PAGE), did[order].major_faults, did[order].read_calls,
+			   did[order].readahead_pages, did[order].readahead_hits);
+}
+
 void bench_scan(const struct bench *b)
 {
 	struct files f = {.size = bench_size(b, 2 * GIB, 64 * MIB)};
@@ -167,6 +250,8 @@ void bench_scan(const struct bench *b)
 	bench_note(normal,
 		   "%" PRIu64 " MiB file; Quire within a budget of %" PRIu64 " MiB, the kernel with all the memory there is%s",
 		   f.size / MIB, budget / MIB, f.uring ? "" : "; io_uring refused: the limit is plain pread");
+	bench_orders(b, &f);
+	bench_drop(b, f.fd, f.size);
 	close(f.direct);
 	close(f.fd);
 }
