@@ -33,15 +33,26 @@ static void unclaim(struct buffer *buffer, struct chunk *chunk, unsigned from)
 	budget_release(buffer->object->cache, buffer->count - from);
 }
 
-/* The frames have their bytes. Backwards: who waits for the first page then maps the others along, instead of waiting for each. */
+/*
+ * The frames have their bytes. The page that somebody waits for is the last: he then maps the others along, instead of waiting for each.
+ * So is, where nobody waits yet, the first.
+ */
 static void publish(struct object *object, struct chunk *chunk, unsigned base, unsigned n, uint32_t flags)
 {
+	unsigned waited = CHUNK_PAGES;
+
 	if (n == 0)
 		return;
 	if (atomic_fetch_add(&chunk->resident, n) == 0)
 		policy_insert(object->cache, chunk);
-	for (unsigned i = base + n; i-- > base;)
-		page_settle(&chunk->page[i], PAGE_RESIDENT, 0, flags);
+	for (unsigned i = base + n; i-- > base;) {
+		if (waited == CHUNK_PAGES && (page_load(&chunk->page[i]) & PAGE_WAITED))
+			waited = i;
+		else
+			page_settle(&chunk->page[i], PAGE_RESIDENT, 0, flags);
+	}
+	if (waited < CHUNK_PAGES)
+		page_settle(&chunk->page[waited], PAGE_RESIDENT, 0, flags);
 }
 
 /* The bytes are in the buffer, or the transfer failed: makes the frames and ends LOADING. errno or 0. */
