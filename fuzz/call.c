@@ -21,7 +21,8 @@
 #endif
 
 #define ADDRESSES_END ((uint64_t)1 << 47) /* of the program; the same on all machines that Quire runs on, or lower */
-#define OUR_FLAGS     (QUIRE_MAP_ATOMIC | QUIRE_MAP_EXTEND | QUIRE_MAP_NOCORE | QUIRE_MAP_NOSYNC | QUIRE_MAP_HASSEMAPHORE)
+#define OUR_FLAGS                                                                                                                  \
+	(QUIRE_MAP_ATOMIC | QUIRE_MAP_SNAPSHOT | QUIRE_MAP_EXTEND | QUIRE_MAP_NOCORE | QUIRE_MAP_NOSYNC | QUIRE_MAP_HASSEMAPHORE)
 
 const char *const fd_names[FD_KINDS] = {
     [FD_FILE] = "file",
@@ -89,20 +90,13 @@ static int wild_prot(struct rng *r)
 static int wild_map_flags(struct rng *r)
 {
 	static const int common[] = {MAP_FIXED, MAP_FIXED_NOREPLACE, MAP_ANONYMOUS};
-	static const int rare[] = {MAP_LOCKED,
-				   MAP_POPULATE,
-				   MAP_NORESERVE,
-				   MAP_NONBLOCK,
-				   MAP_SYNC,
-				   MAP_EXECUTABLE,
-				   MAP_UNINITIALIZED,
-				   QUIRE_MAP_EXTEND,
-				   QUIRE_MAP_NOCORE,
-				   QUIRE_MAP_NOSYNC,
-				   QUIRE_MAP_ATOMIC,
-				   QUIRE_MAP_HASSEMAPHORE,
-				   0x200,
-				   0x80};
+	static const int rare[] = {MAP_LOCKED,         MAP_POPULATE,
+				   MAP_NORESERVE,      MAP_NONBLOCK,
+				   MAP_SYNC,           MAP_EXECUTABLE,
+				   MAP_UNINITIALIZED,  QUIRE_MAP_EXTEND,
+				   QUIRE_MAP_NOCORE,   QUIRE_MAP_NOSYNC,
+				   QUIRE_MAP_ATOMIC,   QUIRE_MAP_HASSEMAPHORE,
+				   QUIRE_MAP_SNAPSHOT, 0x80};
 	static const int refused[] = {MAP_GROWSDOWN, MAP_HUGETLB, MAP_DENYWRITE, MAP_STACK, 0x40};
 	int type = rng_percent(r, 85) ? 1 + (int)rng_below(r, 3) : (int)rng_below(r, 16);
 
@@ -342,8 +336,8 @@ bool call_is_the_kernels(const struct call *c)
 	switch ((enum call_kind)c->kind) {
 	case CALL_MMAP:
 		/* GROWSDOWN, HUGETLB, DENYWRITE, STACK, 32BIT: the rows M11, M12 and M16. */
-		return !(c->flags &
-			 (MAP_GROWSDOWN | MAP_HUGETLB | MAP_DENYWRITE | MAP_STACK | 0x40 | QUIRE_MAP_ATOMIC | QUIRE_MAP_EXTEND));
+		return !(c->flags & (MAP_GROWSDOWN | MAP_HUGETLB | MAP_DENYWRITE | MAP_STACK | 0x40 | QUIRE_MAP_ATOMIC |
+				     QUIRE_MAP_SNAPSHOT | QUIRE_MAP_EXTEND));
 	case CALL_MLOCKALL:
 		return (c->flags & ~(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT)) || !(c->flags & (MCL_CURRENT | MCL_FUTURE));
 	case CALL_MADVISE:

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * advise.c - the public calls about the pages of a range: msync, madvise, minherit, mincore, mlock
+ * advise.c - the public calls about the pages of a range: madvise, minherit, mincore, mlock
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -11,6 +11,7 @@
 
 #include "entry.h"
 #include "fault/fault.h"
+#include "range.h"
 #include "remote/client.h"
 #include "space/inherit.h"
 #include "space/share.h"
@@ -30,102 +31,6 @@
 #ifndef MLOCK_ONFAULT
 #define MLOCK_ONFAULT 1
 #endif
-
-/* A range as the calls here take it: where it lies, and whose it is. */
-struct range {
-	char *addr;
-	size_t len;
-	struct engine *engine; /* NULL: nothing of ours is in it */
-};
-
-/*
- * Checks what all have in common. overflow: the errno for a range that leaves the address space.
- * => 1: go on; 0: empty, done; -errno.
- */
-static int range_begin(void *addr, size_t len, int overflow, struct range *ret)
-{
-	*ret = (struct range){.addr = addr};
-	if ((uintptr_t)addr & (page_size() - 1))
-		return message_set(EINVAL, "the address %p is not a multiple of the page size, %zu", addr, page_size());
-	if (!entry_round(addr, len, &ret->len))
-		return message_set(overflow, "the range at %p of %zu bytes lies outside of the address space", addr, len);
-	if (len == 0)
-		return 0;
-	if (entry_is_ours(addr, ret->len)) {
-		int r = entry_engine(&ret->engine);
-
-		return r < 0 ? r : 1;
-	}
-	return 1;
-}
-
-/* ---- msync ---- */
-
-struct syncing {
-	struct engine *engine;
-	int flags;
-};
-
-static int refuse_locked(void *arg, const struct part *part)
-{
-	const char *why = arg;
-
-	if (!part->locked || part->huge)
-		return 0;
-	return message_set(strcmp(why, "MS_INVALIDATE") == 0 ? EBUSY : EINVAL, "%s: the mapping at %p is locked", why,
-			   (void *)part->addr);
-}
-
-static int sync_part(void *arg, const struct part *part)
-{
-	const struct syncing *syncing = arg;
-	uint64_t end = part->first + part->pages;
-	int r = 0;
-
-	if (!part->object || !part->shared || part->object->kind != OBJECT_FILE)
-		return 0;
-	if (syncing->flags & MS_SYNC) {
-		r = object_sync(part->object, part->first, end);
-	} else if (syncing->flags & MS_ASYNC) {
-		rwlock_read_acquire(&syncing->engine->cache->map_lock);
-		r = object_harvest(part->object, part->first, end);
-		rwlock_read_release(&syncing->engine->cache->map_lock);
-		object_write(part->object, part->first, end, false, NULL);
-	}
-	if (r < 0)
-		return message_set(-r, "write-back of the mapping at %p failed: %s. Its pages are still dirty", (void *)part->addr,
-				   strerrordesc_np(-r));
-	if (syncing->flags & MS_INVALIDATE)
-		object_invalidate(part->object, part->first, end);
-	return 0;
-}
-
-static int sync_range(struct range *range, int flags)
-{
-	struct syncing syncing = {range->engine, flags};
-	int r = space_check(entry_space(range->engine), range->addr, range->len);
-
-	if (r == 0 && (flags & MS_INVALIDATE))
-		r = space_visit(entry_space(range->engine), range->addr, range->len, refuse_locked, (void *)"MS_INVALIDATE");
-	return r == 0 ? space_visit(entry_space(range->engine), range->addr, range->len, sync_part, &syncing) : r;
-}
-
-int quire_msync(void *addr, size_t len, int flags)
-{
-	struct entry entry;
-	struct range range;
-	int r;
-
-	entry_begin(&entry, "quire_msync");
-	if ((flags & ~(MS_ASYNC | MS_SYNC | MS_INVALIDATE)) || ((flags & MS_ASYNC) && (flags & MS_SYNC)))
-		r = message_set(EINVAL, "flags %#x hold an unknown one, or both MS_SYNC and MS_ASYNC", flags);
-	else
-		r = range_begin(addr, len, ENOMEM, &range);
-	if (r > 0 && !client_serves(&r, &(struct client_call){
-					    .name = CALL_MSYNC, .arg = {(int64_t)(intptr_t)addr, (int64_t)len, flags}, .fd = -1}))
-		r = range.engine ? sync_range(&range, flags) : entry_leave_to_kernel() && msync(addr, len, flags) < 0 ? -errno : 0;
-	return entry_end(&entry, r);
-}
 
 /* ---- madvise ---- */
 
@@ -196,6 +101,9 @@ static int may_remove(void *arg, const struct part *part)
 	if (!part->shared || !(part->max_prot & PROT_WRITE))
 		return message_set(EACCES,
 				   "MADV_REMOVE: the mapping at %p is not a shared one of a descriptor that is open for writing",
+				   (void *)part->addr);
+	if (part->object->journal)
+		return message_set(EOPNOTSUPP, "MADV_REMOVE: the mapping at %p is of an atomic file: store zeros, and commit them",
 				   (void *)part->addr);
 	return 0;
 }
@@ -336,10 +244,10 @@ static int advise(struct range *range, int advice)
 		r = 0;
 	}
 	if (r == 0 && (advice == MADV_DONTNEED || advice == MADV_FREE))
-		r = space_visit(space, range->addr, range->len, refuse_locked,
+		r = space_visit(space, range->addr, range->len, range_refuse_locked,
 				(void *)(advice == MADV_FREE ? "MADV_FREE" : "MADV_DONTNEED"));
 	if (r == 0 && (advice == MADV_COLD || advice == MADV_PAGEOUT))
-		r = space_visit(space, range->addr, range->len, refuse_locked,
+		r = space_visit(space, range->addr, range->len, range_refuse_locked,
 				(void *)(advice == MADV_COLD ? "MADV_COLD" : "MADV_PAGEOUT"));
 	if (r < 0)
 		return r;

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "entry.h"
+#include "eventfd.h"
 #include "object/epoch.h"
 #include "remote/client.h"
 #include "sys/page_size.h"
@@ -31,34 +32,6 @@ static int whole_pages(const void *addr, size_t len, int error, struct iovec *re
 }
 
 /* ---- prefetch ---- */
-
-/* Where /proc tells what a descriptor is. */
-static bool is_known_not_to_be_eventfd(int fd)
-{
-	static const char name[] = "anon_inode:[eventfd]";
-	char path[64], target[sizeof(name) + 1];
-	ssize_t n;
-
-	snprintf(path, sizeof(path), "/proc/thread-self/fd/%d", fd);
-	n = readlink(path, target, sizeof(target));
-	return n >= 0 && ((size_t)n != sizeof(name) - 1 || memcmp(target, name, sizeof(name) - 1) != 0);
-}
-
-/* A descriptor of our own, so that the caller may close his. -1: none is wanted. */
-static int keep_eventfd(int fd, int *ret)
-{
-	*ret = -1;
-	if (fd == -1)
-		return 0;
-	*ret = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-	if (*ret < 0)
-		return message_set(errno, errno == EBADF ? "the eventfd, %d, is not open" : "the eventfd, %d, cannot be duplicated",
-				   fd);
-	if (!is_known_not_to_be_eventfd(*ret))
-		return 0;
-	close(*ret);
-	return message_set(EINVAL, "descriptor %d is not an eventfd", fd);
-}
 
 /* The list in whole pages, in memory of ours: the caller's may be managed itself, and may change. To be freed. */
 static int copy_ranges(const struct iovec *ranges, int n, struct iovec **ret)
@@ -94,7 +67,7 @@ int quire_prefetch(const struct iovec *ranges, int n, int eventfd)
 	else
 		r = entry_engine(&engine);
 	if (r == 0)
-		r = keep_eventfd(eventfd, &kept);
+		r = eventfd_keep(eventfd, &kept);
 	if (r == 0)
 		r = copy_ranges(ranges, n, &copy);
 	if (r == 0)
@@ -142,6 +115,17 @@ static bool is_unwritten(const struct object *object, uint32_t word)
 	return (word & flags) && (page_state(word) != PAGE_ABSENT || object->kind != OBJECT_FILE);
 }
 
+/* What page-out has put into the journal is no more in the file than what is dirty. */
+static void select_spilled(struct chunk *chunk, struct chunk_set *ret)
+{
+	uint64_t at = chunk->first, first, end;
+
+	while (journal_next_spilled(chunk->object->journal, at, chunk->first + CHUNK_PAGES, &first, &end)) {
+		for (at = first; at < end; at++)
+			chunk_set_add(ret, (unsigned)(at - chunk->first));
+	}
+}
+
 static void select_pages(const struct answer *answer, struct chunk *chunk, bool private, struct chunk_set *ret)
 {
 	memset(ret, 0, sizeof(*ret));
@@ -155,6 +139,8 @@ static void select_pages(const struct answer *answer, struct chunk *chunk, bool 
 		if (private ? page_state(word) != PAGE_ABSENT : is_unwritten(chunk->object, word))
 			chunk_set_add(ret, i);
 	}
+	if (!private && chunk->object->journal)
+		select_spilled(chunk, ret);
 }
 
 /* Pages first … end of a table, the first of which is at addr. */

@@ -17,6 +17,9 @@
 #include "sys/page_size.h"
 #include "util/message.h"
 
+#define DEFAULT_JOURNAL (256ull << 20)
+#define LEAST_JOURNAL   (256 * (uint64_t)page_size())
+
 bool config_parse_size(const char *text, uint64_t *ret_bytes)
 {
 	static const char units[] = "KMGT";
@@ -156,6 +159,20 @@ static int load_memory(size_t given, uint64_t *ret)
 	return 0;
 }
 
+static int load_journal(uint64_t given, uint64_t *ret)
+{
+	const char *text = getenv("QUIRE_JOURNAL");
+
+	*ret = given ? given : DEFAULT_JOURNAL;
+	if (!given && text && *text && !config_parse_size(text, ret))
+		return message_set(EINVAL, "QUIRE_JOURNAL is «%s»; it is a number of bytes, with K, M, G or T", text);
+	if (*ret < LEAST_JOURNAL)
+		return message_set(EINVAL, "a journal of %llu bytes (from %s) is too small; the least that works is %llu",
+				   (unsigned long long)*ret, given ? "quire_configure" : "QUIRE_JOURNAL",
+				   (unsigned long long)LEAST_JOURNAL);
+	return 0;
+}
+
 static int load_swap(const char *given, char *ret, size_t size)
 {
 	const char *dir = given ? given : getenv("QUIRE_SWAP");
@@ -233,6 +250,8 @@ int config_load(const struct quire_config *given, struct config *ret)
 		r = load_memory(given->memory_bytes, &ret->memory_bytes);
 	if (r == 0)
 		r = load_swap(given->swap_dir, ret->swap_dir, sizeof(ret->swap_dir));
+	if (r == 0)
+		r = load_journal(given->journal_bytes, &ret->journal_bytes);
 	if (r == 0)
 		r = load_debug(given->debug, ret);
 	if (r == 0)

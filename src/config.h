@@ -14,6 +14,7 @@ struct config {
 	enum quire_trap trap;
 	char swap_dir[4096];
 	unsigned expire_ms;
+	uint64_t journal_bytes;
 	bool stats_at_exit;
 	/* Degraded paths, switched on by QUIRE_DEBUG words. */
 	bool no_uring, no_direct, no_tracking, no_privilege;

@@ -129,6 +129,7 @@ void engine_destroy(struct engine *engine)
 	prefetch_stop(&engine->prefetcher);
 	if (engine->flusher.started)
 		flusher_stop(&engine->flusher);
+	committer_stop(&engine->committer);
 	/* Faults stay caught until nothing is mapped: closing a userfaultfd lets sleepers go on with pages of zeros. */
 	if (engine->space)
 		while (engine->space->areas.count > 0) {

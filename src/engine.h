@@ -8,6 +8,7 @@
 #include "config.h"
 #include "fault/prefetch.h"
 #include "fault/traps/trap.h"
+#include "object/committer.h"
 #include "object/writeback.h"
 #include "pager/user.h"
 #include "remote/remote.h"
@@ -23,6 +24,8 @@ struct engine {
 	struct io *io;
 	struct space *space;
 	struct flusher flusher;
+	struct atomics atomics;
+	struct committer committer;
 	struct sources sources;
 	struct user_pagers user_pagers;
 	struct shm_name *names;   /* [open_lock] */

@@ -67,12 +67,26 @@ struct engine *entry_engine_if_started(void)
 	return engine && *own_process ? engine : NULL;
 }
 
+/* What was committed reaches the files, too, and what nobody waited for comes to its end. */
+static int checkpoint_all(struct engine *engine)
+{
+	int result = 0;
+
+	committer_drain(&engine->committer);
+	for (struct atomic_file *file = atomic_next(&engine->atomics, NULL); file; file = atomic_next(&engine->atomics, file)) {
+		int r = journal_checkpoint(file->journal);
+
+		result = result < 0 ? result : r;
+	}
+	return result;
+}
+
 /* At the end of a program that ends in order: what was stored reaches the files. A child of a fork is not the engine's process. */
 __attribute__((destructor(101))) static void finish(void)
 {
 	struct engine *engine = entry_engine_if_started();
 	struct entry entry;
-	int r;
+	int r, checkpointed;
 
 	if (!engine)
 		return;
@@ -80,6 +94,8 @@ __attribute__((destructor(101))) static void finish(void)
 	/* What a child stores from here on would be lost with the process: it waits in its fault, and that is SIGBUS when the engine is gone. */
 	thread_trap_deafen(engine->thread_trap);
 	r = writeback_all(&engine->registry);
+	checkpointed = checkpoint_all(engine);
+	r = r < 0 ? r : checkpointed;
 	entry_end(&entry, 0);
 	if (r < 0)
 		fprintf(stderr, "quire: at exit, dirty pages could not be written: %s\n", strerrordesc_np(-r));
@@ -142,10 +158,11 @@ static int start_engine(void)
  * malloc lock it, and in the child after they have unlocked it. What must come before anything else in the child, and allocates nothing, is
  * registered when the library is loaded.
  */
-static struct lock fork_lock; /* held from the first handler to the last */
-static sigset_t mask_outside; /* [fork_lock] */
-static sigset_t mask_inside;  /* [start_lock] */
-static bool prepared;         /* [fork_lock] for this fork */
+static struct lock fork_lock;  /* held from the first handler to the last */
+static sigset_t mask_outside;  /* [fork_lock] */
+static sigset_t mask_inside;   /* [start_lock] */
+static bool prepared;          /* [fork_lock] for this fork */
+static struct engine *forking; /* [fork_lock] whose list of journals is held over it, so that the child finds it whole */
 
 /* What takes part in a fork: the engine, or, in a process that is served, nothing but its own state. False: neither is there. */
 static bool forks(struct engine **ret_engine)
@@ -181,6 +198,9 @@ static void before_fork(void)
 	prepared = forks(&engine);
 	if (prepared)
 		client_before_fork(engine);
+	forking = engine;
+	if (forking)
+		lock_acquire(&forking->atomics.lock);
 }
 
 static void after_fork_in_parent(void)
@@ -189,6 +209,8 @@ static void after_fork_in_parent(void)
 
 	if (forks(&engine))
 		client_after_fork_in_parent(engine);
+	if (forking)
+		lock_release(&forking->atomics.lock);
 	prepared = false;
 	let_go(&fork_lock, &mask_outside);
 }
@@ -213,7 +235,11 @@ static void after_fork_at_first(void)
 
 static void after_fork_in_child_at_first(void)
 {
-	/* A process that was not made by fork itself has nothing to give. */
+	struct engine *engine = atomic_load(&the_engine);
+
+	/* A process that was not made by fork itself has nothing to give. One that is a child itself has closed them. */
+	if (prepared && !client_is())
+		atomics_close_inherited(&engine->atomics);
 	if (prepared)
 		client_after_fork_in_child(atomic_load(&the_engine));
 	let_go(&start_lock, &mask_inside);

@@ -18,8 +18,9 @@
 
 #include "entry.h"
 #include "fault/fault.h"
-#include "pager/file.h"
+#include "find.h"
 #include "remote/client.h"
+#include "size.h"
 #include "sys/huge.h"
 #include "sys/page_size.h"
 
@@ -71,13 +72,13 @@ struct request {
 
 /* Of which the kernel knows nothing. */
 #define OUR_FLAGS                                                                                                                  \
-	(QUIRE_MAP_ATOMIC | QUIRE_MAP_EXTEND | QUIRE_MAP_NOCORE | QUIRE_MAP_NOSYNC | QUIRE_MAP_HASSEMAPHORE | QUIRE_MAP_INHERIT)
+	(QUIRE_MAP_ATOMIC | QUIRE_MAP_SNAPSHOT | QUIRE_MAP_EXTEND | QUIRE_MAP_NOCORE | QUIRE_MAP_NOSYNC | QUIRE_MAP_HASSEMAPHORE | \
+	 QUIRE_MAP_INHERIT)
 
 static const struct {
 	int flag;
 	const char *name;
 } refused_flags[] = {
-    {QUIRE_MAP_ATOMIC, "QUIRE_MAP_ATOMIC"},
 #ifdef MAP_32BIT
     {MAP_32BIT, "MAP_32BIT"},
 #endif
@@ -192,6 +193,29 @@ static int check_stack(const struct request *q)
 	return 0;
 }
 
+/* What has commits is a file that is shared. */
+static int check_commits(const struct request *q)
+{
+	const char *name = q->flags & QUIRE_MAP_SNAPSHOT ? "QUIRE_MAP_SNAPSHOT" : "QUIRE_MAP_ATOMIC";
+
+	if ((q->flags & QUIRE_MAP_ATOMIC) && (q->flags & QUIRE_MAP_SNAPSHOT))
+		return message_set(EINVAL, "QUIRE_MAP_ATOMIC and QUIRE_MAP_SNAPSHOT exclude each other");
+	if (q->source)
+		return message_set(EOPNOTSUPP,
+				   "%s: descriptor %d is one of quire_open, quire_open_pager or quire_shm_open, and not of a file",
+				   name, q->fd);
+	if ((q->flags & MAP_ANONYMOUS) || q->anonymous)
+		return message_set(EINVAL, "%s is for files, and flags %#x are for memory without one", name, q->flags);
+	if (q->huge_bytes)
+		return message_set(EINVAL, "%s is not for huge pages, which are the kernel's", name);
+	if ((q->flags & MAP_TYPE) == MAP_PRIVATE)
+		return message_set(EINVAL, "%s is for shared mappings, and flags %#x have MAP_PRIVATE", name, q->flags);
+	if ((q->flags & QUIRE_MAP_SNAPSHOT) && (q->prot & PROT_WRITE))
+		return message_set(EACCES, "QUIRE_MAP_SNAPSHOT: a snapshot is not to be written, and protection %#x has PROT_WRITE",
+				   q->prot);
+	return 0;
+}
+
 static int check_flags(const struct request *q)
 {
 	int type = q->flags & MAP_TYPE;
@@ -199,6 +223,12 @@ static int check_flags(const struct request *q)
 	for (size_t i = 0; i < sizeof(refused_flags) / sizeof(refused_flags[0]); i++)
 		if (q->flags & refused_flags[i].flag)
 			return message_set(EOPNOTSUPP, "the flag %s is not served by this version", refused_flags[i].name);
+	if (q->flags & (QUIRE_MAP_ATOMIC | QUIRE_MAP_SNAPSHOT)) {
+		int r = check_commits(q);
+
+		if (r < 0)
+			return r;
+	}
 	if (type == MAP_SHARED || type == MAP_PRIVATE || (type == MAP_SHARED_VALIDATE && !(q->flags & MAP_ANONYMOUS)))
 		return q->flags & MAP_GROWSDOWN ? check_stack(q) : 0;
 	/* What lies in the way is said first. */
@@ -217,53 +247,22 @@ static const char *kind_of(mode_t mode)
 				: "not a file";
 }
 
-static int open_file_object(struct engine *engine, const struct request *q, const struct stat *st, bool writable,
-			    struct object **ret)
+static int find_file(struct engine *engine, struct request *q, const struct stat *st)
 {
-	struct pager *pager;
-	uint64_t bytes;
-	int r;
-
-	r = file_pager_open(engine->io, q->fd, writable, engine->trap == QUIRE_TRAP_THREAD, !engine->config.no_direct, &pager);
-	if (r < 0)
-		return message_set(-r, "descriptor %d could not be opened again for the engine: %s", q->fd, strerrordesc_np(-r));
-	/* Asked anew: it may have been set since the caller looked, by one who found no object to tell. */
-	r = pager->ops->size(pager, &bytes);
-	if (r < 0) {
-		pager->ops->close(pager);
-		return r;
-	}
-	return object_create(&engine->registry, engine->cache, OBJECT_FILE, pager, bytes,
-			     &(struct object_file){.dev = st->st_dev, .ino = st->st_ino, .writable = writable}, ret);
-}
-
-static int find_file_object(struct engine *engine, struct request *q, const struct stat *st)
-{
-	bool writable = (q->mode & O_ACCMODE) == O_RDWR;
+	enum find_kind kind = q->flags & QUIRE_MAP_SNAPSHOT ? FIND_SNAPSHOT : q->flags & QUIRE_MAP_ATOMIC ? FIND_ATOMIC : FIND_ANY;
 	bool shared = (q->flags & MAP_TYPE) != MAP_PRIVATE;
-	bool found;
 	struct statvfs fs;
-	int seals, r = 0;
+	int seals;
 
 	q->max_prot = PROT_ALL;
 	seals = fcntl(q->fd, F_GET_SEALS);
-	if (shared && (!writable || (seals > 0 && (seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)))))
+	if (shared && ((q->mode & O_ACCMODE) != O_RDWR || (seals > 0 && (seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)))))
+		q->max_prot &= ~PROT_WRITE;
+	if (kind == FIND_SNAPSHOT)
 		q->max_prot &= ~PROT_WRITE;
 	if (fstatvfs(q->fd, &fs) == 0 && (fs.f_flag & ST_NOEXEC))
 		q->max_prot &= ~PROT_EXEC;
-	lock_acquire(&engine->open_lock);
-	q->object = object_find(&engine->registry, st->st_dev, st->st_ino);
-	found = q->object != NULL;
-	if (!found) {
-		r = open_file_object(engine, q, st, writable, &q->object);
-	} else if (writable && !q->object->writable) {
-		object_admit_writer(q->object);
-		r = file_pager_make_writable(q->object->pager, q->fd);
-		if (r == 0)
-			q->object->writable = true;
-	}
-	lock_release(&engine->open_lock);
-	return r == 0 && found ? object_refresh_size(q->object) : r;
+	return find_file_object(engine, q->fd, q->mode, st, kind, &q->object);
 }
 
 static int find_source_object(struct engine *engine, struct request *q)
@@ -292,7 +291,7 @@ static int find_object(struct engine *engine, struct request *q, const struct st
 	if (q->source)
 		return find_source_object(engine, q);
 	if (!q->anonymous)
-		return find_file_object(engine, q, st);
+		return find_file(engine, q, st);
 	q->offset = 0;
 	/* Of /dev/zero, shared: what the descriptor allows. */
 	if (shared && !(q->flags & MAP_ANONYMOUS) && (q->mode & O_ACCMODE) != O_RDWR)
@@ -406,7 +405,10 @@ static int check_file(struct request *q, struct stat *ret_st)
 		return message_set(ENODEV, "descriptor %d is %s; regular files, block devices and /dev/zero can be mapped", q->fd,
 				   kind_of(ret_st->st_mode));
 	}
-	return ask_kernel(q);
+	r = ask_kernel(q);
+	if (r == 0 && (q->flags & QUIRE_MAP_ATOMIC) && (q->mode & O_ACCMODE) != O_RDWR)
+		r = message_set(EACCES, "QUIRE_MAP_ATOMIC: descriptor %d is not open for reading and writing", q->fd);
+	return r;
 }
 
 static int check_anonymous(struct request *q)
@@ -456,11 +458,14 @@ static int lengthen_file(void *arg)
 static int extend_file(struct engine *engine, struct request *q, const struct stat *st)
 {
 	uint64_t end = (uint64_t)q->offset + q->asked_len;
+	bool atomic = q->object->journal;
 	int r;
 
-	if (!S_ISREG(st->st_mode) || (uint64_t)st->st_size >= end)
+	if (!S_ISREG(st->st_mode) || (!atomic && (uint64_t)st->st_size >= end))
 		return 0;
-	if (q->source)
+	if (atomic)
+		r = size_of_atomic(q->object, end, true);
+	else if (q->source)
 		r = source_resize(engine, q->source, end, true);
 	else
 		r = object_extend(q->object, end, lengthen_file, q);
@@ -757,67 +762,4 @@ void *quire_mremap(void *old_addr, size_t old_len, size_t new_len, int flags, ..
 			registry_bury(&engine->registry);
 	}
 	return entry_end(&entry, r) < 0 ? MAP_FAILED : result;
-}
-
-/* ---- size ---- */
-
-struct truncation {
-	int fd;
-	off_t size;
-};
-
-/*
- * Whether the kernel would refuse at once to cut the file through this descriptor, or to make it so long: then nothing of the
- * mappings is to be held up for it.
- */
-static bool is_hopeless(int fd, off_t now, off_t size)
-{
-	int flags = fcntl(fd, F_GETFL), seals = fcntl(fd, F_GET_SEALS);
-
-	return flags < 0 || (flags & O_ACCMODE) == O_RDONLY || (seals > 0 && (seals & (size < now ? F_SEAL_SHRINK : F_SEAL_GROW)));
-}
-
-static int truncate_file(void *arg)
-{
-	struct truncation *truncation = arg;
-
-	return ftruncate(truncation->fd, truncation->size) < 0 ? -errno : 0;
-}
-
-int quire_ftruncate(int fd, off_t size)
-{
-	struct truncation truncation = {fd, size};
-	struct engine *engine = entry_engine_if_started();
-	struct source *source = NULL;
-	struct object *object = NULL;
-	struct entry entry;
-	struct stat st;
-	int r;
-
-	entry_begin(&entry, "quire_ftruncate");
-	if (client_is() && fcntl(fd, F_GETFD) >= 0) {
-		(void)client_serves(&r, &(struct client_call){.name = CALL_FTRUNCATE, .arg = {size}, .fd = fd});
-		return entry_end(&entry, r);
-	}
-	if (engine && size >= 0 && fstat(fd, &st) == 0)
-		source = source_find(engine, &st);
-	if (!source && engine && size >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && !is_hopeless(fd, st.st_size, size)) {
-		lock_acquire(&engine->open_lock);
-		object = object_find(&engine->registry, st.st_dev, st.st_ino);
-		lock_release(&engine->open_lock);
-	}
-	if ((object || source) && pages_of((uint64_t)size) > (uint64_t)INT64_MAX / page_size())
-		r = -EFBIG; /* the frames could not follow */
-	else if (source)
-		r = source_may_write(fcntl(fd, F_GETFL)) ? source_resize(engine, source, (uint64_t)size, false) : -EINVAL;
-	else
-		r = object ? object_truncate(object, (uint64_t)size, truncate_file, &truncation) : truncate_file(&truncation);
-	if (r < 0)
-		message_set(-r, "descriptor %d could not be set to %lld bytes: %s", fd, (long long)size, strerrordesc_np(-r));
-	object_unuse(object);
-	if (source)
-		source_release(engine, source);
-	if (engine)
-		registry_bury(&engine->registry);
-	return entry_end(&entry, r);
 }

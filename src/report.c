@@ -45,6 +45,18 @@ static void gather_counters(const struct counters *c, struct quire_stats *ret)
 	ret->filled_pages = c->filled_pages;
 }
 
+static void gather_journals(struct engine *engine, struct quire_stats *ret)
+{
+	struct journal_stats journals;
+
+	atomics_stats(&engine->atomics, &journals);
+	ret->commits = journals.commits;
+	ret->committed_bytes = bytes_of(journals.committed_pages);
+	ret->journal_bytes = journals.log_bytes;
+	ret->checkpoints = journals.checkpoints;
+	ret->snapshots = journals.snapshots;
+}
+
 static void gather(struct engine *engine, struct quire_stats *ret)
 {
 	struct cache *cache = engine->cache;
@@ -67,6 +79,7 @@ static void gather(struct engine *engine, struct quire_stats *ret)
 	ret->objects = engine->registry.count - 2;
 	lock_release(&engine->registry.lock);
 	ret->trap = engine->trap;
+	gather_journals(engine, ret);
 }
 
 int quire_stats_get(struct quire_stats *ret, size_t size)
@@ -121,6 +134,9 @@ void report_stats(FILE *out, struct engine *engine)
 		trap_name(s.trap), s.major_faults, s.minor_faults, s.write_faults, s.copy_faults, s.zero_faults, s.error_faults,
 		mebi(s.read_bytes), s.read_calls, s.readahead_pages, s.readahead_hits, mebi(s.write_bytes), s.write_calls,
 		s.writeback_errors, s.evicted_pages, s.refaulted_pages, s.swap_out_pages, s.swap_in_pages);
+	if (s.commits)
+		fprintf(out, "quire: %" PRIu64 " commits of %.1f MiB, %" PRIu64 " checkpoints, journals of %.1f MiB\n", s.commits,
+			mebi(s.committed_bytes), s.checkpoints, mebi(s.journal_bytes));
 }
 
 /* ---- areas ---- */

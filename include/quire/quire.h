@@ -40,8 +40,25 @@ extern "C" {
 #define QUIRE_VERSION_MINOR 1
 #define QUIRE_VERSION_PATCH 0
 
-/* Flags of ours for quire_mmap(), in bits that Linux gives no meaning (it uses 0…20 and 26…31). */
-#define QUIRE_MAP_ATOMIC 0x00400000 /* msync is a failure-atomic commit. Not there yet: EOPNOTSUPP. */
+/* Flags of ours for quire_mmap(), in bits that Linux gives no meaning (it uses 0…8, 10…20 and 26…31). */
+/*
+ * A shared mapping of a regular file or block device whose descriptor is O_RDWR, of which nothing is ever seen in the file but whole
+ * commits: quire_msync() and quire_commit() make what was stored durable, all of it or none, whatever crashes at whatever instant. What
+ * is not committed is never written to the file, and is forgotten by quire_rollback(), when the last mapping of the file is removed, and
+ * at the end of the program. All mappings of the file in this program, with the flag or without, share its pages and its commits; the
+ * first of them has to have the flag.
+ * => Commits are kept in a journal beside the file, FILE-quire, until they are copied into the file: now and then, by quire_checkpoint(),
+ *    when the last mapping is removed, and by the next one who maps the file after a crash. Until then read(2) and other programs
+ *    see an earlier commit, or a part of what is being copied.
+ * => One process at a time. quire_ftruncate() and QUIRE_MAP_EXTEND set the size that the next commit has; who changes the file by other
+ *    means meanwhile destroys it.
+ */
+#define QUIRE_MAP_ATOMIC 0x00400000
+/*
+ * A shared mapping, for reading only, of the file as of its last commit, which stays that, whatever is committed later. The journal
+ * cannot drop what it needs. A file that is not mapped with QUIRE_MAP_ATOMIC is opened as by that; then its descriptor has to be O_RDWR.
+ */
+#define QUIRE_MAP_SNAPSHOT 0x00000200
 /*
  * A shared mapping that may be written and reaches past the end of its file makes the file longer first, by zeros up to offset + len,
  * as on Windows. Not for other kinds: EINVAL. A file that could be made longer and then not be mapped stays longer.
@@ -64,8 +81,8 @@ extern "C" {
 /*
  * Maps len bytes of fd from offset on, or anonymous memory with MAP_ANONYMOUS (fd -1) or a descriptor of /dev/zero.
  * => prot: PROT_NONE or any of PROT_READ, PROT_WRITE, PROT_EXEC. flags: one of MAP_SHARED, MAP_PRIVATE, MAP_SHARED_VALIDATE, and
- *    any of MAP_FIXED, MAP_FIXED_NOREPLACE, MAP_ANONYMOUS, MAP_LOCKED, MAP_POPULATE, MAP_NORESERVE, QUIRE_MAP_EXTEND,
- *    QUIRE_MAP_NOCORE, QUIRE_MAP_NOSYNC, QUIRE_MAP_HASSEMAPHORE, QUIRE_MAP_INHERIT;
+ *    any of MAP_FIXED, MAP_FIXED_NOREPLACE, MAP_ANONYMOUS, MAP_LOCKED, MAP_POPULATE, MAP_NORESERVE, QUIRE_MAP_ATOMIC,
+ *    QUIRE_MAP_SNAPSHOT, QUIRE_MAP_EXTEND, QUIRE_MAP_NOCORE, QUIRE_MAP_NOSYNC, QUIRE_MAP_HASSEMAPHORE, QUIRE_MAP_INHERIT;
  *    MAP_GROWSDOWN: a stack of len bytes, private and readable and writable, with a guard below it;
  *    MAP_HUGETLB: the kernel's huge pages, which count as locked; its size in MAP_HUGE_2MB and the like;
  *    MAP_DENYWRITE: the file is not open for writing; who opens it so later is held off, as far as file leases can.
@@ -73,7 +90,10 @@ extern "C" {
  * => EACCES the descriptor does not allow it; EAGAIN MAP_LOCKED over the limit or the budget; EBADF; EEXIST
  *    MAP_FIXED_NOREPLACE; EINVAL; ENFILE, EMFILE; ENODEV the object cannot be mapped; ENOMEM; EOPNOTSUPP a flag that this
  *    version does not serve; EOVERFLOW; EPERM PROT_EXEC on a noexec mount, or userfaultfd is refused (see `quire probe`);
- *    ETXTBSY MAP_DENYWRITE of a file that is open for writing.
+ *    ETXTBSY MAP_DENYWRITE of a file that is open for writing. With QUIRE_MAP_ATOMIC and QUIRE_MAP_SNAPSHOT: EBUSY the file is mapped
+ *    without it already, or another process has its journal, which the message names; EUCLEAN, ESTALE, EPROTO the journal is damaged,
+ *    of another file, of another version; EOPNOTSUPP a descriptor of quire_open() and its kin; ENOSPC and the like of the journal's file.
+ *    Without them: EUCLEAN, EBUSY a journal has commits that are not in the file, and the descriptor cannot write: see `quire recover`.
  */
 void *quire_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t offset);
 
@@ -99,10 +119,58 @@ int quire_mprotect(void *addr, size_t len, int prot);
 /*
  * MS_SYNC: on return everything stored in the range is on stable storage. MS_ASYNC: write-back is started. MS_INVALIDATE:
  * clean pages of the range are dropped, so that the next touch sees the storage.
- * => EBUSY MS_INVALIDATE over locked pages; EINVAL; ENOMEM a hole in the range; EIO, ENOSPC … write-back failed, now or since
- *    the last msync: the pages are still dirty and will be tried again.
+ * => Of atomic mappings: MS_SYNC commits what was stored in the range, as quire_commit() does. MS_ASYNC captures it, and completes later.
+ * => EBUSY MS_INVALIDATE over locked pages; EINVAL; ENOMEM a hole in the range: then nothing is committed; EIO, ENOSPC … write-back
+ *    failed, now or since the last msync: the pages are still dirty and will be tried again. Of atomic mappings, a commit of MS_ASYNC
+ *    that has failed is told by the next call that commits a range of its file.
  */
 int quire_msync(void *addr, size_t len, int flags);
+
+/* ---- commits: mappings with QUIRE_MAP_ATOMIC ---- */
+
+/*
+ * Makes everything that was stored in n ranges before the call durable, as one: after any crash all of it is there, or nothing. The ranges
+ * may be of several files.
+ * => A commit is of the pages that hold the ranges, and of the sizes of their files. A store that another thread makes meanwhile is in
+ *    this commit or in the next one, by itself.
+ * => flags: 0. A range of length 0, and n 0: nothing.
+ * => What another thread has committed, and waits for, is waited for as well, where it is of the same pages.
+ * => EINVAL flags, n is negative, or a range holds what is not a shared mapping of an atomic file; ENOMEM a hole, or no memory; ENOSPC the
+ *    journal has no room, since what is not committed or what snapshots need fills it (QUIRE_JOURNAL), or its disk has none; EIO and the
+ *    like. Nothing is committed then. An error of an earlier MS_ASYNC is told, too: then this commit is complete all the same.
+ */
+int quire_commit(const struct iovec *ranges, int n, int flags);
+
+/*
+ * Captures, as of now, what quire_commit would commit, and returns while that is still on its way. Commits complete in the order in which
+ * they were begun.
+ * => A ticket, above 0, for quire_commit_wait(), which need not be called. event_fd: 1 is added to this eventfd(2) when it is complete
+ *    or has failed; it may be closed at once. -1: nobody is told.
+ * => -1: EBADF event_fd is not open; EINVAL it is something else; the rest as quire_commit.
+ */
+int64_t quire_commit_begin(const struct iovec *ranges, int n, int event_fd);
+
+/*
+ * Waits until the commit of a ticket is complete. Any number of times, by any thread.
+ * => The errno of the commit, which then has not happened; EINVAL no such ticket was given; ESTALE more than a thousand commits have failed
+ *    since.
+ */
+int quire_commit_wait(int64_t ticket);
+
+/*
+ * Takes back what was stored in a range since its last commit: its pages are as they were committed. A size that was set since is taken
+ * back where the range reaches from the least of those to the end of the file.
+ * => Stores of other threads that go on meanwhile are taken back, or come after it. Commits that are on their way are waited for.
+ * => EINVAL unaligned, or a part is not a shared mapping of an atomic file; ENOMEM a hole; EIO and the like: a part was taken back.
+ */
+int quire_rollback(void *addr, size_t len);
+
+/*
+ * Copies what is committed into the file that fd is open on, and syncs it, so that read(2) and other programs see it. Not what is newer
+ * than a snapshot that is mapped.
+ * => EBADF; EINVAL the file is not atomic in this process; EIO, ENOSPC … of the file: nothing is lost.
+ */
+int quire_checkpoint(int fd);
 
 /*
  * Advice of ours for quire_madvise(), in numbers that Linux gives no meaning.
@@ -227,7 +295,7 @@ int quire_prefetch(const struct iovec *ranges, int n, int eventfd);
  *    a page is told for a moment longer than it is dirty. Nothing that was stored before the call is left out, unless it is written.
  *    Written is not synced: quire_msync(MS_SYNC) is what makes stores durable.
  * => Of private mappings: the pages that they have copies of, which never are written to a file. Of shared memory without a file:
- *    all that was ever stored to.
+ *    all that was ever stored to. Of atomic mappings: what is not committed.
  * => Costs a look at the kernel's page tables, about half a millisecond for each GiB that is resident.
  * => EINVAL n is negative; ENOMEM nothing of Quire's is mapped in a part of the range; what PAGEMAP_SCAN fails with.
  */
@@ -367,10 +435,11 @@ struct quire_config {
 	size_t size; /* sizeof(struct quire_config), for versions to come */
 	size_t
 	    memory_bytes; /* budget of resident bytes. QUIRE_MEMORY=256M. Default: half of what the cgroup or the machine allows */
-	enum quire_trap trap; /* QUIRE_TRAP=auto|signal|thread */
-	const char *swap_dir; /* QUIRE_SWAP=DIR, for an unlinked file. Default: TMPDIR, else /var/tmp. Copied. */
-	const char *debug;    /* QUIRE_DEBUG=word,word…: switches parts off to test the degraded paths; see docs/testing.md */
-	unsigned expire_ms;   /* age at which a dirty page is written back. Default 5000. QUIRE_EXPIRE_MS */
+	enum quire_trap trap;   /* QUIRE_TRAP=auto|signal|thread */
+	const char *swap_dir;   /* QUIRE_SWAP=DIR, for an unlinked file. Default: TMPDIR, else /var/tmp. Copied. */
+	const char *debug;      /* QUIRE_DEBUG=word,word…: switches parts off to test the degraded paths; see docs/testing.md */
+	unsigned expire_ms;     /* age at which a dirty page is written back. Default 5000. QUIRE_EXPIRE_MS */
+	uint64_t journal_bytes; /* the most that the journal of an atomic file may take. QUIRE_JOURNAL=64M. Default: 256M */
 };
 
 /* Before the first mapping. => EBUSY after it; EINVAL a value out of range. */
@@ -405,8 +474,12 @@ struct quire_stats {
 	uint64_t refaulted_pages; /* came back soon after they were evicted */
 	uint64_t swap_in_pages, swap_out_pages;
 	uint64_t writeback_errors;
-	enum quire_trap trap;  /* the one in use */
-	uint64_t filled_pages; /* zeros in the place of pages that could not be had: QUIRE_ANSWER_ZERO */
+	enum quire_trap trap;              /* the one in use */
+	uint64_t filled_pages;             /* zeros in the place of pages that could not be had: QUIRE_ANSWER_ZERO */
+	uint64_t commits, committed_bytes; /* of atomic files */
+	uint64_t journal_bytes;            /* length of the journals, now */
+	uint64_t checkpoints;
+	uint64_t snapshots; /* that are mapped */
 };
 
 /* Fills what ret has room for. size is sizeof(struct quire_stats). => EINVAL size 0. */

@@ -88,10 +88,12 @@ int object_create(struct registry *registry, struct cache *cache, enum object_ki
 		object->pages = object->writable_end = pages_of(bytes);
 		object->registry = registry;
 		object->epoch_lost = atomic_load(&cache->epoch);
+		object->cut_bytes = UINT64_MAX;
 		if (file) {
 			object->dev = file->dev;
 			object->ino = file->ino;
 			object->writable = file->writable;
+			object->journal = file->journal;
 		}
 		if (kind != OBJECT_PRIVATE)
 			r = frames_create(object->pages, &object->frames);
@@ -440,10 +442,19 @@ static void set_size(struct object *object, uint64_t bytes)
 }
 
 /*
- * As lock_when_quiet. What lies past the new end in its page is gone for good: in memory without a file the page comes in first, if it is
- * in the swap, so that it can be cut. 0; 1: patience is at an end; -errno: it cannot be had. The lock is taken with 0 only.
+ * Whether the page that holds the new end is cut in memory, since no file is cut that has it: in memory without a file, and in an
+ * atomic file, where that is part of the next commit. One whose size is as it was committed has been cut by that.
  */
-static int lock_with_tail(struct object *object, uint64_t bytes, unsigned patience_ms)
+static bool cuts_in_memory(const struct object *object, bool reverts)
+{
+	return object->kind == OBJECT_ANON || (object->journal && !reverts);
+}
+
+/*
+ * As lock_when_quiet. What lies past the new end in its page is gone for good: where it is cut in memory the page comes in first, if the
+ * pager has it, so that it can be cut. 0; 1: patience is at an end; -errno: it cannot be had. The lock is taken with 0 only.
+ */
+static int lock_with_tail(struct object *object, uint64_t bytes, unsigned patience_ms, bool in_memory)
 {
 	uint64_t last = bytes >> page_shift;
 	int r = 0;
@@ -452,8 +463,8 @@ static int lock_with_tail(struct object *object, uint64_t bytes, unsigned patien
 		struct chunk *chunk = table_find(&object->table, last);
 		uint32_t word = chunk ? page_load(&chunk->page[last % CHUNK_PAGES]) : 0;
 
-		if (object->kind != OBJECT_ANON || pages_of(bytes) == last || page_state(word) != PAGE_ABSENT ||
-		    !(word & PAGE_STORED))
+		if (!in_memory || pages_of(bytes) == last || page_state(word) != PAGE_ABSENT ||
+		    (object->kind == OBJECT_ANON && !(word & PAGE_STORED)))
 			return 0;
 		rwlock_write_release(&object->cache->map_lock);
 		r = object_load(object, last, 1, 0, UINT64_MAX, true, NULL);
@@ -464,10 +475,11 @@ static int lock_with_tail(struct object *object, uint64_t bytes, unsigned patien
 }
 
 /* Map lock held for writing. What is gone from a frame and from no file has to be written anew. */
-static void note_cut(struct object *object, struct chunk *chunk, uint64_t page)
+static void note_cut(struct object *object, struct chunk *chunk, uint64_t page, uint64_t bytes)
 {
-	if (object->kind == OBJECT_ANON)
-		writeback_note_dirty(chunk, &chunk->page[page % CHUNK_PAGES]);
+	writeback_note_dirty(chunk, &chunk->page[page % CHUNK_PAGES]);
+	if (object->journal && bytes < atomic_load(&object->cut_bytes))
+		atomic_store(&object->cut_bytes, bytes);
 }
 
 /*
@@ -479,6 +491,7 @@ static void note_cut(struct object *object, struct chunk *chunk, uint64_t page)
 static int shrink(struct object *object, uint64_t bytes, unsigned patience_ms, int (*storage)(void *), void *arg)
 {
 	uint64_t pages = pages_of(bytes), quiet = bytes >> page_shift, old = atomic_load(&object->bytes);
+	bool in_memory = cuts_in_memory(object, !storage);
 	struct chunk *chunk;
 	int r = 0, quieted;
 
@@ -493,7 +506,7 @@ static int shrink(struct object *object, uint64_t bytes, unsigned patience_ms, i
 		rwlock_write_release(&object->cache->map_lock);
 		r = storage(arg);
 	}
-	quieted = lock_with_tail(object, bytes, patience_ms);
+	quieted = lock_with_tail(object, bytes, patience_ms, in_memory);
 	if (quieted != 0) {
 		/* Not yet: the size is followed the next time. */
 		rwlock_write_acquire(&object->cache->map_lock);
@@ -510,8 +523,8 @@ static int shrink(struct object *object, uint64_t bytes, unsigned patience_ms, i
 		r = frames_resize(object->frames, pages);
 		if (r == 0 && pages > quiet && chunk && page_has_frame(page_load(&chunk->page[quiet % CHUNK_PAGES])))
 			r = frames_zero_tail(object->frames, bytes);
-		if (r == 0 && pages > quiet && chunk && page_has_frame(page_load(&chunk->page[quiet % CHUNK_PAGES])))
-			note_cut(object, chunk, quiet);
+		if (r == 0 && in_memory && pages > quiet && chunk && page_has_frame(page_load(&chunk->page[quiet % CHUNK_PAGES])))
+			note_cut(object, chunk, quiet, bytes);
 	}
 	atomic_fetch_add(&object->cuts, 1);
 	rwlock_write_release(&object->cache->map_lock);
@@ -530,12 +543,12 @@ static void tail_read(struct pager_request *request)
  * The bytes of the page that holds the old end, as the file has them now, in a buffer of one page. NULL: they cannot be read, or are not
  * to be shown: *ret_error.
  */
-static struct buffer *read_tail(struct object *object, uint64_t page, int *ret_error)
+static struct buffer *read_tail(struct object *object, uint64_t page, bool zeros, int *ret_error)
 {
 	struct buffer *buffer = buffer_get(object->buffers, 1);
 
-	/* Memory without a file ends in zeros. */
-	if (object->kind == OBJECT_ANON) {
+	/* What was cut in memory is in no storage yet. */
+	if (zeros) {
 		memset(buffer->data, 0, page_size());
 		return buffer;
 	}
@@ -563,12 +576,12 @@ static struct buffer *read_tail(struct object *object, uint64_t page, int *ret_e
  * that another has appended, is taken over before anything is written with the new size.
  * => patience_ms: as for lock_when_quiet; then nothing has changed, and 0 is the answer all the same.
  */
-static int grow(struct object *object, uint64_t bytes, unsigned patience_ms)
+static int grow(struct object *object, uint64_t bytes, unsigned patience_ms, bool reverts)
 {
 	uint64_t old = atomic_load(&object->bytes), last = old >> page_shift;
 	size_t inside = old & (page_size() - 1);
 	int r = 0, error = 0;
-	struct buffer *tail = inside ? read_tail(object, last, &error) : NULL;
+	struct buffer *tail = inside ? read_tail(object, last, cuts_in_memory(object, reverts), &error) : NULL;
 
 	if (error)
 		return -error;
@@ -587,8 +600,8 @@ static int grow(struct object *object, uint64_t bytes, unsigned patience_ms)
 		word = page ? page_load(page) : PAGE_ABSENT;
 		if (r == 0 && page_has_frame(word))
 			r = frames_patch(object->frames, old, page_size() - inside, tail->data + inside);
-		if (r == 0 && page_has_frame(word))
-			note_cut(object, chunk, last);
+		if (r == 0 && page_has_frame(word) && object->kind == OBJECT_ANON)
+			note_cut(object, chunk, last, bytes);
 		if (r < 0 || page_state(word) == PAGE_LOADING)
 			set_size(object, old);
 		rwlock_write_release(&object->cache->map_lock);
@@ -601,13 +614,14 @@ static int grow(struct object *object, uint64_t bytes, unsigned patience_ms)
 	return r;
 }
 
-static int follow_size_locked(struct object *object, uint64_t bytes, unsigned patience_ms)
+/* reverts: to the size that is committed. */
+static int follow_size_locked(struct object *object, uint64_t bytes, unsigned patience_ms, bool reverts)
 {
 	uint64_t old = atomic_load(&object->bytes);
 
 	if (bytes == old)
 		return 0;
-	return bytes < old ? shrink(object, bytes, patience_ms, NULL, NULL) : grow(object, bytes, patience_ms);
+	return bytes < old ? shrink(object, bytes, patience_ms, NULL, NULL) : grow(object, bytes, patience_ms, reverts);
 }
 
 int object_refresh_size(struct object *object)
@@ -631,7 +645,7 @@ int object_refresh_size(struct object *object)
 	}
 	r = object->pager->ops->size(object->pager, &bytes);
 	if (r == 0)
-		r = follow_size_locked(object, bytes, REFRESH_PATIENCE_MS);
+		r = follow_size_locked(object, bytes, REFRESH_PATIENCE_MS, false);
 	lock_release(&object->size_lock);
 	return r;
 }
@@ -646,13 +660,13 @@ static int set_file_size(struct object *object, uint64_t bytes, bool may_cut, in
 	atomic_store(&object->truncating, true);
 	r = object->pager->ops->size(object->pager, &now);
 	if (r == 0)
-		r = follow_size_locked(object, now, 0);
+		r = follow_size_locked(object, now, 0, false);
 	if (r == 0 && bytes < now) {
 		r = may_cut ? shrink(object, bytes, 0, storage, arg) : 0;
 	} else if (r == 0) {
 		r = storage(arg);
 		if (r == 0)
-			r = follow_size_locked(object, bytes, 0);
+			r = follow_size_locked(object, bytes, 0, false);
 	}
 	atomic_store(&object->truncating, false);
 	lock_release(&object->size_lock);
@@ -667,6 +681,16 @@ int object_truncate(struct object *object, uint64_t bytes, int (*storage)(void *
 int object_extend(struct object *object, uint64_t bytes, int (*storage)(void *arg), void *arg)
 {
 	return set_file_size(object, bytes, false, storage, arg);
+}
+
+int object_revert_size_locked(struct object *object)
+{
+	uint64_t bytes;
+	int r = object->pager->ops->size(object->pager, &bytes);
+
+	ASSERT(lock_is_held(&object->size_lock));
+	atomic_store(&object->cut_bytes, UINT64_MAX);
+	return r == 0 ? follow_size_locked(object, bytes, 0, true) : r;
 }
 
 /* ---- discard ---- */

@@ -21,6 +21,7 @@
 #include "pager/pager.h"
 #include "sys/pmap.h"
 
+struct journal;
 struct object;
 struct private_pages;
 
@@ -58,6 +59,7 @@ struct object {
 	enum object_kind kind;   /* (p) */
 	struct cache *cache;     /* (p) */
 	struct pager *pager;     /* (p) NULL: PRIVATE */
+	struct journal *journal; /* (p) an atomic file: what is stored to is committed to it; the pager is over it. NULL: else */
 	struct buffers *buffers; /* (p) what its transfers go through: the cache's, or its own */
 	int frames;              /* (p) the memfd; -1: PRIVATE */
 	dev_t dev;               /* (p) FILE: identity */
@@ -77,6 +79,8 @@ struct object {
 	struct lock lock;            /* taking what was written, against unmapping: a page's DIRTY is right whenever it is free */
 	struct view *views;          /* (m) */
 	_Atomic int write_error;     /* (a) the last errno of a write-back that no msync has reported; 0 */
+	_Atomic uint64_t cut_bytes;  /* (a) atomic file: the least size since its last commit that is less; UINT64_MAX: none */
+	_Atomic uint32_t commits;    /* (a) futex: atomic file: commits that are handed over and not known to count yet */
 	_Atomic uint64_t epoch_lost; /* (a) up to this epoch nothing is known of what was stored to: epoch.c */
 	struct quire_page_hooks *_Atomic hooks; /* (a) set once, with map_lock for writing; NULL: none */
 	_Atomic bool beyond;       /* (a) the memfd is longer than the object: there are pages of zeros past the end, or were */
@@ -108,6 +112,7 @@ struct object_file {
 	dev_t dev;
 	ino_t ino;
 	bool writable;
+	struct journal *journal; /* NULL: it is not atomic */
 	struct buffers
 	    *buffers; /* of its own, from object_buffers, so that a pager that is stuck keeps nobody else's; NULL: none */
 };
@@ -276,6 +281,15 @@ int object_flush(struct object *object, uint64_t first, uint64_t end);
 /* object_flush, then everything on stable storage; also an error that no one was told of since the last time. 0 or -errno. */
 int object_sync(struct object *object, uint64_t first, uint64_t end);
 
+/* ---- atomic files (rollback.c; commit.h) ---- */
+
+/*
+ * Takes back what was stored to a range since the last commit; and what size was set, if the range reaches from the least of those to the end. A
+ * store that goes on meanwhile is taken back, or comes after it. Pages of locked views are gone, too: who has them locked brings them in again.
+ * => Waits for commits and writes that are under way. No lock held. 0 or -errno: some of it may have been taken back.
+ */
+int object_roll_back(struct object *object, uint64_t first, uint64_t end);
+
 /* ---- size ---- */
 
 /* Forgets the pages from first on, frames and private copies, dirty or not. Map lock held for writing, and none of them is busy. */
@@ -291,6 +305,11 @@ int object_refresh_size(struct object *object);
 int object_truncate(struct object *object, uint64_t bytes, int (*storage)(void *arg), void *arg);
 /* Likewise, but a file that is that long already stays as it is; storage must not cut it. */
 int object_extend(struct object *object, uint64_t bytes, int (*storage)(void *arg), void *arg);
+
+/*
+ * The size that is committed, of an atomic file: what was set since is forgotten by the journal already. size_lock held. 0 or -errno.
+ */
+int object_revert_size_locked(struct object *object);
 
 /* Forgets the pages of a range, dirty or not, frames and storage: it reads as zeros. Map lock not held. 0 or -errno. */
 int object_discard(struct object *object, uint64_t first, uint64_t end);

@@ -15,6 +15,7 @@
  *   A failed write makes the page DIRTY again (I3) and leaves an error for the next msync (I1).
  */
 #include <errno.h>
+#include <string.h>
 #include <time.h>
 
 #include "object/epoch.h"
@@ -107,8 +108,7 @@ static bool is_stale(const struct chunk *chunk, uint32_t word)
 	return chunk->object->kind == OBJECT_SWAP && !(word & PAGE_SLOT);
 }
 
-/* WRITING ends; dirty: the write failed. */
-static void end_write(struct chunk *chunk, page_word *page, bool dirty)
+void writeback_end(struct chunk *chunk, page_word *page, bool dirty)
 {
 	uint32_t before;
 
@@ -171,13 +171,15 @@ static void write_done(struct pager_request *request)
 	if (error) {
 		atomic_store(&cache->write_errno, error);
 		count(&cache->counters.writeback_errors, 1);
-		atomic_store(&object->write_error, error);
+		/* Of an atomic file nothing is promised of what is not committed: a commit that is asked for tells by itself. */
+		if (!object->journal)
+			atomic_store(&object->write_error, error);
 	} else {
 		count(&cache->counters.write_calls, 1);
 		count(&cache->counters.write_bytes, request->ret_bytes);
 	}
 	for (unsigned i = 0; i < buffer->count; i++)
-		end_write(chunk, &chunk->page[buffer->first % CHUNK_PAGES + i], error != 0);
+		writeback_end(chunk, &chunk->page[buffer->first % CHUNK_PAGES + i], error != 0);
 	buffer_put(object->buffers, buffer);
 	if (batch)
 		batch_done(batch, error);
@@ -256,13 +258,7 @@ int object_watch(struct object *object, uint64_t first, uint64_t end)
 	return result;
 }
 
-enum claim {
-	CLAIM_CLEAN, /* nothing to write */
-	CLAIM_DONE,  /* it is WRITING now, through us, and clean */
-	CLAIM_BUSY,  /* dirty, but in other hands */
-};
-
-static enum claim claim_dirty(struct object *object, struct chunk *chunk, unsigned i, bool idle_only)
+enum claim writeback_claim(struct object *object, struct chunk *chunk, unsigned i, bool idle_only)
 {
 	page_word *page = &chunk->page[i];
 	uint32_t word = page_load(page);
@@ -305,7 +301,7 @@ static unsigned claim_run(struct object *object, struct chunk *chunk, unsigned i
 	*ret_busy = false;
 	rwlock_read_acquire(&object->cache->map_lock);
 	for (; i < end; i++) {
-		claim = claim_dirty(object, chunk, i, idle_only);
+		claim = writeback_claim(object, chunk, i, idle_only);
 		if (claim == CLAIM_DONE || (claim == CLAIM_BUSY && patient))
 			break;
 	}
@@ -314,7 +310,7 @@ static unsigned claim_run(struct object *object, struct chunk *chunk, unsigned i
 	while (i < end && claim == CLAIM_DONE) {
 		buffer->count++;
 		i++;
-		claim = i < end && buffer->count < most ? claim_dirty(object, chunk, i, idle_only) : CLAIM_CLEAN;
+		claim = i < end && buffer->count < most ? writeback_claim(object, chunk, i, idle_only) : CLAIM_CLEAN;
 	}
 	rwlock_read_release(&object->cache->map_lock);
 	return i;
@@ -331,6 +327,11 @@ static void send_run(struct object *object, struct buffer *buffer, struct batch 
 		len = offset < bytes ? (size_t)(bytes - offset) : 0;
 	if (r == 0)
 		r = hooks_out(object, buffer->first, buffer->data, len);
+	/* A journal keeps whole pages, and what was stored past the end is in none. */
+	if (object->journal) {
+		memset(buffer->data + len, 0, pages_of(len) * page_size() - len);
+		len = pages_of(len) * page_size();
+	}
 	object_ref(object);
 	buffer->object = object;
 	buffer->batch = batch;
@@ -598,7 +599,8 @@ int writeback_all(struct registry *registry)
 		for (struct object *object = next_object(registry, NULL); object; object = next_object(registry, object)) {
 			int r = 0;
 
-			if (object->kind == OBJECT_FILE && object_has_own_buffers(object) == own)
+			/* What is not committed is not to be kept. */
+			if (object->kind == OBJECT_FILE && !object->journal && object_has_own_buffers(object) == own)
 				r = own ? flush_patiently(object) : object_flush(object, 0, UINT64_MAX);
 			if (r < 0 && result == 0)
 				result = r;
@@ -627,10 +629,16 @@ static void retry_adopted(struct object *object)
 		writeback_adopt(object);
 }
 
-/* Whether all that may be stored to in the chunk is not to be written by its age. What nobody maps any more is. */
+/*
+ * Whether all that may be stored to in the chunk is not to be written by its age. What nobody maps any more is. Pages of an atomic file
+ * are written when they are committed, or when their memory is needed.
+ */
 static bool is_left_alone(struct object *object, const struct chunk *chunk)
 {
-	bool found = false, others = false;
+	bool found = object->journal != NULL, others = false;
+
+	if (found)
+		return true;
 
 	rwlock_read_acquire(&object->cache->map_lock);
 	for (struct view *view = object->views; view; view = view->next) {

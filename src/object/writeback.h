@@ -15,6 +15,19 @@ void writeback_note_clean(struct chunk *chunk, page_word *page);
 /* For who has cleared DIRTY by himself. */
 void writeback_count_clean(struct chunk *chunk);
 
+/* ---- what a write of pages begins and ends with, for who sends them elsewhere (capture.c) ---- */
+
+enum claim {
+	CLAIM_CLEAN, /* nothing to write */
+	CLAIM_DONE,  /* it is WRITING now, through us, and clean */
+	CLAIM_BUSY,  /* dirty, but in other hands */
+};
+
+/* Page i of a chunk, if it is dirty. idle_only: and not mapped. Map lock held for reading. */
+enum claim writeback_claim(struct object *object, struct chunk *chunk, unsigned i, bool idle_only);
+/* WRITING ends; dirty: the write failed. */
+void writeback_end(struct chunk *chunk, page_word *page, bool dirty);
+
 /* Writes pages older than expire_ms, and all when too many are dirty. */
 struct flusher {
 	struct registry *registry;

@@ -112,7 +112,7 @@ void space_vanish(struct space *space)
 			orphan = !object->views;
 		rwlock_write_release(&space->cache->map_lock);
 		/* What it has stored reaches the file, though it is not there to be told of a failure. */
-		if (object && (!orphan || object_flush(object, 0, UINT64_MAX) == 0))
+		if (object && (!orphan || object->journal || object_flush(object, 0, UINT64_MAX) == 0))
 			object_unuse(object);
 		else if (object)
 			writeback_adopt(object);

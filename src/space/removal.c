@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "object/commit.h"
 #include "object/writeback.h"
 #include "space/edit.h"
 #include "sys/page_size.h"
@@ -40,7 +41,8 @@ static int flush_if_last(void *arg, const struct part *part)
 	rwlock_read_acquire(&last->space->cache->map_lock);
 	goes = !has_view_outside(part->object, last->addr, last->end);
 	rwlock_read_release(&last->space->cache->map_lock);
-	if (!goes || !part->object->writable || !object_was_touched(part->object))
+	/* What is not committed is forgotten with an atomic file's last mapping. */
+	if (!goes || !part->object->writable || part->object->journal || !object_was_touched(part->object))
 		return 0;
 	r = object_flush(part->object, 0, UINT64_MAX);
 	if (r < 0)
@@ -83,7 +85,10 @@ void removal_end(struct space *space, struct removal *removal)
 		rwlock_read_acquire(&space->cache->map_lock);
 		orphan = !object->views;
 		rwlock_read_release(&space->cache->map_lock);
-		if (!orphan || object_flush(object, 0, UINT64_MAX) == 0)
+		/* Where that fails it is done when the file is mapped the next time. */
+		if (orphan && object->journal)
+			(void)commit_complete(object);
+		if (!orphan || object->journal || object_flush(object, 0, UINT64_MAX) == 0)
 			object_unuse(object);
 		else
 			writeback_adopt(object);

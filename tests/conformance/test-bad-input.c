@@ -404,15 +404,6 @@ static void message_is_never_null(void **state)
 
 /* ---- what cannot be served ---- */
 
-static void bad_flags_of_later_versions(void **state)
-{
-	int fd = file_new(PAGES(1));
-
-	(void)state;
-	assert_fails(quire_mmap(NULL, PAGES(1), RW, MAP_SHARED | QUIRE_MAP_ATOMIC, fd, 0), EOPNOTSUPP);
-	assert_message("quire_mmap", "QUIRE_MAP_ATOMIC");
-}
-
 static void locked_over_the_limit(void **state)
 {
 	char *p = map_anonymous(32);
@@ -689,7 +680,6 @@ static const struct conformance_test tests[] = {
     TEST(calls_from_a_stack_of_managed_memory_are_EDEADLK),
     TEST(message_is_kept_by_calls_that_succeed),
     TEST(message_is_never_null),
-    TEST(bad_flags_of_later_versions),
     TEST(locked_over_the_limit),
     TEST(locked_over_the_budget),
     TEST_BEFORE_START(userfaultfd_is_refused, ""),

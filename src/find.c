@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * find.c - the object of a file: the one there is, or one that is made
+ *
+ *   wanted     the file is mapped              its journal is open here       else
+ *   ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+ *   any        that object, atomic or not      an object over the journal     a plain one, when what its journal has is in it
+ *   atomic     that object; not atomic: EBUSY  an object over the journal     the journal is opened, and an object over it
+ *   snapshot   not atomic: EBUSY               one of the last commit         likewise, and one of the last commit
+ */
+#include "find.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <time.h>
+
+#include "pager/file.h"
+#include "util/message.h"
+
+struct search {
+	struct engine *engine;
+	int fd;
+	bool writable; /* the descriptor */
+	const struct stat *st;
+	enum find_kind kind;
+};
+
+struct atomic_settings find_atomic_settings(const struct engine *engine)
+{
+	return (struct atomic_settings){
+	    .cache = engine->cache,
+	    .io = engine->io,
+	    .journal_bytes = engine->config.journal_bytes,
+	    .nowait = engine->trap == QUIRE_TRAP_THREAD,
+	    .allow_direct = !engine->config.no_direct,
+	};
+}
+
+/* An object that takes the pager over. journal NULL: a plain file. */
+static int make_object(const struct search *s, struct pager *pager, struct object_file *file, struct object **ret)
+{
+	uint64_t bytes;
+	int r = pager->ops->size(pager, &bytes);
+
+	if (r < 0) {
+		pager->ops->close(pager);
+		return r;
+	}
+	return object_create(&s->engine->registry, s->engine->cache, OBJECT_FILE, pager, bytes, file, ret);
+}
+
+static int make_plain(const struct search *s, struct object **ret)
+{
+	struct atomic_settings settings = find_atomic_settings(s->engine);
+	struct pager *pager;
+	int r = atomic_recover(&s->engine->atomics, &settings, s->fd, s->st, s->writable);
+
+	if (r < 0)
+		return r;
+	r = file_pager_open(s->engine->io, s->fd, s->writable, settings.nowait, settings.allow_direct, &pager);
+	if (r < 0)
+		return message_set(-r, "descriptor %d could not be opened again for the engine: %s", s->fd, strerrordesc_np(-r));
+	/* Its size is asked anew: it may have been set since the caller looked, by one who found no object to tell. */
+	return make_object(s, pager, &(struct object_file){.dev = s->st->st_dev, .ino = s->st->st_ino, .writable = s->writable},
+			   ret);
+}
+
+/* The file's use is given up before an object is made: should that fail, it closes the pager, which waits for those who use the file. */
+static int make_atomic(const struct search *s, struct atomic_file *file, struct object **ret)
+{
+	struct object_file of = {.dev = s->st->st_dev, .ino = s->st->st_ino, .writable = true, .journal = file->journal};
+	struct pager *pager;
+	int r = atomic_pager(file, &pager);
+
+	atomic_release(file);
+	return r == 0 ? make_object(s, pager, &of, ret) : r;
+}
+
+/* No file's object is found by it: it has no device and no number. */
+static int make_snapshot(const struct search *s, struct atomic_file *file, struct object **ret)
+{
+	struct pager *pager;
+	uint64_t commit;
+	int r = 0;
+
+	*ret = atomic_find_snapshot(file);
+	if (!*ret)
+		r = atomic_snapshot(file, &pager, &commit);
+	atomic_release(file);
+	if (r < 0 || *ret)
+		return r;
+	r = make_object(s, pager, &(struct object_file){0}, ret);
+	/* Which is there as long as the pager is. */
+	if (r == 0)
+		atomic_share_snapshot(file, *ret, commit);
+	return r;
+}
+
+/* The file's journal is open in this process, or is opened. Takes the use of the file over; NULL: it is not open. */
+static int make_over_journal(const struct search *s, struct atomic_file *file, struct object **ret)
+{
+	struct atomic_settings settings = find_atomic_settings(s->engine);
+	int r = 0;
+
+	if (!file) {
+		r = committer_start(&s->engine->committer, &s->engine->atomics);
+		/* Not -EAGAIN, which is no reason to try again here. */
+		if (r < 0)
+			r = message_set(ENOMEM, "the thread that looks after journals cannot be started: %s", strerrordesc_np(-r));
+		if (r == 0)
+			r = atomic_open(&s->engine->atomics, &settings, s->fd, s->st, &file);
+	}
+	if (r < 0)
+		return r;
+	return s->kind == FIND_SNAPSHOT ? make_snapshot(s, file, ret) : make_atomic(s, file, ret);
+}
+
+static int refuse_mapped(const struct search *s)
+{
+	return message_set(
+	    EBUSY,
+	    "the file of descriptor %d is mapped already, and not with QUIRE_MAP_ATOMIC: remove those mappings first, "
+	    "or make the first one with QUIRE_MAP_ATOMIC",
+	    s->fd);
+}
+
+/* A use of what is mapped already. */
+static int take_mapped(const struct search *s, struct object *object)
+{
+	int r = 0;
+
+	if (s->kind != FIND_ANY && !object->journal)
+		return refuse_mapped(s);
+	if (s->writable && !object->writable) {
+		object_admit_writer(object);
+		r = file_pager_make_writable(object->pager, s->fd);
+		if (r == 0)
+			object->writable = true;
+	}
+	return r;
+}
+
+/* open_lock held. ret_found: it was there. -EAGAIN: one that is being given up is in the way. */
+static int find_or_make(const struct search *s, struct object **ret, bool *ret_found)
+{
+	struct object *object = object_find(&s->engine->registry, s->st->st_dev, s->st->st_ino);
+	int r = object ? take_mapped(s, object) : 0;
+
+	*ret_found = r == 0 && object && s->kind != FIND_SNAPSHOT;
+	if (*ret_found) {
+		*ret = object;
+		return 0;
+	}
+	if (r == 0) {
+		struct atomic_file *file = atomic_find(&s->engine->atomics, s->st->st_dev, s->st->st_ino);
+
+		r = file || s->kind != FIND_ANY ? make_over_journal(s, file, ret) : make_plain(s, ret);
+	}
+	object_unuse(object);
+	return r;
+}
+
+int find_file_object(struct engine *engine, int fd, int mode, const struct stat *st, enum find_kind kind, struct object **ret)
+{
+	static const struct timespec moment = {.tv_nsec = 1000000};
+	struct search search = {engine, fd, (mode & O_ACCMODE) == O_RDWR, st, kind};
+	bool found;
+	int r;
+
+	for (;;) {
+		lock_acquire(&engine->open_lock);
+		r = find_or_make(&search, ret, &found);
+		lock_release(&engine->open_lock);
+		if (r != -EAGAIN)
+			break;
+		registry_bury(&engine->registry);
+		nanosleep(&moment, NULL);
+	}
+	return r == 0 && found ? object_refresh_size(*ret) : r;
+}
