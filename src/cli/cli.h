@@ -5,6 +5,8 @@
 #ifndef QUIRE_CLI_H
 #define QUIRE_CLI_H
 
+#include <stdbool.h>
+
 /* Exit statuses. */
 enum {
 	CLI_OK = 0,
@@ -12,16 +14,24 @@ enum {
 	CLI_USAGE = 2,  /* the command line was not understood */
 };
 
+/* An option of a verb. The value that was given is left in it: "" for one that takes none. NULL: it was not given. */
+struct verb_option {
+	const char *name; /* --name */
+	bool takes_value;
+	const char *value;
+};
+
 struct verb {
 	const char *name;
-	const char *arguments; /* as the usage line shows them */
-	const char *summary;   /* one line of `quire help` */
-	const char *text;      /* the rest of `quire VERB --help` */
+	const char *arguments;       /* as the usage line shows them */
+	const char *summary;         /* one line of `quire help` */
+	const char *text;            /* the rest of `quire VERB --help` */
+	struct verb_option *options; /* ends with one without a name; NULL: none but --help */
 	/* => args: what stands after the verb, no options among them; n: how many. Returns an exit status. */
 	int (*run)(int n, char **args);
 };
 
-extern const struct verb cat_verb, probe_verb, version_verb;
+extern const struct verb bench_verb, cat_verb, check_verb, checkpoint_verb, probe_verb, recover_verb, version_verb;
 
 /* Says on standard error that the line was wrong, and where to read how it is right. Returns CLI_USAGE. */
 int cli_usage(const struct verb *verb, const char *format, ...) __attribute__((format(printf, 2, 3)));

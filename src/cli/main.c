@@ -21,7 +21,8 @@ static const struct verb help_verb = {
     .run = help_run,
 };
 
-static const struct verb *const verbs[] = {&cat_verb, &probe_verb, &version_verb, &help_verb};
+static const struct verb *const verbs[] = {&bench_verb, &cat_verb,     &check_verb,   &checkpoint_verb,
+					   &probe_verb, &recover_verb, &version_verb, &help_verb};
 
 #define VERBS (sizeof(verbs) / sizeof(verbs[0]))
 
@@ -76,7 +77,7 @@ static void print_help(FILE *out)
 {
 	fputs("Usage: quire VERB [ARGUMENT...]\n\nMemory-mapped I/O in user space. The verbs:\n\n", out);
 	for (size_t i = 0; i < VERBS; i++)
-		fprintf(out, "  %-9s%-10s%s\n", verbs[i]->name, verbs[i]->arguments, verbs[i]->summary);
+		fprintf(out, "  %-11s%-18s%s\n", verbs[i]->name, verbs[i]->arguments, verbs[i]->summary);
 	fputs("\n`quire VERB --help` tells more. The settings are environment variables: see quire_configure(3).\n", out);
 }
 
@@ -97,27 +98,55 @@ static int help_run(int n, char **args)
 	return CLI_OK;
 }
 
-/*
- * Runs a verb on what stands after it. No verb has options of its own yet, so --help and the end of options are all there is to
- * look for here.
- */
+static struct verb_option *option_find(const struct verb *verb, const char *name, size_t len)
+{
+	for (struct verb_option *option = verb->options; option && option->name; option++)
+		if (strlen(option->name) == len && memcmp(option->name, name, len) == 0)
+			return option;
+	return NULL;
+}
+
+/* Takes the option that args begins with, and its value: --name VALUE or --name=VALUE. => How many words; 0: that was wrong, and said. */
+static int option_take(const struct verb *verb, int n, char **args)
+{
+	size_t len = strcspn(args[0], "=");
+	struct verb_option *option = option_find(verb, args[0], len);
+	bool joined = args[0][len] == '=';
+
+	if (!option) {
+		cli_usage(verb, "unknown option '%s'", args[0]);
+		return 0;
+	}
+	if (option->takes_value ? !joined && n < 2 : joined) {
+		cli_usage(verb, "option '%s' %s", option->name, option->takes_value ? "needs a value" : "takes no value");
+		return 0;
+	}
+	option->value = !option->takes_value ? "" : joined ? args[0] + len + 1 : args[1];
+	return option->takes_value && !joined ? 2 : 1;
+}
+
+/* Runs a verb on what stands after it. */
 static int verb_run(const struct verb *verb, int n, char **args)
 {
 	bool options = true;
 	int given = 0;
 
-	for (int i = 0; i < n; i++) {
-		if (options && strcmp(args[i], "--") == 0) {
-			options = false;
-			continue;
-		}
+	for (int i = 0; i < n;) {
+		int taken = 1;
+
 		if (options && (strcmp(args[i], "--help") == 0 || strcmp(args[i], "-h") == 0)) {
 			print_verb_help(verb);
 			return CLI_OK;
 		}
-		if (options && args[i][0] == '-' && args[i][1])
-			return cli_usage(verb, "unknown option '%s'", args[i]);
-		args[given++] = args[i];
+		if (options && strcmp(args[i], "--") == 0)
+			options = false;
+		else if (options && args[i][0] == '-' && args[i][1])
+			taken = option_take(verb, n - i, args + i);
+		else
+			args[given++] = args[i];
+		if (taken == 0)
+			return CLI_USAGE;
+		i += taken;
 	}
 	return verb->run(given, args);
 }
