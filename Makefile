@@ -19,9 +19,9 @@ help:
 	@echo 'make            build into $(BUILD)/'
 	@echo 'make demo       the word index: two files bigger than the memory budget'
 	@echo 'make check      every test; the last line counts them'
-	@echo 'make bench      every benchmark, beside the kernel'
-	@echo 'make soak       the model test and the exerciser of files for long: PROGRAMS=$(PROGRAMS) SEED=$(SEED)'
-	@echo 'make fuzz       every call with wild arguments, for SECONDS=$(SECONDS) under each trap: SEED=$(SEED)'
+	@echo 'make bench      every benchmark, beside the kernel, SQLite and LMDB'
+	@echo 'make soak       the model test, the exerciser of files and the crash test for long: PROGRAMS=$(PROGRAMS) SEED=$(SEED)'
+	@echo 'make fuzz       every call with wild arguments, for SECONDS=$(SECONDS) under each trap, and damaged journals: SEED=$(SEED)'
 	@echo 'make filesystems the conformance programs on XFS, btrfs, ext4 and tmpfs, each on an image (root)'
 	@echo 'make asan       every test again under the address and undefined-behaviour sanitizers, in build-asan/'
 	@echo 'make clang      every test again in a build by clang, in build-clang/'
@@ -43,7 +43,9 @@ demo: all
 check: all
 	@scripts/check $(BUILD)
 
-bench: all
+bench:
+	@scripts/setup /usr/include/sqlite3.h:libsqlite3-dev /usr/include/lmdb.h:liblmdb-dev gnuplot:gnuplot-nox || true
+	@$(MAKE) --no-print-directory all
 	@BUILD=$(BUILD) scripts/bench
 
 soak: all
@@ -59,10 +61,13 @@ soak: all
 	QUIRE_TRAP=thread $(BUILD)/tests/fsx/fsx --operations $(PROGRAMS)0 --seed $(SEED) --threads 4
 	QUIRE_TRAP=signal $(BUILD)/tests/oracle/threads --seconds 1800 --seed $(SEED) --forks
 	QUIRE_TRAP=thread $(BUILD)/tests/oracle/threads --seconds 1800 --seed $(SEED) --forks
+	$(BUILD)/tests/crash/crash --seconds 1800 --seed $(SEED)
+	$(BUILD)/tests/crash/crash --seconds 1800 --seed $(SEED) --steps 300 --images 40
 
 fuzz: all
 	QUIRE_TRAP=signal $(BUILD)/fuzz/calls --seconds $(SECONDS) --seed $(SEED)
 	QUIRE_TRAP=thread $(BUILD)/fuzz/calls --seconds $(SECONDS) --seed $(SEED)
+	$(BUILD)/fuzz/journals --seconds $(SECONDS) --seed $(SEED)
 
 filesystems: all
 	@scripts/setup mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs
