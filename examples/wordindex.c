@@ -2,13 +2,16 @@
 /*
  * wordindex.c - counts the words of a file into a hash table that lives in a second file, both of them mapped
  *
- *	wordindex [--slots N] [--quiet] [--json] CORPUS INDEX
+ *	wordindex [--slots N] [--quiet] [--json] [--commit-every MIB] [--resume] CORPUS INDEX
  *	wordindex --top N INDEX
  *	wordindex --get WORD… INDEX
  *
  * The corpus is read from one end to the other, and each of its words is a store at a random place of the index: the two ways
  * of using a mapped file, and both files may be far larger than memory. This source builds twice: with <quire/mman.h>, where the
  * plain names are served by Quire, and with WITH_KERNEL_MMAP, where they are the kernel's.
+ *
+ * With --commit-every the index is an atomic file: it holds at any time what was counted up to its last commit, and the place in the
+ * corpus where that was. A run that is killed is taken up there by --resume, and ends with the same index, byte by byte.
  *
  * A word is a longest run of ASCII letters, in lower case. Of a longer word the first WORD_MAX letters count.
  *
@@ -51,12 +54,16 @@
 #define MIB          (1024.0 * 1024.0)
 /* How much of the corpus is counted between two looks at the clock. */
 #define STEP_BYTES ((size_t)1 << 20)
+/* Steps between two commits of a run that is resumed, unless it is said. */
+#define COMMIT_STEPS 64
 
 struct header {
 	char magic[8];
 	uint64_t slots;
 	uint64_t words;     /* in the corpus */
 	uint64_t different; /* slots in use */
+	uint64_t corpus_bytes;
+	uint64_t counted_bytes; /* of them; the words that begin there are in the slots */
 };
 
 struct slot {
@@ -82,13 +89,22 @@ struct index {
 	uint64_t count;
 };
 
+/* What a run is asked to do. */
+struct order {
+	const char *corpus, *index;
+	uint64_t slots;        /* 0: by the size of the corpus */
+	uint64_t commit_steps; /* a commit after each so many; 0: the index is a plain file */
+	bool resume, quiet, json;
+};
+
 /* What a run has cost. */
 struct figures {
 	double seconds, sync_seconds;
 	uint64_t major_faults, minor_faults;
 	uint64_t read_bytes, write_bytes;
 	uint64_t resident_bytes, peak_bytes;
-	uint64_t budget_bytes; /* 0: none that is known */
+	uint64_t budget_bytes;  /* 0: none that is known */
+	uint64_t resumed_bytes; /* of the corpus: counted by a run before */
 };
 
 __attribute__((noreturn, format(printf, 1, 2))) static void die(const char *format, ...)
@@ -186,14 +202,14 @@ static size_t file_size(int fd, const char *path)
 	return (size_t)st.st_size;
 }
 
-static struct file file_map(int fd, const char *path, int prot, int advice)
+static struct file file_map(int fd, const char *path, size_t size, int prot, int flags, int advice)
 {
-	struct file file = {.path = path, .size = file_size(fd, path)};
+	struct file file = {.path = path, .size = size};
 	void *data;
 
 	if (file.size == 0)
 		return file;
-	data = mmap(NULL, file.size, prot, MAP_SHARED, fd, 0);
+	data = mmap(NULL, file.size, prot, MAP_SHARED | flags, fd, 0);
 	if (data == MAP_FAILED)
 		die("%s: %s", path, map_error());
 	if (madvise(data, file.size, advice) < 0)
@@ -209,7 +225,7 @@ static struct file file_open(const char *path, int advice)
 
 	if (fd < 0)
 		die("%s: %s", path, strerror(errno));
-	file = file_map(fd, path, PROT_READ, advice);
+	file = file_map(fd, path, file_size(fd, path), PROT_READ, 0, advice);
 	close(fd); /* the mapping does not need it */
 	return file;
 }
@@ -228,25 +244,76 @@ static void index_attach(struct index *index)
 	index->slots = (struct slot *)(index->file.data + HEADER_BYTES);
 }
 
-static void index_create(struct index *index, const char *path, uint64_t slots)
+/* Bytes of an index with so many slots. */
+static uint64_t index_bytes(uint64_t slots)
 {
 	uint64_t bytes;
-	int fd;
 
 	if (slots == 0 || __builtin_mul_overflow(slots, sizeof(struct slot), &bytes) ||
 	    __builtin_add_overflow(bytes, HEADER_BYTES, &bytes) || bytes > INT64_MAX)
 		die("%" PRIu64 " slots: not a size that a file can have", slots);
-	fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-	if (fd < 0)
-		die("%s: %s", path, strerror(errno));
+	return bytes;
+}
+
+static void index_resize(int fd, const char *path, uint64_t bytes)
+{
 	if (ftruncate(fd, (off_t)bytes) < 0)
 		die("%s: setting its size to %" PRIu64 " bytes: %s", path, bytes, strerror(errno));
-	index->file = file_map(fd, path, PROT_READ | PROT_WRITE, MADV_RANDOM);
-	close(fd);
+}
+
+#ifdef WITH_KERNEL_MMAP
+
+#define MAP_COMMITS 0
+
+/* The kernel's mmap has no commits, so there is nothing to resume. */
+static bool index_take_up(const struct index *index, uint64_t slots, uint64_t corpus_bytes)
+{
+	(void)index, (void)slots, (void)corpus_bytes;
+	return false;
+}
+
+#else
+
+#define MAP_COMMITS QUIRE_MAP_ATOMIC
+
+/* => false: there is none. How long the file is as of its last commit is known to the mapping: not all of it need be in the file. */
+static bool index_take_up(const struct index *index, uint64_t slots, uint64_t corpus_bytes)
+{
+	struct header header;
+
+	if (quire_load(&header, index->file.data, sizeof(header), NULL) < 0)
+		return false;
+	if (memcmp(header.magic, MAGIC, sizeof(header.magic)) != 0 || header.slots != slots ||
+	    header.corpus_bytes != corpus_bytes || header.counted_bytes > corpus_bytes)
+		die("%s: not an index of %" PRIu64 " slots for %" PRIu64
+		    " bytes, so it cannot be resumed; without --resume it is made anew",
+		    index->file.path, slots, corpus_bytes);
+	return true;
+}
+
+#endif
+
+/*
+ * The file is made anew by cutting it to nothing when it is mapped, and not before: mapping it first completes the commits of a run that
+ * was killed. Of an atomic file the cut, too, counts from the next commit on.
+ */
+static void index_create(struct index *index, const struct order *order, uint64_t slots, uint64_t corpus_bytes)
+{
+	uint64_t bytes = index_bytes(slots);
+	int fd = open(order->index, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+
+	if (fd < 0)
+		die("%s: %s", order->index, strerror(errno));
+	index->file = file_map(fd, order->index, bytes, PROT_READ | PROT_WRITE, order->commit_steps ? MAP_COMMITS : 0, MADV_RANDOM);
 	index->count = slots;
 	index_attach(index);
-	memcpy(index->header->magic, MAGIC, sizeof(index->header->magic));
-	index->header->slots = slots;
+	if (!order->resume || !index_take_up(index, slots, corpus_bytes)) {
+		index_resize(fd, order->index, 0);
+		index_resize(fd, order->index, bytes);
+		memcpy(index->header->magic, MAGIC, sizeof(index->header->magic));
+		index->header->slots = slots;
+	}
+	close(fd);
 }
 
 static void index_open(struct index *index, const char *path, int advice)
@@ -340,7 +407,7 @@ static size_t count_words(struct index *index, struct header *totals, const stru
 	return at;
 }
 
-static void draw_progress(size_t at, size_t size, double seconds)
+static void draw_progress(size_t at, size_t size, size_t counted, double seconds)
 {
 	static const char full[] = "##############################";
 	struct figures figures;
@@ -348,28 +415,52 @@ static void draw_progress(size_t at, size_t size, double seconds)
 
 	figures_get(&figures);
 	fprintf(stderr, "\r[%-30.*s] %3d%%  %6.1f MB/s  resident %.1f", done, full, (int)((double)at / (double)size * 100),
-		seconds > 0 ? (double)at / seconds / 1e6 : 0, (double)figures.resident_bytes / MIB);
+		seconds > 0 ? (double)counted / seconds / 1e6 : 0, (double)figures.resident_bytes / MIB);
 	if (figures.budget_bytes)
 		fprintf(stderr, " of %.1f", (double)figures.budget_bytes / MIB);
 	fputs(" MiB ", stderr);
 }
 
-static void count_corpus(struct index *index, struct header *totals, const struct file *corpus, bool progress)
+/*
+ * Whose corpus it is of is said with the first commit: what a plain file has before that cannot be taken up. After this the index is
+ * on stable storage, and only after this may anybody be told so.
+ */
+static void commit(struct index *index, const struct header *totals, const struct file *corpus, size_t at)
 {
-	double begin = now(), drawn = 0;
+	index->header->words = totals->words;
+	index->header->different = totals->different;
+	index->header->corpus_bytes = corpus->size;
+	index->header->counted_bytes = at;
+	if (msync(index->file.data, index->file.size, MS_SYNC) < 0)
+		die("%s: %s", index->file.path, map_error());
+}
 
-	for (size_t at = 0; at < corpus->size;) {
+/* => seconds of it that were commits */
+static double count_corpus(struct index *index, struct header *totals, const struct file *corpus, uint64_t commit_steps,
+			   bool progress)
+{
+	double begin = now(), drawn = 0, committing = 0;
+	size_t first = totals->counted_bytes;
+	uint64_t step = 0;
+
+	for (size_t at = first; at < corpus->size;) {
 		size_t left = corpus->size - at;
 		double t;
 
 		at = count_words(index, totals, corpus, at, at + (left < STEP_BYTES ? left : STEP_BYTES));
 		if (progress && ((t = now()) - drawn > 0.1 || at == corpus->size)) {
-			draw_progress(at, corpus->size, t - begin);
+			draw_progress(at, corpus->size, at - first, t - begin);
 			drawn = t;
+		}
+		if (commit_steps != 0 && ++step % commit_steps == 0 && at < corpus->size) {
+			t = now();
+			commit(index, totals, corpus, at);
+			committing += now() - t;
 		}
 	}
 	if (progress)
 		fputc('\n', stderr);
+	return committing;
 }
 
 static void print_text(const struct file *corpus, const struct index *index, const struct header *totals, const struct figures *f)
@@ -378,7 +469,9 @@ static void print_text(const struct file *corpus, const struct index *index, con
 	       totals->words, totals->different);
 	printf("index     %s: %.1f MiB, %" PRIu64 " slots\n", index->file.path, (double)index->file.size / MIB, index->count);
 	printf("time      %.2f s, %.1f MB/s of corpus, %.2f s of it msync\n", f->seconds,
-	       f->seconds > 0 ? (double)corpus->size / f->seconds / 1e6 : 0, f->sync_seconds);
+	       f->seconds > 0 ? (double)(corpus->size - f->resumed_bytes) / f->seconds / 1e6 : 0, f->sync_seconds);
+	if (f->resumed_bytes)
+		printf("resumed   at %.1f MiB\n", (double)f->resumed_bytes / MIB);
 	printf("faults    %" PRIu64 " major, %" PRIu64 " minor\n", f->major_faults, f->minor_faults);
 	printf("bytes     %.1f MiB read, %.1f MiB written\n", (double)f->read_bytes / MIB, (double)f->write_bytes / MIB);
 	printf("resident  %.1f MiB at the peak", (double)f->peak_bytes / MIB);
@@ -391,6 +484,7 @@ static void print_text(const struct file *corpus, const struct index *index, con
 static void print_json(const struct file *corpus, const struct index *index, const struct header *totals, const struct figures *f)
 {
 	printf("{\n\"build\": \"%s\",\n\"corpus_bytes\": %zu,\n\"index_bytes\": %zu,\n", BUILD, corpus->size, index->file.size);
+	printf("\"resumed_bytes\": %" PRIu64 ",\n", f->resumed_bytes);
 	printf("\"words\": %" PRIu64 ",\n\"different_words\": %" PRIu64 ",\n", totals->words, totals->different);
 	printf("\"seconds\": %.3f,\n\"sync_seconds\": %.3f,\n", f->seconds, f->sync_seconds);
 	printf("\"major_faults\": %" PRIu64 ",\n\"minor_faults\": %" PRIu64 ",\n", f->major_faults, f->minor_faults);
@@ -399,36 +493,36 @@ static void print_json(const struct file *corpus, const struct index *index, con
 	printf("\"note\": \"%s\"\n}\n", figures_note);
 }
 
-static int run_count(const char *corpus_path, const char *index_path, uint64_t slots, bool quiet, bool json)
+static int run_count(const struct order *order)
 {
-	struct header totals = {.words = 0};
+	uint64_t slots = order->slots, resumed;
+	struct header totals;
 	struct figures figures;
 	struct index index;
 	struct file corpus;
 	struct stat a, b;
-	double begin, counted;
+	double begin, committing, counted;
 
-	if (stat(corpus_path, &a) == 0 && stat(index_path, &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino)
-		die("%s: the index would be written over the corpus", index_path);
-	corpus = file_open(corpus_path, MADV_SEQUENTIAL);
+	if (stat(order->corpus, &a) == 0 && stat(order->index, &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino)
+		die("%s: the index would be written over the corpus", order->index);
+	corpus = file_open(order->corpus, MADV_SEQUENTIAL);
 	/* The default grows with the corpus: a slot for each 128 bytes has always been plenty for text. */
 	if (slots == 0)
 		slots = corpus.size / 128 > SLOTS_MIN ? corpus.size / 128 : SLOTS_MIN;
 	begin = now();
-	index_create(&index, index_path, slots);
-	count_corpus(&index, &totals, &corpus, !quiet && isatty(STDERR_FILENO));
-	index.header->words = totals.words;
-	index.header->different = totals.different;
+	index_create(&index, order, slots, corpus.size);
+	totals = *index.header;
+	resumed = totals.counted_bytes;
+	committing = count_corpus(&index, &totals, &corpus, order->commit_steps, !order->quiet && isatty(STDERR_FILENO));
 	counted = now();
-	/* After this the index is on stable storage, and only after this may anybody be told so. */
-	if (msync(index.file.data, index.file.size, MS_SYNC) < 0)
-		die("%s: %s", index_path, map_error());
+	commit(&index, &totals, &corpus, corpus.size);
 	figures_get(&figures);
+	figures.resumed_bytes = resumed;
 	figures.seconds = now() - begin;
-	figures.sync_seconds = now() - counted;
-	if (json)
+	figures.sync_seconds = committing + now() - counted;
+	if (order->json)
 		print_json(&corpus, &index, &totals, &figures);
-	else if (!quiet)
+	else if (!order->quiet)
 		print_text(&corpus, &index, &totals, &figures);
 	file_close(&index.file);
 	file_close(&corpus);
@@ -504,7 +598,7 @@ static int run_get(const char *path, char **words, int n)
 
 __attribute__((noreturn)) static void usage(FILE *out, int status)
 {
-	fputs("usage: wordindex [--slots N] [--quiet] [--json] CORPUS INDEX\n"
+	fputs("usage: wordindex [--slots N] [--quiet] [--json] [--commit-every MIB] [--resume] CORPUS INDEX\n"
 	      "       wordindex --top N INDEX\n"
 	      "       wordindex --get WORD... INDEX\n"
 	      "Counts the words of CORPUS into the hash table INDEX, or prints from one. This build maps with: " BUILD ".\n",
@@ -526,19 +620,22 @@ static uint64_t number(const char *name, const char *text, uint64_t max)
 
 int main(int argc, char **argv)
 {
-	bool quiet = false, json = false;
-	uint64_t slots = 0;
+	struct order order = {.slots = 0};
 	int i, status;
 
 	for (i = 1; i < argc && argv[i][0] == '-'; i++) {
 		if (strcmp(argv[i], "--help") == 0)
 			usage(stdout, 0);
 		else if (strcmp(argv[i], "--quiet") == 0)
-			quiet = true;
+			order.quiet = true;
 		else if (strcmp(argv[i], "--json") == 0)
-			json = true;
+			order.json = true;
+		else if (strcmp(argv[i], "--resume") == 0)
+			order.resume = true;
+		else if (strcmp(argv[i], "--commit-every") == 0 && i + 1 < argc)
+			order.commit_steps = number("--commit-every", argv[++i], INT64_MAX);
 		else if (strcmp(argv[i], "--slots") == 0 && i + 1 < argc)
-			slots = number("--slots", argv[++i], INT64_MAX / sizeof(struct slot) - HEADER_BYTES);
+			order.slots = number("--slots", argv[++i], INT64_MAX / sizeof(struct slot) - HEADER_BYTES);
 		else if (strcmp(argv[i], "--top") == 0 && argc == i + 3)
 			break;
 		else if (strcmp(argv[i], "--get") == 0 && argc >= i + 3)
@@ -546,12 +643,22 @@ int main(int argc, char **argv)
 		else
 			usage(stderr, 2);
 	}
+#ifdef WITH_KERNEL_MMAP
+	if (order.resume || order.commit_steps != 0)
+		die("the kernel's mmap has no commits; leave --commit-every and --resume away");
+#endif
+	if (order.resume && order.commit_steps == 0)
+		order.commit_steps = COMMIT_STEPS;
+	if (argc == i + 2) {
+		order.corpus = argv[i];
+		order.index = argv[i + 1];
+	}
 	if (i < argc && strcmp(argv[i], "--top") == 0)
 		status = run_top(argv[i + 2], number("--top", argv[i + 1], TOP_MAX));
 	else if (i < argc && strcmp(argv[i], "--get") == 0)
 		status = run_get(argv[argc - 1], argv + i + 1, argc - i - 2);
 	else if (argc == i + 2)
-		status = run_count(argv[i], argv[i + 1], slots, quiet, json);
+		status = run_count(&order);
 	else
 		usage(stderr, 2);
 	if (fflush(stdout) != 0 || ferror(stdout))

@@ -22,6 +22,12 @@ say 'a size that is no number is refused' $?
 BUILD=$(dirname "$examples") run 0 "$scripts/demo" "$scratch/corpus" && out_has 'check     OK' && out_has 'equal, byte by byte'
 say 'the demonstration of a small corpus ends well' $?
 
+# as if one had been ended in the middle
+touch "$DEMO_DIR/index.unfinished"
+BUILD=$(dirname "$examples") DEMO_COMMIT=1 run 0 "$scripts/demo" "$scratch/corpus" && out_has 'resumed at 3.0 MiB' &&
+	out_has 'equal, byte by byte' && [ ! -e "$DEMO_DIR/index.unfinished" ]
+say 'one that was ended in the middle goes on from its last commit' $?
+
 # a program that is right but for the words that come out last of --get, and one that lost a word
 mkdir -p "$scratch/bad/examples"
 ln -s "$examples/wordindex-kernel" "$scratch/bad/examples/"

@@ -62,6 +62,37 @@ if [ -x "$examples/wordindex-kernel" ]; then
 	say 'the index is the one that the kernel build makes, byte by byte' $?
 fi
 
+# A smaller one, killed again and again, each time later, until it comes to its end.
+head -c 5000000 "$scratch/text" >"$scratch/part"
+run 0 "$index" --quiet --slots 131072 "$scratch/part" "$scratch/index"
+kills=0 status=137
+while [ $status = 137 ] && [ $kills -lt 25 ]; do
+	"$index" --json --slots 131072 --commit-every 1 --resume "$scratch/part" "$scratch/resumed" >"$scratch/out" 2>"$scratch/err" &
+	pid=$!
+	sleep "$(awk -v n=$kills 'BEGIN { print 0.1 * 1.3 ^ n }')"
+	kill -KILL $pid 2>/dev/null
+	wait $pid 2>/dev/null
+	status=$?
+	[ $status != 137 ] || kills=$((kills + 1))
+done
+[ $status = 0 ] && [ $kills -gt 1 ] && ! out_has '"resumed_bytes": 0,'
+say "a run that is killed $kills times goes on where it was, and comes to its end" $?
+cmp "$scratch/index" "$scratch/resumed"
+say 'with the index of one that was never killed, byte by byte' $?
+run 0 "$index" --json --slots 131072 --resume "$scratch/part" "$scratch/resumed" && out_has '"resumed_bytes": 5000000,' &&
+	cmp "$scratch/index" "$scratch/resumed"
+say 'a complete index has nothing to go on with' $?
+run 0 "$index" --quiet --slots 131072 --commit-every 3 "$scratch/part" "$scratch/resumed" && cmp "$scratch/index" "$scratch/resumed"
+say 'and is made anew when it is not to be resumed' $?
+run 1 "$index" --slots 131071 --resume "$scratch/part" "$scratch/resumed" && err_has 'cannot be resumed' && cmp "$scratch/index" "$scratch/resumed"
+say 'an index of another size is not taken up' $?
+run 1 "$index" --slots 131072 --resume "$scratch/few" "$scratch/resumed" && err_has 'cannot be resumed' && cmp "$scratch/index" "$scratch/resumed"
+say 'nor one of another corpus' $?
+if [ -x "$examples/wordindex-kernel" ]; then
+	run 1 "$examples/wordindex-kernel" --resume "$scratch/part" "$scratch/index2" && err_has 'no commits' && [ ! -e "$scratch/index2" ]
+	say 'the kernel has no commits' $?
+fi
+
 run 1 "$index" --quiet --slots 64 "$scratch/text" "$scratch/index" && err_has '64 slots are too few' && err_has '--slots'
 say 'a full index says so, and what to do' $?
 run 1 "$index" "$scratch/text" "$scratch/text" && err_has 'over the corpus' && [ "$(stat -c %s "$scratch/text")" = 14782912 ]
