@@ -134,6 +134,19 @@ void bench_sample(struct bench_samples *samples, double value)
 		samples->value[samples->count++] = value;
 }
 
+struct bench_samples *bench_other(const struct bench *b, struct bench_row *row, const char *name)
+{
+	for (unsigned i = 0; i < BENCH_OTHERS_MAX; i++) {
+		struct bench_other *other = &row->other[i];
+
+		if (other->name[0] == '\0')
+			snprintf(other->name, sizeof(other->name), "%s", name);
+		if (strcmp(other->name, name) == 0)
+			return &other->samples;
+	}
+	bench_stop(b, "%s: more than %d other sides", row->what, BENCH_OTHERS_MAX);
+}
+
 void bench_note(struct bench_row *row, const char *format, ...)
 {
 	size_t used = strlen(row->note);
@@ -294,6 +307,40 @@ int bench_scratch(const struct bench *b, uint64_t size)
 	return fd;
 }
 
+int bench_named(const struct bench *b, const char *name, uint64_t size)
+{
+	int fd;
+
+	bench_remove(b, name);
+	fd = open_file(b, name, O_RDWR | O_CREAT | O_EXCL);
+	write_contents(b, fd, 0, size);
+	return fd;
+}
+
+char *bench_path(const struct bench *b, const char *name)
+{
+	char *path;
+
+	if (asprintf(&path, "%s/%s", b->dir, name) < 0)
+		bench_stop(b, "no memory for a path");
+	return path;
+}
+
+void bench_remove(const struct bench *b, const char *name)
+{
+	static const char *const suffixes[] = {"", "-quire", "-wal", "-shm", "-lock"};
+
+	for (unsigned i = 0; i < sizeof(suffixes) / sizeof(suffixes[0]); i++) {
+		char beside[256], *path;
+
+		snprintf(beside, sizeof(beside), "%s%s", name, suffixes[i]);
+		path = bench_path(b, beside);
+		if (unlink(path) != 0 && errno != ENOENT)
+			bench_stop(b, "removing %s: %s", path, strerror(errno));
+		free(path);
+	}
+}
+
 int bench_direct(const struct bench *b, int fd, int flags)
 {
 	char path[64];
@@ -370,8 +417,9 @@ void bench_expect_stored(const struct bench *b, const char *side, int direct_fd,
 
 /* ---- the two sides ---- */
 
-const struct bench_side bench_kernel = {"kernel", mmap, munmap, msync, madvise, mincore};
-const struct bench_side bench_quire = {"Quire", quire_mmap, quire_munmap, quire_msync, quire_madvise, quire_mincore};
+const struct bench_side bench_kernel = {"kernel", mmap, munmap, msync, madvise, mincore, mprotect, mremap};
+const struct bench_side bench_quire = {"Quire",       quire_mmap,    quire_munmap,   quire_msync,
+				       quire_madvise, quire_mincore, quire_mprotect, quire_mremap};
 
 static const char *side_error(const struct bench_side *side, int error)
 {

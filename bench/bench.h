@@ -16,16 +16,18 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define BENCH_RUNS_MAX  32
-#define BENCH_ROWS_MAX  8
-#define BENCH_PAGE      4096 /* of the kernel's mapping and of a raw read: the goals are stated for pages of 4 KiB */
-#define BENCH_WORDS     (BENCH_PAGE / sizeof(uint64_t))
-#define BENCH_CHUNK     (1U << 20)
-#define KIB             ((uint64_t)1 << 10)
-#define MIB             ((uint64_t)1 << 20)
-#define GIB             ((uint64_t)1 << 30)
-#define TIB             ((uint64_t)1 << 40)
-#define BENCH_EXIT_SKIP 77 /* this machine does not allow what the benchmark needs */
+#define BENCH_RUNS_MAX   32
+#define BENCH_ROWS_MAX   8
+#define BENCH_OTHERS_MAX 4
+#define BENCH_TRENDS_MAX 32
+#define BENCH_PAGE       4096 /* of the kernel's mapping and of a raw read: the goals are stated for pages of 4 KiB */
+#define BENCH_WORDS      (BENCH_PAGE / sizeof(uint64_t))
+#define BENCH_CHUNK      (1U << 20)
+#define KIB              ((uint64_t)1 << 10)
+#define MIB              ((uint64_t)1 << 20)
+#define GIB              ((uint64_t)1 << 30)
+#define TIB              ((uint64_t)1 << 40)
+#define BENCH_EXIT_SKIP  77 /* this machine does not allow what the benchmark needs */
 
 /* One number a run. Sample i of each column of a row was taken in the same run i, so that ratios are made of pairs. */
 struct bench_samples {
@@ -39,6 +41,8 @@ enum bench_goal {
 	BENCH_AT_LEAST, /* speed of Quire / speed of the other, at least goal_value */
 };
 
+struct bench_trend; /* trend.h */
+
 /* A line of the table. */
 struct bench_row {
 	char what[72];
@@ -47,9 +51,14 @@ struct bench_row {
 	struct bench_samples quire;
 	struct bench_samples kernel; /* empty: the kernel has no counterpart */
 	struct bench_samples limit;  /* what the device allows, or the figure of the goal; may be empty */
+	struct bench_other {
+		char name[24];
+		struct bench_samples samples;
+	} other[BENCH_OTHERS_MAX]; /* sides without a column, named in a line below; the first without a name ends them */
 	enum bench_goal goal;
 	bool against_limit; /* the ratio is to the limit, not to the kernel */
 	double goal_value;
+	struct bench_trend *trend; /* what it is made of; may be NULL */
 	char note[480];
 };
 
@@ -66,16 +75,21 @@ struct bench {
 	bool quick;           /* a smoke test: small sizes, few repetitions, figures that mean nothing */
 	unsigned runs;        /* repetitions: samples in a column */
 	uint64_t size_bytes;  /* of the file a benchmark works over; 0: its own choice */
+	double seconds;       /* each side is measured for, where that is long */
+	unsigned threads;     /* at most, where there are several; 0: the benchmark's own choice */
 	enum quire_trap trap; /* for the benchmarks that do not choose one themselves */
 	const char *dir;      /* where the files are made */
 	struct bench_result *result;
+	struct bench_trend *trends; /* BENCH_TRENDS_MAX, for all benchmarks together */
 };
 
 /* A benchmark. Returns when its rows are full; ends the process (bench_stop) when something fails. */
 typedef void bench_function(const struct bench *b);
 
+bench_function bench_load_uniform, bench_load_zipf, bench_load_scan, bench_areas;
 bench_function bench_hot, bench_cold, bench_pressure, bench_scan, bench_store, bench_resident, bench_metadata, bench_sparse,
-    bench_prefetch, bench_mapping, bench_fault_signal, bench_fault_thread, bench_anon, bench_fork, bench_msync, bench_policy;
+    bench_prefetch, bench_mapping, bench_fault_signal, bench_fault_thread, bench_anon, bench_fork, bench_msync, bench_policy,
+    bench_commit, bench_committers, bench_recovery;
 
 /* ---- stopping ---- */
 
@@ -107,6 +121,8 @@ void *bench_buffer(const struct bench *b, size_t size);
 struct bench_row *bench_row(const struct bench *b, const char *what, const char *unit, bool rate);
 void bench_goal(struct bench_row *row, enum bench_goal goal, double value, bool against_limit);
 void bench_sample(struct bench_samples *samples, double value);
+/* The samples of another side, which is added to the row at the first call. */
+struct bench_samples *bench_other(const struct bench *b, struct bench_row *row, const char *name);
 void bench_note(struct bench_row *row, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Of the samples; 0 when there are none. */
@@ -131,6 +147,13 @@ int bench_data(const struct bench *b, uint64_t size, int flags);
 /* A file of size bytes to write to, O_RDWR, with the same contents, all its blocks allocated. Its name is already gone. */
 int bench_scratch(const struct bench *b, uint64_t size);
 
+/* The same under a name of its own, which stays until bench_remove, for who needs one. A file of that name is replaced. */
+int bench_named(const struct bench *b, const char *name, uint64_t size);
+/* Its path; to be freed. */
+char *bench_path(const struct bench *b, const char *name);
+/* Takes the file away, if it is there, and what is kept beside it: its journal, SQLite's and LMDB's own files. */
+void bench_remove(const struct bench *b, const char *name);
+
 /* The same file opened with O_DIRECT, or without where that is refused (the result then says so). */
 int bench_direct(const struct bench *b, int fd, int flags);
 
@@ -142,6 +165,9 @@ void bench_cache(const struct bench *b, int fd, uint64_t size);
 
 /* Stops unless page `page` of the file on storage begins with this word, read past the page cache. */
 void bench_expect_stored(const struct bench *b, const char *side, int direct_fd, uint64_t page, uint64_t expected);
+
+/* GB/s of reading size bytes of a file in order past the page cache, 8 reads of 1 MiB in flight; the sum of the first words of the pages. */
+double bench_read_speed(const struct bench *b, int direct_fd, uint64_t size, uint64_t *ret_sum, bool *ret_uring);
 
 /* ---- the two sides ---- */
 
@@ -156,6 +182,8 @@ struct bench_side {
 	int (*sync)(void *addr, size_t len, int flags);
 	int (*advise)(void *addr, size_t len, int advice);
 	int (*core)(void *addr, size_t len, unsigned char *vec);
+	int (*protect)(void *addr, size_t len, int prot);
+	void *(*remap)(void *addr, size_t old_len, size_t new_len, int flags, ...);
 };
 
 extern const struct bench_side bench_kernel, bench_quire;

@@ -3,6 +3,7 @@
  * report.c - the rows on a terminal and as JSON
  */
 #include "bench.h"
+#include "trend.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -90,6 +91,22 @@ static void print_note(const char *note)
 	}
 }
 
+/* The sides that have no column, each with its median and spread. */
+static void print_others(const struct bench_row *row)
+{
+	for (unsigned i = 0; i < BENCH_OTHERS_MAX && row->other[i].name[0] != '\0'; i++) {
+		const struct bench_samples *s = &row->other[i].samples;
+		char median[32], least[32], most[32];
+
+		format_value(median, sizeof(median), bench_median(s));
+		format_value(least, sizeof(least), bench_min(s));
+		format_value(most, sizeof(most), bench_max(s));
+		printf("%s%s %s (%s..%s)", i ? "; " : "      beside: ", row->other[i].name, median, least, most);
+	}
+	if (row->other[0].name[0] != '\0')
+		printf("\n");
+}
+
 static void print_row(const struct bench *b, const struct bench_row *row)
 {
 	static const char *const words[] = {[REACHED_NO] = "NO", [REACHED_YES] = "yes", [REACHED_UNKNOWN] = "-"};
@@ -110,6 +127,7 @@ static void print_row(const struct bench *b, const struct bench_row *row)
 		print_spread(&ratio);
 		printf("\n");
 	}
+	print_others(row);
 	print_note(row->note);
 }
 
@@ -178,14 +196,24 @@ static void json_field(FILE *f, const char *name, const char *text)
 static void json_samples(FILE *f, const char *name, const struct bench_samples *s)
 {
 	if (s->count == 0) {
-		fprintf(f, ", \"%s\": null", name);
+		fprintf(f, "\"%s\": null", name);
 		return;
 	}
-	fprintf(f, ", \"%s\": {\"median\": %.9g, \"min\": %.9g, \"max\": %.9g, \"samples\": [", name, bench_median(s), bench_min(s),
+	fprintf(f, "\"%s\": {\"median\": %.9g, \"min\": %.9g, \"max\": %.9g, \"samples\": [", name, bench_median(s), bench_min(s),
 		bench_max(s));
 	for (unsigned i = 0; i < s->count; i++)
 		fprintf(f, "%s%.9g", i ? ", " : "", s->value[i]);
 	fprintf(f, "]}");
+}
+
+static void json_others(FILE *f, const struct bench_row *row)
+{
+	fprintf(f, "\"others\": {");
+	for (unsigned i = 0; i < BENCH_OTHERS_MAX && row->other[i].name[0] != '\0'; i++) {
+		fprintf(f, "%s", i ? ", " : "");
+		json_samples(f, row->other[i].name, &row->other[i].samples);
+	}
+	fprintf(f, "}");
 }
 
 static void json_goal(FILE *f, const struct bench_row *row)
@@ -207,12 +235,23 @@ static void json_row(const struct bench *b, FILE *f, const struct bench_row *row
 	json_field(f, "what", row->what);
 	fprintf(f, ", ");
 	json_field(f, "unit", row->unit);
+	fprintf(f, ", ");
 	json_samples(f, "quire", &row->quire);
+	fprintf(f, ", ");
 	json_samples(f, "kernel", &row->kernel);
+	fprintf(f, ", ");
 	json_samples(f, "limit", &row->limit);
+	fprintf(f, ", ");
+	json_others(f, row);
+	fprintf(f, ", ");
 	json_samples(f, "ratio", &ratio);
 	json_goal(f, row);
 	fprintf(f, ", \"reached\": %s, ", words[goal_reached(b, row)]);
+	if (row->trend) {
+		fprintf(f, "\"trend\": ");
+		trend_json(f, row->trend);
+		fprintf(f, ", ");
+	}
 	json_field(f, "note", row->note);
 	fprintf(f, "}");
 }

@@ -66,8 +66,7 @@ static uint64_t read_chunks(const struct bench *b, int fd, uint64_t *buf, uint64
 	return sum;
 }
 
-/* GB/s of the device, and the sum of the first words. */
-static double scan_raw(const struct bench *b, int fd, uint64_t size, uint64_t *ret_sum, bool *ret_uring)
+double bench_read_speed(const struct bench *b, int fd, uint64_t size, uint64_t *ret_sum, bool *ret_uring)
 {
 	struct io_uring ring;
 	uint64_t *bufs[DEPTH];
@@ -141,7 +140,7 @@ static double take_scan(const struct bench *b, struct files *f, enum scan scan)
 	case SCANS:
 		break;
 	}
-	rate = scan_raw(b, f->direct, f->size, &sum, &f->uring);
+	rate = bench_read_speed(b, f->direct, f->size, &sum, &f->uring);
 	bench_expect(b, "raw read", sum, bench_touch_sum(0, f->size / BENCH_PAGE));
 	return rate;
 }
