@@ -67,8 +67,9 @@ static void end(struct agent *agent)
 	bool all;
 
 	lock_acquire(agent->lock);
-	atomic_store(agent->over, true);
 	all = ranges_lay_over(agent->ranges, agent->empty);
+	atomic_store(agent->over, 1);
+	futex_wake_all(agent->over);
 	for (size_t i = 0; i < agent->ranges->count; i++)
 		(void)uffd_wake(agent->uffd, agent->ranges->all[i].addr,
 				(size_t)(agent->ranges->all[i].end - agent->ranges->all[i].addr));

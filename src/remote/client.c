@@ -29,15 +29,15 @@ static struct {
 	struct lock attach_lock; /* one at a time */
 	_Atomic bool attached;
 	struct lock lock;
-	struct ranges ranges; /* [lock] what is managed */
-	struct ranges taken;  /* … and what was to be, but something else lies there: told when it attaches */
-	char *mark;           /* 1: on a page that the kernel wipes in what another call than fork makes of this process */
-	_Atomic bool over;    /* SIGBUS lies over the ranges: the engine has ended, or this process could not attach */
-	int failed;           /* [over] -errno, where that was it */
-	uint64_t forks;       /* between the engine's process and this one: each attaches anew */
-	void *stale;          /* the ranges of this process's parent: to be freed */
-	bool eager;           /* attaches at once */
-	bool no_privilege;    /* as the engine was configured */
+	struct ranges ranges;  /* [lock] what is managed */
+	struct ranges taken;   /* … and what was to be, but something else lies there: told when it attaches */
+	char *mark;            /* 1: on a page that the kernel wipes in what another call than fork makes of this process */
+	_Atomic uint32_t over; /* 1: SIGBUS lies over the ranges: the engine has ended, or this process could not attach */
+	int failed;            /* [over] -errno, where that was it */
+	uint64_t forks;        /* between the engine's process and this one: each attaches anew */
+	void *stale;           /* the ranges of this process's parent: to be freed */
+	bool eager;            /* attaches at once */
+	bool no_privilege;     /* as the engine was configured */
 	struct agent agent;
 } client;
 
@@ -238,7 +238,7 @@ static void lay_over(int why)
 	if (empty >= 0)
 		(void)ranges_lay_over(&client.ranges, empty);
 	client.failed = why == -EOWNERDEAD ? 0 : why;
-	atomic_store(&client.over, true);
+	atomic_store(&client.over, 1);
 	lock_release(&client.lock);
 	if (empty >= 0)
 		close(empty);
@@ -357,6 +357,9 @@ bool client_allows(void *addr, int need, uint64_t *ret_edits)
 	if (atomic_load(&client.over))
 		return true;
 	r = client_ask(&call, NULL);
+	/* The agent is about to find the same: what is refused until then is to end in SIGBUS, too. */
+	while (r == -EOWNERDEAD && !atomic_load(&client.over) && channel_is_over(client.calls))
+		futex_wait(&client.over, 0, NULL);
 	if (r < 0)
 		return atomic_load(&client.over);
 	*ret_edits = (uint64_t)r >> 1;
