@@ -230,6 +230,7 @@ struct journal {
 	/* Segments. [lock] */
 	struct segment *segments;
 	uint32_t n_segments;  /* that there can be */
+	uint32_t wiped;       /* index plus 1, of one that the opening has made free; 0: none */
 	uint32_t made;        /* that the file has; those behind are made when they are used first */
 	uint32_t free_list;   /* index plus 1, of made ones */
 	uint32_t n_free;      /* made or not */
@@ -352,8 +353,11 @@ uint32_t space_left(const struct journal *journal);
 
 /* ---- renew.c ---- */
 
-/* Makes sure that what a scan has found is on stable storage. The index is that of all commits that were found. 0 or -errno. */
-int renew(struct journal *journal, const struct scan_result *scan);
+/*
+ * Makes sure that what a scan has found is on stable storage, and that there is a segment for the log to go on. The index is that of all
+ * commits that were found. 0 or -errno.
+ */
+int renew(struct journal *journal, struct scan_result *scan);
 
 /* ---- append.c ---- */
 

@@ -213,6 +213,8 @@ static void take_log_segments(struct journal *journal, const struct scan_result 
 		    (struct segment){.kind = SEGMENT_LOG, .seq = scan->segments[i].seq, .needed_till = 1};
 	journal->durable = journal->end;
 	journal->is_cut = true;
+	if (scan->n_cut > 0 || journal->wiped)
+		journal->stale_seq = scan->next_seq;
 }
 
 static uint32_t count_live(struct journal *journal, uint32_t segment)
@@ -236,7 +238,7 @@ static void take_segment(struct journal *journal, uint32_t index)
 		segment->next = journal->settings.segment_blocks;
 		journal->spill_segments++;
 		journal->spill_live += segment->live;
-	} else if (journal->decisions) {
+	} else if (journal->decisions && index + 1 != journal->wiped) {
 		/* It may have one of them, or what leads to it. */
 		*segment = (struct segment){.kind = SEGMENT_LOG, .seq = 0, .needed_till = 1};
 	} else {
@@ -296,7 +298,7 @@ static int open_fresh(struct journal *journal, uint64_t file_bytes)
 	return segments_create(journal, &(struct scan_result){0});
 }
 
-static int open_found(struct journal *journal, const struct scan_result *scan, const struct opening *opening, uint64_t file_bytes)
+static int open_found(struct journal *journal, struct scan_result *scan, const struct opening *opening, uint64_t file_bytes)
 {
 	int r;
 
@@ -407,6 +409,22 @@ static int find(struct journal *journal, journal_resolve *resolve, void *arg, st
 	return r;
 }
 
+/*
+ * Segments that a crash has left behind the end of the log do not count because of what lies before them, and that is not needed any more
+ * once it is complete. So the log goes on at once in a new one, which ends all that.
+ */
+static int go_on(struct journal *journal)
+{
+	int r;
+
+	if (journal->stale_seq == 0)
+		return 0;
+	lock_acquire(&journal->building);
+	r = append_cut_durably(journal);
+	lock_release(&journal->building);
+	return r;
+}
+
 int journal_open(struct pager *file, struct pager *log, const struct journal_settings *settings, journal_resolve *resolve,
 		 void *arg, struct journal_report *report, struct journal **ret)
 {
@@ -428,6 +446,8 @@ int journal_open(struct pager *file, struct pager *log, const struct journal_set
 		r = header_write(journal, journal->complete,
 				 journal->last > journal->complete ? journal->header.complete_bytes : journal->bytes,
 				 settings->owner, true);
+	if (r == 0)
+		r = go_on(journal);
 	if (r < 0) {
 		journal_free(journal);
 		return r;

@@ -109,6 +109,8 @@ int journal_close(struct journal *journal, bool complete, bool *ret_empty);
 /*
  * What the object over it has: reads give the newest version, committed or not; writes spill. size and resize are about the size as
  * it would be committed, sync does nothing, discard is -EOPNOTSUPP. close does nothing: see journal_close.
+ * => A write that ends inside a page has a buffer up to the end of that page, which is filled with zeros.
+ * => Not while a commit is put together: a smaller size. What was added before it could not be told from what comes after.
  * => A write that finds no room is -ENOSPC: what it has to go to is full of what is neither committed nor in the file.
  */
 struct pager *journal_pager(struct journal *journal);
@@ -148,7 +150,8 @@ int journal_commit_spilled(struct journal_commit *commit, uint64_t first, uint64
 /*
  * Hands one or several, of as many journals, over as one unit: all or none count. From here on the next may begin, but for several,
  * whose journals wait until it is decided. What was added may change in memory. Frees nothing: journal_commit_wait has to follow.
- * with_size: the size that was set is committed, too.
+ * with_size: the size that was set is committed, too; as it is, in any case, where a page of the commit would lie behind the end, or in
+ * what was cut off, without it. A page behind the end then: -EINVAL by journal_commit_wait.
  */
 void journal_commit_hand_over(struct journal_commit **commits, unsigned n, bool with_size);
 

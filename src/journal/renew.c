@@ -10,6 +10,7 @@
  */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "journal/internal.h"
 #include "util/fail.h"
@@ -76,7 +77,45 @@ static int renew_spilled(struct journal *journal, const struct scan_result *scan
 	return r;
 }
 
-int renew(struct journal *journal, const struct scan_result *scan)
+/* ---- room to go on ---- */
+
+static bool is_used(const struct journal *journal, const struct scan_result *scan, uint32_t segment)
+{
+	for (uint64_t i = 0; i < scan->n_segments + scan->n_cut; i++)
+		if (scan->segments[i].index == segment)
+			return true;
+	for (uint32_t i = 0; i < journal->settings.segment_blocks; i++)
+		if (journal->versions[segment_first(journal, segment) + i].state != VERSION_FREE)
+			return true;
+	return false;
+}
+
+/*
+ * What a crash has left behind the end of the log stays until the log has gone on, for which a segment has to be free. If all are in use, or
+ * kept for decisions, the newest is wiped: what is left is what a crash might have left as well, a moment before.
+ */
+static int renew_room(struct journal *journal, struct scan_result *scan, char *memory)
+{
+	const struct scan_segment *newest = &scan->segments[scan->n_segments + scan->n_cut - 1];
+	int r;
+
+	if (scan->n_cut == 0)
+		return 0;
+	for (uint32_t i = 0; i < journal->n_segments; i++)
+		if (i >= scan->file_segments || (!journal->decisions && !is_used(journal, scan, i)))
+			return 0;
+	/* Its header, and its first group, which would tell of it without. */
+	memset(memory, 0, 2 * journal->block_bytes);
+	r = journal_write(journal->log, segment_first(journal, (uint32_t)newest->index) * (uint64_t)journal->block_bytes, memory,
+			  2 * journal->block_bytes);
+	if (r == 0)
+		r = journal->log->ops->sync(journal->log);
+	journal->wiped = (uint32_t)newest->index + 1;
+	scan->n_cut--;
+	return r;
+}
+
+int renew(struct journal *journal, struct scan_result *scan)
 {
 	char *memory = fail_now(FAIL_ALLOC) ? NULL : aligned_alloc(journal->block_bytes, RENEW_BLOCKS * journal->block_bytes);
 	int r = memory ? renew_run(journal, scan->header_block, 1, memory) : -ENOMEM;
@@ -87,6 +126,8 @@ int renew(struct journal *journal, const struct scan_result *scan)
 		r = renew_spilled(journal, scan, memory);
 	if (r == 0)
 		r = journal->log->ops->sync(journal->log);
+	if (r == 0)
+		r = renew_room(journal, scan, memory);
 	free(memory);
 	return r;
 }

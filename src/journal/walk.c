@@ -411,8 +411,8 @@ static void claim_note(struct log *log, const struct group_header *header)
 }
 
 /*
- * Looks at every block of a segment from one on for what says how far the log was on stable storage. What is complete was, down to its
- * segment's header: that one is not used again while there is nothing newer.
+ * Looks at every block of a segment from one on for what says how far the log was on stable storage. That a group has the number of a commit
+ * which is complete says nothing: after a failure numbers are used again.
  */
 static int claims_search(struct log *log, const struct log_segment *segment, uint32_t from)
 {
@@ -428,9 +428,6 @@ static int claims_search(struct log *log, const struct log_segment *segment, uin
 			continue;
 		memcpy(&header, block, sizeof(header));
 		claim_note(log, &header);
-		if (segment->headless && place_after(place, log->claimed) && header.commit <= log->header.complete &&
-		    !(header.flags & (GROUP_DECIDED | GROUP_GIVEN_UP)))
-			log->claimed = place;
 		if (segment->header.seq == log->end.seq && header.entries <= group_most((uint32_t)log->block_bytes))
 			log->torn_end = at + 1 + header.entries;
 	}

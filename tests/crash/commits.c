@@ -32,6 +32,9 @@ static bool may_begin(const struct world *w, unsigned file)
 			files += record->of[f].there;
 		if (files > 1 || record->of[file].with_size)
 			return false;
+		/* If it has failed already, the next one takes what was spilled of it, and only the journal knows. */
+		if (record->risky && record->of[file].by_reference)
+			return false;
 		in_flight++;
 	}
 	return in_flight < 2;
@@ -141,7 +144,7 @@ static int add_pages(struct world *w, const struct part *part)
 	}
 	r = w->store.ops->spilled(part->commit, part->first, part->end);
 	if (r < 0)
-		return world_may_fail(w, r, fired, true, "spilled pages of a commit") ? 0 : -1;
+		return world_may_be_gone(w, part->file, r, fired, "spilled pages of a commit") ? 0 : -1;
 	return 1;
 }
 

@@ -344,6 +344,7 @@ int main(int argc, char **argv)
 
 	if (!parse(argc, argv) || (options.replay && !read_program(&program)))
 		return 2;
+	setvbuf(stdout, NULL, _IOLBF, 0);
 	progress = mmap(NULL, sizeof(*progress), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (progress == MAP_FAILED)
 		return 2;

@@ -224,6 +224,7 @@ static void drop_cache(struct disk *disk, uint32_t at)
 			event->fate = rng_percent(disk->rng, 50) ? FATE_STABLE : FATE_LOST;
 		}
 	}
+	disk->dropped = true;
 	size = image_of_settled(history, disk->index, &disk->bytes, &disk->room);
 	disk->size = size;
 }

@@ -98,6 +98,7 @@ struct disk {
 	uint32_t first_pending; /* no event before this is a pending one of this disk */
 	struct fault faults[FAULT_KINDS];
 	uint64_t fired;  /* operations that were made to fail */
+	bool dropped;    /* with a sync that failed the cache was dropped: what was not stable may not be there any more */
 	bool dead;       /* nothing works any more, and nothing is noted: the process has died */
 	struct rng *rng; /* for what a failure leaves behind; NULL: nothing of it */
 	enum disk_lie lie;

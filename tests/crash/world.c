@@ -49,6 +49,11 @@ bool world_may_fail(struct world *w, int r, uint64_t fired, bool room, const cha
 	return world_wrong(w, "%s fails, and no disk has: %s %s", what, strerror(-r), w->store.message);
 }
 
+bool world_may_be_gone(struct world *w, unsigned file, int r, uint64_t fired, const char *what)
+{
+	return (r == -EIO && w->store.logs[file]->dropped) || world_may_fail(w, r, fired, true, what);
+}
+
 void world_loosen(struct world *w)
 {
 	timeline_mark(&w->timeline, w->history.count + 1, model_allowed(&w->model));
@@ -241,6 +246,17 @@ static void do_rollback(struct world *w, const struct step *step)
 	*actor = (struct actor){.bytes = w->model.now.files[file].bytes, .least = w->model.now.files[file].bytes};
 }
 
+static bool has_spilled(const struct world *w, unsigned file, unsigned first, unsigned end)
+{
+	for (unsigned i = first; i < end; i++) {
+		const struct sheet *sheet = &w->actors[file].pages[i];
+
+		if (sheet->spilled || sheet->unsure)
+			return true;
+	}
+	return false;
+}
+
 static bool do_read(struct world *w, const struct step *step)
 {
 	unsigned file = step->a % w->program->n_files, first, end;
@@ -253,7 +269,8 @@ static bool do_read(struct world *w, const struct step *step)
 	r = transfer(w->store.ops->pager(&w->store, file), PAGER_READ, first * page_size(), w->bytes, (end - first) * page_size(),
 		     &got);
 	if (r < 0)
-		return world_may_fail(w, r, fired, false, "a read");
+		return has_spilled(w, file, first, end) ? world_may_be_gone(w, file, r, fired, "a read of spilled pages")
+							: world_may_fail(w, r, fired, false, "a read");
 	for (unsigned i = first; i < end; i++) {
 		uint64_t left = w->actors[file].bytes - i * page_size();
 		size_t valid = left < page_size() ? left : page_size();

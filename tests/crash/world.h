@@ -84,6 +84,8 @@ __attribute__((format(printf, 2, 3))) bool world_wrong(struct world *w, const ch
 uint64_t world_fired(const struct world *w);
 /* An error of a call: right, where something was made to fail since `fired`, or there may be no room. */
 bool world_may_fail(struct world *w, int r, uint64_t fired, bool room, const char *what);
+/* … of what needs pages that were spilled: they may be gone with the cache of their disk, since nothing has said that they are stable. */
+bool world_may_be_gone(struct world *w, unsigned file, int r, uint64_t fired, const char *what);
 /* What the object has of the page. */
 struct leaf world_leaf(const struct world *w, unsigned file, unsigned page);
 /* What a read of the journal gives; false: it may give one or another. */

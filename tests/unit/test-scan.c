@@ -870,7 +870,7 @@ static void those_that_end_the_log_are_told(void **state)
 }
 
 /* Its header was on stable storage before the file's header could say so. */
-static void a_segment_without_header_that_has_what_is_complete_is_damage(void **state)
+static void a_segment_without_header_is_none_whatever_is_complete(void **state)
 {
 	struct full *full = *state;
 
@@ -880,7 +880,8 @@ static void a_segment_without_header_that_has_what_is_complete_is_damage(void **
 	made_block(&full->made, made_segment_block(&full->made, 3, 0))[3]++;
 	expect_last(&full->made, 9);
 	made_header(&full->made, 0, 9, 10, 8 * page_size());
-	expect_refused(&full->made, EUCLEAN, "stable storage");
+	/* After a failure a number is used again: that of a commit which is complete may be in a group that never was on storage. */
+	expect_last(&full->made, 10);
 	/* A decision is about an older commit, and may have come to storage without the header of its segment. */
 	full->log.block = 1;
 	made_group(&full->log, GROUP_DECIDED, 10, NULL, 0);
@@ -1239,7 +1240,7 @@ int main(void)
 	    FULL(any_of_several_new_segments_may_be_lost),
 	    FULL(a_log_that_was_cut_goes_on_behind_the_cut),
 	    FULL(those_that_end_the_log_are_told),
-	    FULL(a_segment_without_header_that_has_what_is_complete_is_damage),
+	    FULL(a_segment_without_header_is_none_whatever_is_complete),
 	    FULL(an_empty_segment_proves_the_commits_before_it),
 	    FULL(one_in_doubt_is_asked_for),
 	    FULL(nobody_asked_means_that_it_does_not_count),
