@@ -55,7 +55,8 @@ struct holding {
 	bool promised;         /* a frame */
 	struct buffer *buffer; /* of one page */
 	bool major, refreshed;
-	bool placed; /* the page is in place: nothing is left to look at */
+	bool placed;  /* the page is in place: nothing is left to look at */
+	bool tracked; /* … and how it is mapped there */
 };
 
 static struct step step_wait(page_word *word, uint32_t seen)
@@ -132,21 +133,22 @@ static void release_around(struct held *held)
 static int enter(struct held *held, bool caught)
 {
 	struct view *view = &held->area->view;
-	bool shared = held->area->shared;
-	int r = pmap_enter(view->pmap, held_addr(held, held->first), held->end - held->first, shared);
+	bool tracked = view_asks_to_track(view);
+	int r = pmap_enter(view->pmap, held_addr(held, held->first), held->end - held->first, tracked);
 
 	/* A run may span what is one area to us and two mappings to the kernel: then the page alone, the others later. */
 	if (r < 0 && held->end - held->first > 1) {
 		release_around(held);
-		r = pmap_enter(view->pmap, held->addr, 1, shared);
+		r = pmap_enter(view->pmap, held->addr, 1, tracked);
 	}
-	return r == 0 && caught ? pmap_unprotect(view->pmap, held->addr, 1, true) : r;
+	return r == 0 && caught ? pmap_unprotect(view->pmap, held->addr, 1, tracked) : r;
 }
 
 /* They are mapped: they are nobody's any more. */
 static void settle_held(const struct held *held)
 {
 	const struct area *area = held->area;
+	bool tracked = view_asks_to_track(&area->view);
 
 	for (unsigned i = held->first; i < held->end; i++) {
 		uint32_t old = page_load(&held->chunk->page[i]);
@@ -158,9 +160,9 @@ static void settle_held(const struct held *held)
 	}
 	/* Only now, since the words tell of it only now; the page of this fault later still, when it has been counted. */
 	if (held->end - held->page > 1)
-		pmap_wake(area->view.pmap, held_addr(held, held->page + 1), held->end - held->page - 1, area->shared);
+		pmap_wake(area->view.pmap, held_addr(held, held->page + 1), held->end - held->page - 1, tracked);
 	if (held->page > held->first)
-		pmap_wake(area->view.pmap, held_addr(held, held->first), held->page - held->first, area->shared);
+		pmap_wake(area->view.pmap, held_addr(held, held->first), held->page - held->first, tracked);
 }
 
 /* The page at addr is HELD by us: maps it and what was read ahead around it. */
@@ -169,7 +171,7 @@ static struct step map_held(struct fault *fault, struct area *area, struct chunk
 	struct view *view = &area->view;
 	struct held held = {area, chunk, fault->addr, i, i, i + 1};
 	uint32_t word = page_load(&chunk->page[i]);
-	bool caught = fault->write && area->shared && !view->pmap->tracks, touched_first = !holding->major && (word & PAGE_AHEAD);
+	bool caught = fault->write && area->shared && !view_tracks(view), touched_first = !holding->major && (word & PAGE_AHEAD);
 	struct step step = {.kind = STEP_DONE};
 	int r;
 
@@ -405,7 +407,7 @@ static struct step look(struct fault *fault, struct holding *holding)
 			count(holding->major ? &space->cache->counters.major_faults : &space->cache->counters.minor_faults, 1);
 			/* A reader whose page starts a readahead goes on when that is under way, or he would overtake it. */
 			if (!step.object)
-				pmap_wake(&space->pmap, fault->addr, 1, area->shared);
+				pmap_wake(&space->pmap, fault->addr, 1, view_asks_to_track(&area->view));
 		}
 	}
 	rwlock_read_release(&space->cache->map_lock);
@@ -417,7 +419,7 @@ bool fault_place_locked(struct space *space, char *addr, struct object *object, 
 	struct area *area = space_find(space, addr);
 
 	return area && area->shared && area->view.object == object && area_page(area, addr) == page &&
-	       pmap_enter_fresh(&space->pmap, addr, bytes) == 0;
+	       pmap_enter_fresh(&space->pmap, addr, bytes, view_asks_to_track(&area->view)) == 0;
 }
 
 /* A fault's own way to place the page that it waits for. */
@@ -437,7 +439,7 @@ static bool place_here(struct placement *placement, struct object *object, uint6
 	struct fault *fault = here->fault;
 	struct space *space = fault->space;
 
-	if (!space->pmap.tracks && fault->write)
+	if (fault->write && !(space->pmap.tracks && object_tracks(object, true)))
 		return false;
 	rwlock_read_acquire(&space->cache->map_lock);
 	here->ret_placed = fault_place_locked(space, fault->addr, object, page, bytes);
@@ -455,6 +457,7 @@ static int load(struct fault *fault, struct step *step, struct holding *holding)
 	holding->major = true;
 	r = reading_wait(&step->reading, step->object, &here.placement);
 	holding->placed = r == 0 && here.ret_placed;
+	holding->tracked = object_tracks(step->object, true);
 	if (r == -ENODATA && !holding->refreshed) {
 		holding->refreshed = true;
 		return object_refresh_size(step->object);
@@ -577,7 +580,7 @@ enum fault_result fault_resolve(struct fault *fault)
 		if (holding.placed) {
 			/* Only now, since the page's word tells of it only now. */
 			count(&cache->counters.major_faults, 1);
-			pmap_wake(&fault->space->pmap, fault->addr, 1, true);
+			pmap_wake(&fault->space->pmap, fault->addr, 1, holding.tracked);
 			result = FAULT_DONE;
 			break;
 		}
@@ -641,7 +644,7 @@ int fault_fill(struct fault *fault)
 		filling.view = &area->view;
 		r = object_fill(&filling);
 		if (r == 0)
-			pmap_wake(&space->pmap, fault->addr, 1, area->shared);
+			pmap_wake(&space->pmap, fault->addr, 1, view_asks_to_track(&area->view));
 	}
 	rwlock_read_release(&space->cache->map_lock);
 	if (!filling.ret_used)
@@ -692,12 +695,12 @@ void fault_refuse(struct space *space, char *addr)
 	rwlock_read_acquire(&space->cache->map_lock);
 	area = space_find(space, addr);
 	if (area && find_absent(area, addr, &word, &seen, &hold) && (!word || page_swap(word, &seen, hold))) {
-		(void)pmap_refuse(&space->pmap, addr, area->shared);
+		(void)pmap_refuse(&space->pmap, addr, view_asks_to_track(&area->view));
 		if (word)
 			page_settle(word, page_state(seen), ~0u, seen & ~PAGE_STATE);
 	}
 	if (area)
-		pmap_wake(&space->pmap, addr, 1, area->shared);
+		pmap_wake(&space->pmap, addr, 1, view_asks_to_track(&area->view));
 	rwlock_read_release(&space->cache->map_lock);
 }
 

@@ -201,7 +201,10 @@ static void send_group(struct journal_commit *commit, uint32_t flags, const uint
 	}
 	if (!(flags & (GROUP_COMMIT | GROUP_PREPARED)))
 		say_some_size(commit, &says);
-	append_submit(commit->group, &says);
+	if (flags & GROUP_COMMIT)
+		append_ready(commit->group, &says);
+	else
+		append_submit(commit->group, &says);
 	lock_acquire(&journal->lock);
 	if (!commit->group->dead) {
 		commit->wrote = true;

@@ -123,7 +123,7 @@ struct place {
 
 /* ---- the log ---- */
 
-enum group_state { GROUP_FREE, GROUP_FILLING, GROUP_WRITING };
+enum group_state { GROUP_FREE, GROUP_FILLING, GROUP_WRITING, GROUP_READY };
 
 /* Memory for a write: a block for a segment's header, one for the descriptor, and the pages. */
 struct group {
@@ -384,9 +384,11 @@ struct group_says {
 };
 /* Writes it. The log ends behind it from here on. */
 void append_submit(struct group *group, const struct group_says *says);
+/* Likewise, but it is written by whoever waits for it first: somebody has to. */
+void append_ready(struct group *group, const struct group_says *says);
 /* Puts it back unused. */
 void append_drop(struct group *group);
-/* Waits until no group up to ticket is being written any more. */
+/* Writes what is ready, and waits until no group up to ticket is being written any more. */
 void append_wait(struct journal *journal, uint64_t ticket);
 /* One sync of the journal's file; a failure is one of all that is not durable. syncing held. 0 or -errno. */
 int append_sync(struct journal *journal);

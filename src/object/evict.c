@@ -98,7 +98,7 @@ static int take_out(const struct view *view, char *addr, unsigned n)
 	int r = pmap_remove(view->pmap, addr, n);
 
 	if (r == -EAGAIN && view->pmap->far)
-		r = view->private_pages ? 0 : pmap_protect(view->pmap, addr, n, true);
+		r = view->private_pages ? 0 : pmap_protect(view->pmap, addr, n, view_asks_to_track(view));
 	return r;
 }
 
@@ -107,7 +107,7 @@ static void unmap_shared(struct unmapping *u, struct view *view, unsigned from, 
 {
 	uint64_t present[PAGEMAP_WORDS] = {0}, marked[PAGEMAP_WORDS] = {0};
 	char *addr = view_addr(view, u->chunk, from);
-	bool ask = view->tracked && view->pmap->tracks;
+	bool ask = view->tracked && view_tracks(view);
 
 	if (ask && pagemap_there(view->pmap->pagemap, addr, end - from, present) < 0) {
 		add_run(&u->stay, from, end);

@@ -43,11 +43,11 @@ static int reach_beyond(struct object *object, uint64_t page)
 /* Where stores are caught by faults, the one that this is for is caught here. The page is in busy hands: ours. */
 static int let_store(struct filling *f, struct chunk *chunk, page_word *page)
 {
-	if (!f->write || f->view->pmap->tracks)
+	if (!f->write || view_tracks(f->view))
 		return 0;
 	writeback_note_dirty(chunk, page);
 	epoch_stamp(chunk, (unsigned)(page - chunk->page), 1);
-	return pmap_unprotect(f->view->pmap, f->addr, 1, true);
+	return pmap_unprotect(f->view->pmap, f->addr, 1, view_asks_to_track(f->view));
 }
 
 /* The object's word is BARRED by us, or HELD: what shows there cannot change meanwhile. */
@@ -79,7 +79,7 @@ static int fill_shared(struct filling *f, struct chunk *chunk, page_word *page, 
 	int r = forget_refusals(f, number);
 
 	if (r == 0)
-		r = pmap_enter_fresh(f->view->pmap, f->addr, page_of_zeros);
+		r = pmap_enter_fresh(f->view->pmap, f->addr, page_of_zeros, view_asks_to_track(f->view));
 	if (r < 0) {
 		page_settle(page, PAGE_ABSENT, PAGE_FILLED | PAGE_BEYOND, 0);
 		return r == -EEXIST ? -EAGAIN : r;
@@ -96,7 +96,7 @@ static int fill_shared(struct filling *f, struct chunk *chunk, page_word *page, 
 /* Zeros that another has put there. HELD by us. */
 static int share_zeros(struct filling *f, struct chunk *chunk, page_word *page)
 {
-	int r = pmap_enter(f->view->pmap, f->addr, 1, true);
+	int r = pmap_enter(f->view->pmap, f->addr, 1, view_asks_to_track(f->view));
 
 	if (r == 0)
 		r = let_store(f, chunk, page);

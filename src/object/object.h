@@ -93,6 +93,23 @@ struct object {
 	int lease;        /* (d) the descriptor by which writers are held off; -1: there was no need yet */
 };
 
+/* Whether the kernel is to track stores through such a mapping; else they are caught by faults. pmap.h says why. */
+static inline bool object_tracks(const struct object *object, bool shared)
+{
+	return shared && !(object && object->journal);
+}
+
+static inline bool view_asks_to_track(const struct view *view)
+{
+	return object_tracks(view->object, !view->private_pages);
+}
+
+/* Whether it does. */
+static inline bool view_tracks(const struct view *view)
+{
+	return view->pmap->tracks && view_asks_to_track(view);
+}
+
 /*
  * All objects of an engine, so that a file has one only. The last reference to an object may be dropped while a fault is resolved,
  * where free may not be called: what is left of the object then waits among the dead for registry_bury.

@@ -4,7 +4,7 @@
  *
  * What makes it safe to write a page while the program stores to it:
  *
- *   A store makes the page "written" in the kernel's eyes (or, without asynchronous protection, DIRTY through a fault). A
+ *   A store makes the page "written" in the kernel's eyes (or, where it does not track them, DIRTY through a fault). A
  *   harvest turns "written" into DIRTY and protects the page again in the same step. A write claims the page, DIRTY becoming
  *   WRITING, and only then copies the frame. So a store is either in the copy, or after the page was protected and so makes it
  *   "written" again, or both; none is in neither.
@@ -88,7 +88,7 @@ int object_harvest(struct object *object, uint64_t first, uint64_t end)
 		uint64_t from = view->first > first ? view->first : first;
 		uint64_t to = view->first + view->pages < end ? view->first + view->pages : end;
 
-		if (view->tracked && view->pmap->tracks && !view->private_pages && from < to) {
+		if (view->tracked && view_tracks(view) && from < to) {
 			int r = pagemap_take_written(view->pmap->pagemap, view->addr + ((from - view->first) << page_shift),
 						     to - from, found_written, view);
 
@@ -195,9 +195,10 @@ static int protect_page(struct object *object, uint64_t page)
 	int result = 0;
 
 	for (struct view *view = object->views; view; view = view->next)
-		if (view->tracked && !view->private_pages && !view->pmap->tracks && page >= view->first &&
+		if (view->tracked && !view->private_pages && !view_tracks(view) && page >= view->first &&
 		    page - view->first < view->pages) {
-			int r = pmap_protect(view->pmap, view->addr + ((page - view->first) << page_shift), 1, true);
+			int r = pmap_protect(view->pmap, view->addr + ((page - view->first) << page_shift), 1,
+					     view_asks_to_track(view));
 
 			if (r < 0 && result == 0)
 				result = r;
@@ -236,7 +237,7 @@ static bool catches_stores(struct object *object)
 
 	rwlock_read_acquire(&object->cache->map_lock);
 	for (struct view *view = object->views; view; view = view->next)
-		catches |= view->tracked && !view->private_pages && !view->pmap->tracks;
+		catches |= view->tracked && !view->private_pages && !view_tracks(view);
 	rwlock_read_release(&object->cache->map_lock);
 	return catches;
 }

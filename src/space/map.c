@@ -167,7 +167,7 @@ int edit_open(struct space *space, const struct mapping *m, char *addr)
 {
 	int r = fail_now(FAIL_MAP) ? -ENOMEM
 		: m->huge          ? 0
-				   : pmap_register(&space->pmap, addr, m->len, m->shared, m->object != NULL);
+			  : pmap_register(&space->pmap, addr, m->len, object_tracks(m->object, m->shared), m->object != NULL);
 
 	if (r == 0 && m->prot != PROT_NONE)
 		r = edit_protect(space, addr, m->len, m->prot);
@@ -221,7 +221,8 @@ int edit_map_again(struct space *space, struct area *const *areas, size_t n)
 	for (size_t i = 0; i < n && r == 0; i++) {
 		size_t len = areas[i]->view.pages << page_shift;
 
-		r = pmap_register(&space->pmap, area_addr(areas[i]), len, areas[i]->shared, areas[i]->view.object != NULL);
+		r = pmap_register(&space->pmap, area_addr(areas[i]), len, view_asks_to_track(&areas[i]->view),
+				  areas[i]->view.object != NULL);
 		if (areas[i]->prot != PROT_NONE)
 			ops[opened++] = (struct memory_op){
 			    .kind = MEMORY_PROTECT, .addr = area_addr(areas[i]), .len = len, .arg = areas[i]->prot, .fd = -1};

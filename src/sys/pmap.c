@@ -19,12 +19,12 @@ int pmap_create(enum uffd_source source, bool sigbus, bool allow_tracking, struc
 		return r;
 	if (allow_tracking && (features & QUIRE_UFFD_WP_ASYNC) && pagemap_open(&pmap.pagemap) == 0)
 		pmap.tracks = true;
-	r = uffd_open(source, sigbus, false, &pmap.private_uffd);
+	r = uffd_open(source, sigbus, false, &pmap.catching_uffd);
 	if (r < 0)
 		goto no_private;
-	pmap.shared_uffd = pmap.private_uffd;
+	pmap.tracking_uffd = pmap.catching_uffd;
 	if (pmap.tracks) {
-		r = uffd_open(source, sigbus, true, &pmap.shared_uffd);
+		r = uffd_open(source, sigbus, true, &pmap.tracking_uffd);
 		if (r < 0)
 			goto no_shared;
 	}
@@ -32,7 +32,7 @@ int pmap_create(enum uffd_source source, bool sigbus, bool allow_tracking, struc
 	return 0;
 
 no_shared:
-	close(pmap.private_uffd);
+	close(pmap.catching_uffd);
 no_private:
 	if (pmap.pagemap >= 0)
 		close(pmap.pagemap);
@@ -41,13 +41,13 @@ no_private:
 
 void pmap_create_far(struct far *far, struct pmap *ret)
 {
-	*ret = (struct pmap){.private_uffd = -1, .shared_uffd = -1, .pagemap = -1, .far = far};
+	*ret = (struct pmap){.catching_uffd = -1, .tracking_uffd = -1, .pagemap = -1, .far = far};
 }
 
 void pmap_attach(struct pmap *pmap, int uffd)
 {
-	pmap->shared_uffd = uffd;
-	pmap->private_uffd = uffd;
+	pmap->tracking_uffd = uffd;
+	pmap->catching_uffd = uffd;
 }
 
 bool pmap_is_gone(const struct pmap *pmap)
@@ -57,10 +57,10 @@ bool pmap_is_gone(const struct pmap *pmap)
 
 void pmap_destroy(struct pmap *pmap)
 {
-	if (pmap->shared_uffd != pmap->private_uffd)
-		close(pmap->shared_uffd);
-	if (pmap->private_uffd >= 0)
-		close(pmap->private_uffd);
+	if (pmap->tracking_uffd != pmap->catching_uffd)
+		close(pmap->tracking_uffd);
+	if (pmap->catching_uffd >= 0)
+		close(pmap->catching_uffd);
 	if (pmap->pagemap >= 0)
 		close(pmap->pagemap);
 }
@@ -126,29 +126,29 @@ int pmap_advise(struct pmap *pmap, void *addr, size_t len, int advice)
 
 /* ---- pages ---- */
 
-static int uffd_of(struct pmap *pmap, bool shared)
+static int uffd_of(struct pmap *pmap, bool tracked)
 {
-	return shared ? pmap->shared_uffd : pmap->private_uffd;
+	return tracked ? pmap->tracking_uffd : pmap->catching_uffd;
 }
 
-int pmap_enter(struct pmap *pmap, void *addr, size_t pages, bool shared)
+int pmap_enter(struct pmap *pmap, void *addr, size_t pages, bool tracked)
 {
-	return uffd_continue(uffd_of(pmap, shared), addr, pages << page_shift, true);
+	return uffd_continue(uffd_of(pmap, tracked), addr, pages << page_shift, true);
 }
 
 int pmap_enter_private(struct pmap *pmap, void *addr, const void *source, size_t pages)
 {
-	return uffd_copy(pmap->private_uffd, addr, source, pages << page_shift, false);
+	return uffd_copy(pmap->catching_uffd, addr, source, pages << page_shift, false);
 }
 
 int pmap_enter_protected(struct pmap *pmap, void *addr, const void *source, size_t pages)
 {
-	return uffd_copy(pmap->private_uffd, addr, source, pages << page_shift, true);
+	return uffd_copy(pmap->catching_uffd, addr, source, pages << page_shift, true);
 }
 
-int pmap_enter_fresh(struct pmap *pmap, void *addr, const void *source)
+int pmap_enter_fresh(struct pmap *pmap, void *addr, const void *source, bool tracked)
 {
-	return uffd_copy(pmap->shared_uffd, addr, source, page_size(), true);
+	return uffd_copy(uffd_of(pmap, tracked), addr, source, page_size(), true);
 }
 
 int pmap_remove(struct pmap *pmap, void *addr, size_t pages)
@@ -159,25 +159,25 @@ int pmap_remove(struct pmap *pmap, void *addr, size_t pages)
 /* Nothing is mapped in a process that has not attached, and in one that has ended. */
 static int unless_gone(const struct pmap *pmap, int r)
 {
-	return pmap->far && (r == -ESRCH || pmap->private_uffd < 0) ? 0 : r;
+	return pmap->far && (r == -ESRCH || pmap->catching_uffd < 0) ? 0 : r;
 }
 
 /* Of a process that has ended the kernel says that there is no memory, where it is asked to register; and here, that there is none. */
-int pmap_register(struct pmap *pmap, void *addr, size_t len, bool shared, bool file)
+int pmap_register(struct pmap *pmap, void *addr, size_t len, bool tracked, bool file)
 {
-	int r = uffd_register(uffd_of(pmap, shared), addr, len, file, true);
+	int r = uffd_register(uffd_of(pmap, tracked), addr, len, file, true);
 
-	return r < 0 && pmap->far && uffd_unprotect(uffd_of(pmap, shared), addr, page_size()) == -ESRCH ? 0 : r;
+	return r < 0 && pmap->far && uffd_unprotect(uffd_of(pmap, tracked), addr, page_size()) == -ESRCH ? 0 : r;
 }
 
-int pmap_protect(struct pmap *pmap, void *addr, size_t pages, bool shared)
+int pmap_protect(struct pmap *pmap, void *addr, size_t pages, bool tracked)
 {
-	return unless_gone(pmap, uffd_protect(uffd_of(pmap, shared), addr, pages << page_shift));
+	return unless_gone(pmap, uffd_protect(uffd_of(pmap, tracked), addr, pages << page_shift));
 }
 
-int pmap_unprotect(struct pmap *pmap, void *addr, size_t pages, bool shared)
+int pmap_unprotect(struct pmap *pmap, void *addr, size_t pages, bool tracked)
 {
-	return unless_gone(pmap, uffd_unprotect(uffd_of(pmap, shared), addr, pages << page_shift));
+	return unless_gone(pmap, uffd_unprotect(uffd_of(pmap, tracked), addr, pages << page_shift));
 }
 
 int pmap_copy_out(struct pmap *pmap, const void *addr, size_t pages, void *ret)
@@ -187,16 +187,16 @@ int pmap_copy_out(struct pmap *pmap, const void *addr, size_t pages, void *ret)
 	return pmap->far ? pmap->far->read(pmap->far, addr, len, ret) : memory_read(addr, len, ret);
 }
 
-int pmap_refuse(struct pmap *pmap, void *addr, bool shared)
+int pmap_refuse(struct pmap *pmap, void *addr, bool tracked)
 {
 	/* A page that was dropped may have left its mark of protection, over which nothing else is laid. */
-	int r = uffd_unprotect(uffd_of(pmap, shared), addr, page_size());
+	int r = uffd_unprotect(uffd_of(pmap, tracked), addr, page_size());
 
-	return r < 0 ? r : uffd_poison(uffd_of(pmap, shared), addr, page_size());
+	return r < 0 ? r : uffd_poison(uffd_of(pmap, tracked), addr, page_size());
 }
 
-void pmap_wake(struct pmap *pmap, void *addr, size_t pages, bool shared)
+void pmap_wake(struct pmap *pmap, void *addr, size_t pages, bool tracked)
 {
 	if (!pmap->sigbus)
-		uffd_wake(uffd_of(pmap, shared), addr, pages << page_shift);
+		uffd_wake(uffd_of(pmap, tracked), addr, pages << page_shift);
 }

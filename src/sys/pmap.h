@@ -34,15 +34,16 @@ struct far {
 
 /*
  * Two userfaultfds, since whether write protection is asynchronous is a property of the descriptor: stores to shared pages are
- * remembered by the kernel (0.8 µs) where it can, stores to private ones must be caught (their copy has to be accounted for).
- * Without asynchronous protection both are the same descriptor.
+ * remembered by the kernel (0.8 µs) where it can; stores to private ones must be caught (their copy has to be accounted for), and those
+ * to atomic files are (a commit looks for what was stored to, and is not to look at all that is mapped). Without asynchronous
+ * protection both are the same descriptor. `tracked` says below which of them a mapping is registered with.
  */
 struct pmap {
 	enum uffd_source source;
 	bool sigbus; /* faults raise SIGBUS on the faulting thread */
-	bool tracks; /* stores to shared pages are tracked by the kernel: pagemap tells them */
-	int shared_uffd;
-	int private_uffd;
+	bool tracks; /* stores to what is registered so are tracked by the kernel: pagemap tells them */
+	int tracking_uffd;
+	int catching_uffd;
 	int pagemap;     /* -1 when !tracks */
 	struct far *far; /* NULL: this process's */
 };
@@ -67,32 +68,32 @@ int pmap_move(struct pmap *pmap, void *addr, size_t len, size_t new_len, int fla
 int pmap_advise(struct pmap *pmap, void *addr, size_t len, int advice);
 
 /* Starts catching faults on a fresh mapping. file: a mapping of a memfd. Where the other process has ended there are none. */
-int pmap_register(struct pmap *pmap, void *addr, size_t len, bool shared, bool file);
+int pmap_register(struct pmap *pmap, void *addr, size_t len, bool tracked, bool file);
 
 /* Maps frames that are in the memfd, write-protected: the next store is noticed. */
-int pmap_enter(struct pmap *pmap, void *addr, size_t pages, bool shared);
+int pmap_enter(struct pmap *pmap, void *addr, size_t pages, bool tracked);
 /* Installs one private page. */
 int pmap_enter_private(struct pmap *pmap, void *addr, const void *source, size_t pages);
 /* Likewise, write-protected. */
 int pmap_enter_protected(struct pmap *pmap, void *addr, const void *source, size_t pages);
 
 /* Makes the frame of a shared page, with the bytes at source, and maps it, write-protected, in one step. */
-int pmap_enter_fresh(struct pmap *pmap, void *addr, const void *source);
+int pmap_enter_fresh(struct pmap *pmap, void *addr, const void *source, bool tracked);
 
 /* Takes pages out of the program's mapping. Frames of a memfd stay; private pages are gone. */
 int pmap_remove(struct pmap *pmap, void *addr, size_t pages);
 
-/* Catches stores (private pages, and shared ones where !tracks). */
-int pmap_protect(struct pmap *pmap, void *addr, size_t pages, bool shared);
-int pmap_unprotect(struct pmap *pmap, void *addr, size_t pages, bool shared);
+/* Catches stores, or has them tracked anew. */
+int pmap_protect(struct pmap *pmap, void *addr, size_t pages, bool tracked);
+int pmap_unprotect(struct pmap *pmap, void *addr, size_t pages, bool tracked);
 
 /* Copies private pages out, whatever their protection. */
 int pmap_copy_out(struct pmap *pmap, const void *addr, size_t pages, void *ret);
 
 /* The next touch of a page that is not mapped, and that nobody maps meanwhile, raises SIGBUS. Entering the page undoes it. */
-int pmap_refuse(struct pmap *pmap, void *addr, bool shared);
+int pmap_refuse(struct pmap *pmap, void *addr, bool tracked);
 
 /* Lets threads that wait on a page look again. */
-void pmap_wake(struct pmap *pmap, void *addr, size_t pages, bool shared);
+void pmap_wake(struct pmap *pmap, void *addr, size_t pages, bool tracked);
 
 #endif

@@ -116,7 +116,7 @@ static void tracking_is_done_without_when_it_is_not_allowed(void **state)
 	open_pmap(false);
 	assert_false(fixture.pmap.tracks);
 	assert_int_equal(fixture.pmap.pagemap, -1);
-	assert_int_equal(fixture.pmap.shared_uffd, fixture.pmap.private_uffd);
+	assert_int_equal(fixture.pmap.tracking_uffd, fixture.pmap.catching_uffd);
 }
 
 /* ---- shared pages ---- */
@@ -192,7 +192,7 @@ static void a_fresh_page_is_a_frame_and_an_entry_in_one(void **state)
 	open_pmap(true);
 	p = map(RW, true, true);
 	assert_int_equal(frames_free(fixture.frames, 2, 1), 0);
-	assert_int_equal(pmap_enter_fresh(&fixture.pmap, p + 2 * fixture.page, fixture.source), 0);
+	assert_int_equal(pmap_enter_fresh(&fixture.pmap, p + 2 * fixture.page, fixture.source, true), 0);
 	assert_int_equal(load_byte(p + 2 * fixture.page), 's');
 	assert_int_equal(frames_read(fixture.frames, 2, 1, fixture.scratch), 0);
 	assert_memory_equal(fixture.scratch, fixture.source, fixture.page);
@@ -211,7 +211,7 @@ static void a_fresh_page_over_a_frame_that_is_there_is_refused(void **state)
 	(void)state;
 	open_pmap(true);
 	p = map(RW, true, true);
-	assert_int_equal(pmap_enter_fresh(&fixture.pmap, p, fixture.source), -EEXIST);
+	assert_int_equal(pmap_enter_fresh(&fixture.pmap, p, fixture.source, true), -EEXIST);
 	assert_int_equal(frames_read(fixture.frames, 0, 1, fixture.scratch), 0);
 	assert_int_equal(fixture.scratch[0], 'a');
 }

@@ -129,7 +129,7 @@ static bool serve_one(struct trap_turn *turn)
 {
 	struct thread_trap *trap = turn->trap;
 	struct pmap *pmap = trap->space ? &trap->space->pmap : NULL;
-	int uffds[2] = {pmap ? pmap->shared_uffd : -1, pmap ? pmap->private_uffd : -1};
+	int uffds[2] = {pmap ? pmap->tracking_uffd : -1, pmap ? pmap->catching_uffd : -1};
 	struct uffd_event event;
 
 	for (unsigned i = 0; i < 2 && pmap; i++)
@@ -145,8 +145,8 @@ static bool next(struct trap_turn *turn)
 {
 	struct thread_trap *trap = turn->trap;
 	struct pollfd fds[4] = {
-	    {.fd = trap->space ? trap->space->pmap.shared_uffd : -1, .events = POLLIN},
-	    {.fd = trap->space ? trap->space->pmap.private_uffd : -1, .events = POLLIN},
+	    {.fd = trap->space ? trap->space->pmap.tracking_uffd : -1, .events = POLLIN},
+	    {.fd = trap->space ? trap->space->pmap.catching_uffd : -1, .events = POLLIN},
 	    {.fd = trap->stop, .events = POLLIN},
 	    {.fd = trap->sources, .events = POLLIN},
 	};
