@@ -45,7 +45,7 @@ struct chunk {
 	enum chunk_queue queue;        /* (q) */
 	uint32_t idle_count;           /* (q) what it adds to the cache's idle_pages */
 	_Atomic uint32_t resident;     /* (a) pages with a frame */
-	_Atomic uint32_t dirty;        /* (a) pages with DIRTY, about: a hint, never relied on */
+	_Atomic uint32_t unsaved;      /* (a) pages with DIRTY, plus CHUNK_WRITING for each with WRITING: never less */
 	_Atomic uint32_t dirty_since;  /* (a) the engine's clock in ms when the first of them became so; 0: none */
 	_Atomic uint32_t extent;       /* (a) private pages: their extent of the swap object, plus one; 0: none.
 					 *     Swap object: twice the OUT words that refer here, plus one while a chunk has it */
@@ -57,6 +57,14 @@ struct chunk {
 };
 
 _Static_assert(sizeof(struct chunk) <= CHUNK_PAGES * 4 + 64, "at most 8 bytes of metadata a page, of which the words are 4");
+
+#define CHUNK_WRITING 0x10000u
+
+/* Pages with DIRTY, about; not fewer. */
+static inline unsigned chunk_dirty(struct chunk *chunk)
+{
+	return atomic_load(&chunk->unsaved) % CHUNK_WRITING;
+}
 
 /* A set of the pages of one chunk. */
 struct chunk_set {

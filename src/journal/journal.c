@@ -448,6 +448,9 @@ int journal_open(struct pager *file, struct pager *log, const struct journal_set
 				 settings->owner, true);
 	if (r == 0)
 		r = go_on(journal);
+	/* A log that makes its file longer is slower. */
+	if (r == 0 && journal->made == 0)
+		r = journal_prepare(journal);
 	if (r < 0) {
 		journal_free(journal);
 		return r;

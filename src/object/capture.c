@@ -99,8 +99,9 @@ int capture_claim(struct capture *capture, uint64_t first, uint64_t end)
 	rwlock_read_release(&object->cache->map_lock);
 	for (struct chunk *chunk = table_next(&object->table, first); r == 0 && chunk && chunk->first < end;
 	     chunk = table_next(&object->table, chunk->first + CHUNK_PAGES))
-		r = claim_chunk(capture, chunk, first > chunk->first ? (unsigned)(first - chunk->first) : 0,
-				end < chunk->first + CHUNK_PAGES ? (unsigned)(end - chunk->first) : CHUNK_PAGES);
+		if (atomic_load(&chunk->unsaved) > 0)
+			r = claim_chunk(capture, chunk, first > chunk->first ? (unsigned)(first - chunk->first) : 0,
+					end < chunk->first + CHUNK_PAGES ? (unsigned)(end - chunk->first) : CHUNK_PAGES);
 	return r;
 }
 

@@ -306,7 +306,7 @@ void object_drop_once(struct object *object, uint64_t first, uint64_t end)
 				break;
 		}
 		object_evict(chunk, &set);
-		dirty |= atomic_load(&chunk->dirty) > 0;
+		dirty |= chunk_dirty(chunk) > 0;
 	}
 	/* What was stored to goes as soon as it is written, when the policy comes by. */
 	if (dirty && object->kind == OBJECT_FILE)

@@ -191,7 +191,7 @@ static void free_pages(struct object *object)
 	     chunk = table_next(&object->table, chunk->first + CHUNK_PAGES)) {
 		policy_remove(object->cache, chunk);
 		frames += atomic_load(&chunk->resident);
-		atomic_fetch_sub(&object->cache->dirty_pages, atomic_load(&chunk->dirty));
+		atomic_fetch_sub(&object->cache->dirty_pages, chunk_dirty(chunk));
 	}
 	if (object->frames >= 0) {
 		/* Children have the descriptor too. */

@@ -130,7 +130,7 @@ static int roll_back(struct object *object, uint64_t first, uint64_t end)
 		unsigned to = end < chunk->first + CHUNK_PAGES ? (unsigned)(end - chunk->first) : CHUNK_PAGES;
 
 		/* All at once first, which is cheaper than page by page. */
-		if (atomic_load(&chunk->dirty) > 0) {
+		if (chunk_dirty(chunk) > 0) {
 			rwlock_read_acquire(&object->cache->map_lock);
 			object_unmap(object, chunk, from, to, true);
 			rwlock_read_release(&object->cache->map_lock);

@@ -31,12 +31,12 @@
 #define DIRTY_DIVISOR 4     /* more than this part of the budget dirty: write all */
 #define STUCK_MS      10000 /* at the end of the program, for a pager of its own that takes nothing */
 
-/* chunk->dirty is never below the number of dirty pages: it is raised before the flag is set, and lowered after it was cleared. */
+/* Raised before a flag is set, and lowered after it was cleared; for WRITING before it is lowered for DIRTY: no page is ever in between. */
 void writeback_note_dirty(struct chunk *chunk, page_word *page)
 {
 	if (page_load(page) & (PAGE_DIRTY | PAGE_BEYOND))
 		return;
-	if (atomic_fetch_add(&chunk->dirty, 1) == 0)
+	if (atomic_fetch_add(&chunk->unsaved, 1) % CHUNK_WRITING == 0)
 		atomic_store(&chunk->dirty_since, cache_clock_ms());
 	atomic_fetch_add_explicit(&chunk->object->cache->dirty_pages, 1, memory_order_relaxed);
 	if (page_flags(page, PAGE_FILLED, PAGE_DIRTY) & PAGE_DIRTY)
@@ -46,7 +46,7 @@ void writeback_note_dirty(struct chunk *chunk, page_word *page)
 void writeback_count_clean(struct chunk *chunk)
 {
 	/* A page that becomes dirty in between loses its time; the flusher gives it another. */
-	if (atomic_fetch_sub(&chunk->dirty, 1) == 1)
+	if (atomic_fetch_sub(&chunk->unsaved, 1) % CHUNK_WRITING == 1)
 		atomic_store(&chunk->dirty_since, 0);
 	atomic_fetch_sub_explicit(&chunk->object->cache->dirty_pages, 1, memory_order_relaxed);
 }
@@ -115,6 +115,7 @@ void writeback_end(struct chunk *chunk, page_word *page, bool dirty)
 	if (dirty && !is_stale(chunk, page_load(page)))
 		writeback_note_dirty(chunk, page);
 	before = page_flags(page, PAGE_WRITING | PAGE_WAITED, dirty ? 0 : PAGE_STORED);
+	atomic_fetch_sub(&chunk->unsaved, CHUNK_WRITING);
 	if (before & PAGE_WAITED)
 		futex_wake_all(page);
 }
@@ -280,8 +281,8 @@ enum claim writeback_claim(struct object *object, struct chunk *chunk, unsigned 
 		if (!page_swap(page, &word, (word & ~PAGE_STATE) | PAGE_HELD))
 			continue;
 		(void)protect_page(object, chunk->first + i);
+		atomic_fetch_add(&chunk->unsaved, CHUNK_WRITING);
 		page_settle(page, PAGE_RESIDENT, PAGE_DIRTY, PAGE_WRITING);
-		/* After it, so that a chunk without dirty pages has none that is only about to be WRITING. */
 		writeback_count_clean(chunk);
 		return CLAIM_DONE;
 	}
@@ -381,7 +382,7 @@ static unsigned write_chunk(struct writer *writer, struct chunk *chunk, unsigned
 	unsigned begun = 0;
 	bool busy;
 
-	while (atomic_load(&chunk->dirty) > 0 && i < end) {
+	while (chunk_dirty(chunk) > 0 && i < end) {
 		struct buffer *buffer = buffer_try_run(buffers);
 
 		/* All are on their way, perhaps for long: who does not wait comes again later. */
@@ -420,7 +421,7 @@ unsigned object_write(struct object *object, uint64_t first, uint64_t end, bool 
 
 	for (struct chunk *chunk = table_next(&object->table, first); chunk && chunk->first < end;
 	     chunk = table_next(&object->table, chunk->first + CHUNK_PAGES)) {
-		if (atomic_load(&chunk->dirty) == 0)
+		if (chunk_dirty(chunk) == 0)
 			continue;
 		/* A file that was cut off meanwhile must not be made longer again. */
 		if (!asked)
@@ -668,7 +669,7 @@ static void flush_aged(struct flusher *flusher, struct object *object)
 		uint32_t since = atomic_load(&chunk->dirty_since);
 		bool aged = since && (int32_t)(now - since) >= (int32_t)flusher->expire_ms;
 
-		if (!since && atomic_load(&chunk->dirty) > 0)
+		if (!since && chunk_dirty(chunk) > 0)
 			atomic_compare_exchange_strong(&chunk->dirty_since, &since, now);
 		aged = aged && !is_left_alone(object, chunk);
 		if (since && (many || aged))

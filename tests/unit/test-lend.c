@@ -288,7 +288,7 @@ static void evict_swap(void)
 		struct chunk_set set;
 
 		memset(&set, 0xff, sizeof(set));
-		while (atomic_load(&chunk->dirty) > 0)
+		while (chunk_dirty(chunk) > 0)
 			object_write(rig.object, chunk->first, chunk->first + CHUNK_PAGES, true, NULL);
 		object_evict(chunk, &set);
 	}

@@ -56,12 +56,12 @@ static void a_page_counts_as_dirty_once_and_as_clean_once(void **state)
 	(void)state;
 	for (unsigned i = 0; i < 2; i++)
 		writeback_note_dirty(chunk, &chunk->page[5]);
-	assert_int_equal(chunk->dirty, 1);
+	assert_int_equal(chunk_dirty(chunk), 1);
 	assert_int_equal(rig.cache->dirty_pages, 1);
 	assert_int_not_equal(chunk->dirty_since, 0);
 	for (unsigned i = 0; i < 2; i++)
 		writeback_note_clean(chunk, &chunk->page[5]);
-	assert_int_equal(chunk->dirty, 0);
+	assert_int_equal(chunk_dirty(chunk), 0);
 	assert_int_equal(rig.cache->dirty_pages, 0);
 	assert_int_equal(chunk->dirty_since, 0);
 }
@@ -353,7 +353,7 @@ static void a_mark_of_a_page_without_a_frame_is_dropped(void **state)
 	store_page(6, 'x');
 	assert_int_equal(flush(), 0);
 	assert_false(is_dirty(5));
-	assert_int_equal(chunk->dirty, 0);
+	assert_int_equal(chunk_dirty(chunk), 0);
 	assert_int_equal(rig.cache->dirty_pages, 0);
 	check_storage(5, storage_byte(5));
 	check_storage(6, 'x');
