@@ -88,6 +88,18 @@ static int claim_chunk(struct capture *capture, struct chunk *chunk, unsigned i,
 	return 0;
 }
 
+/* size_lock is held, so that one at a time takes marks away. */
+static bool has_unsaved(struct object *object, struct chunk *chunk)
+{
+	if (atomic_load(&chunk->unsaved) > 0)
+		return true;
+	table_unmark(&object->table, chunk->first);
+	if (atomic_load(&chunk->unsaved) == 0)
+		return false;
+	table_mark(&object->table, chunk->first);
+	return true;
+}
+
 int capture_claim(struct capture *capture, uint64_t first, uint64_t end)
 {
 	struct object *object = capture->object;
@@ -97,9 +109,9 @@ int capture_claim(struct capture *capture, uint64_t first, uint64_t end)
 	rwlock_read_acquire(&object->cache->map_lock);
 	r = object_harvest(object, first, end);
 	rwlock_read_release(&object->cache->map_lock);
-	for (struct chunk *chunk = table_next(&object->table, first); r == 0 && chunk && chunk->first < end;
-	     chunk = table_next(&object->table, chunk->first + CHUNK_PAGES))
-		if (atomic_load(&chunk->unsaved) > 0)
+	for (struct chunk *chunk = table_next_marked(&object->table, first); r == 0 && chunk && chunk->first < end;
+	     chunk = table_next_marked(&object->table, chunk->first + CHUNK_PAGES))
+		if (has_unsaved(object, chunk))
 			r = claim_chunk(capture, chunk, first > chunk->first ? (unsigned)(first - chunk->first) : 0,
 					end < chunk->first + CHUNK_PAGES ? (unsigned)(end - chunk->first) : CHUNK_PAGES);
 	return r;

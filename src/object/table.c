@@ -4,13 +4,19 @@
  *
  * A tree of height h covers the chunks 0 … TABLE_FAN^h - 1; of height 0 it is chunk 0 itself. To reach further, a new root is
  * put on top, whose first child is the old one: a reader that still holds the old root sees a right, smaller tree.
+ *
+ * A node has a bit for each child below which a chunk is marked. Marks are set from the chunk upwards and taken away likewise; who takes
+ * one away above a node that has none left looks at the node again afterwards. So whenever table_mark has returned, the way down to the
+ * chunk is marked.
  */
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "object/table.h"
 #include "util/assert.h"
 
 struct node {
+	_Atomic uint64_t marks;
 	_Atomic uintptr_t child[TABLE_FAN]; /* of the same form as the root; 0: none */
 };
 
@@ -94,6 +100,7 @@ static uintptr_t grow(struct table *table, struct arena *arena, uint64_t chunk)
 		if (!node)
 			return 0;
 		atomic_init(&node->child[0], root);
+		atomic_init(&node->marks, root != 0); /* what is marked below is looked up when it is looked for */
 		if (atomic_compare_exchange_strong_explicit(&table->root, &root, (uintptr_t)node | height, memory_order_acq_rel,
 							    memory_order_acquire))
 			root = (uintptr_t)node | height;
@@ -128,8 +135,8 @@ struct chunk *table_get(struct table *table, struct arena *arena, struct object 
 	return found;
 }
 
-/* The first chunk at or after number chunk below a slot that covers numbers from base on. */
-static struct chunk *next_below(uintptr_t at, uint64_t base, uint64_t chunk)
+/* The first chunk at or after number chunk below a slot that covers numbers from base on; marked: among those that are. */
+static struct chunk *next_below(uintptr_t at, uint64_t base, uint64_t chunk, bool marked)
 {
 	unsigned height = height_of(at);
 	struct node *node = pointer_of(at);
@@ -142,9 +149,16 @@ static struct chunk *next_below(uintptr_t at, uint64_t base, uint64_t chunk)
 	if (chunk > base)
 		i = covers(height, chunk - base) ? child_index(height, chunk - base) : TABLE_FAN;
 	for (; i < TABLE_FAN; i++) {
-		uintptr_t below = atomic_load_explicit(&node->child[i], memory_order_acquire);
-		struct chunk *found = below ? next_below(below, base + ((uint64_t)i << ((height - 1) * TABLE_SHIFT)), chunk) : NULL;
+		uint64_t first = base + ((uint64_t)i << ((height - 1) * TABLE_SHIFT));
+		uintptr_t below;
+		struct chunk *found;
 
+		if (marked && !(atomic_load(&node->marks) >> i))
+			return NULL;
+		if (marked && !(atomic_load(&node->marks) >> i & 1))
+			continue;
+		below = atomic_load_explicit(&node->child[i], memory_order_acquire);
+		found = below ? next_below(below, first, chunk, marked) : NULL;
 		if (found)
 			return found;
 	}
@@ -153,7 +167,64 @@ static struct chunk *next_below(uintptr_t at, uint64_t base, uint64_t chunk)
 
 struct chunk *table_next(const struct table *table, uint64_t page)
 {
-	return next_below(atomic_load_explicit(&table->root, memory_order_acquire), 0, page >> CHUNK_SHIFT);
+	return next_below(atomic_load_explicit(&table->root, memory_order_acquire), 0, page >> CHUNK_SHIFT, false);
+}
+
+/* ---- marks ---- */
+
+/* The way from a root to a chunk, and the bit of each node on it. */
+struct path {
+	struct {
+		struct node *node;
+		uint64_t bit;
+	} step[64 / TABLE_SHIFT + 1];
+	unsigned n;
+};
+
+static void path_find(uintptr_t at, uint64_t chunk, struct path *ret)
+{
+	ret->n = 0;
+	while (height_of(at) > 0) {
+		struct node *node = pointer_of(at);
+		unsigned i = child_index(height_of(at), chunk);
+
+		ret->step[ret->n].node = node;
+		ret->step[ret->n++].bit = 1ull << i;
+		at = atomic_load_explicit(&node->child[i], memory_order_acquire);
+	}
+}
+
+void table_mark(struct table *table, uint64_t page)
+{
+	struct path path;
+	uintptr_t root;
+
+	do {
+		root = atomic_load(&table->root);
+		path_find(root, page >> CHUNK_SHIFT, &path);
+		for (unsigned i = path.n; i-- > 0;)
+			if (!(atomic_load(&path.step[i].node->marks) & path.step[i].bit))
+				atomic_fetch_or(&path.step[i].node->marks, path.step[i].bit);
+	} while (atomic_load(&table->root) != root);
+}
+
+void table_unmark(struct table *table, uint64_t page)
+{
+	struct path path;
+
+	path_find(atomic_load(&table->root), page >> CHUNK_SHIFT, &path);
+	for (unsigned i = path.n; i-- > 0;) {
+		atomic_fetch_and(&path.step[i].node->marks, ~path.step[i].bit);
+		if (i + 1 < path.n && atomic_load(&path.step[i + 1].node->marks) != 0)
+			atomic_fetch_or(&path.step[i].node->marks, path.step[i].bit);
+		if (atomic_load(&path.step[i].node->marks) != 0)
+			return;
+	}
+}
+
+struct chunk *table_next_marked(const struct table *table, uint64_t page)
+{
+	return next_below(atomic_load(&table->root), 0, page >> CHUNK_SHIFT, true);
 }
 
 static void free_below(uintptr_t at, struct arena *arena, size_t beside)

@@ -33,6 +33,14 @@ struct chunk *table_get(struct table *table, struct arena *arena, struct object 
  */
 struct chunk *table_next(const struct table *table, uint64_t page);
 
+/*
+ * Marks the chunk of a page, which is there; takes the mark away; the first marked one, or perhaps one that is not.
+ * => One thread at a time takes marks away. Who does so because of something that may come back looks again afterwards.
+ */
+void table_mark(struct table *table, uint64_t page);
+void table_unmark(struct table *table, uint64_t page);
+struct chunk *table_next_marked(const struct table *table, uint64_t page);
+
 /* Frees nodes and chunks, and what is kept beside each, of so many bytes. Nobody uses the table any more. */
 void table_done(struct table *table, struct arena *arena, size_t beside);
 

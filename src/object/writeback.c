@@ -39,6 +39,9 @@ void writeback_note_dirty(struct chunk *chunk, page_word *page)
 	if (atomic_fetch_add(&chunk->unsaved, 1) % CHUNK_WRITING == 0)
 		atomic_store(&chunk->dirty_since, cache_clock_ms());
 	atomic_fetch_add_explicit(&chunk->object->cache->dirty_pages, 1, memory_order_relaxed);
+	/* Before the flag as well: a commit looks at marked chunks only. */
+	if (chunk->object->journal)
+		table_mark(&chunk->object->table, chunk->first);
 	if (page_flags(page, PAGE_FILLED, PAGE_DIRTY) & PAGE_DIRTY)
 		writeback_count_clean(chunk);
 }

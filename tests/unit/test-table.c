@@ -132,6 +132,50 @@ static void next_from_inside_a_chunk_is_that_chunk_and_from_a_gap_the_one_behind
 	assert_null(table_next(&fixture->table, 1ull << 60));
 }
 
+static void marked_chunks_are_met_in_order_and_no_others(void **state)
+{
+	struct fixture *fixture = *state;
+	struct chunk *chunks[SPARSE];
+
+	for (unsigned i = 0; i < SPARSE; i++)
+		chunks[i] = get(fixture, sparse[i]);
+	/* A root that was put on top of others takes them for marked; that is gone once they were unmarked. */
+	for (unsigned i = 0; i < SPARSE; i++)
+		table_unmark(&fixture->table, sparse[i]);
+	assert_null(table_next_marked(&fixture->table, 0));
+	for (unsigned set = 1; set < 1u << SPARSE; set++) {
+		struct chunk *at;
+
+		for (unsigned i = 0; i < SPARSE; i++)
+			if (set >> i & 1)
+				table_mark(&fixture->table, sparse[i]);
+		at = table_next_marked(&fixture->table, 0);
+		for (unsigned i = 0; i < SPARSE; i++) {
+			if (!(set >> i & 1))
+				continue;
+			assert_ptr_equal(at, chunks[i]);
+			at = at->first + CHUNK_PAGES ? table_next_marked(&fixture->table, at->first + CHUNK_PAGES) : NULL;
+			table_unmark(&fixture->table, sparse[i]);
+		}
+		assert_null(at);
+		assert_null(table_next_marked(&fixture->table, 0));
+	}
+}
+
+static void what_is_marked_stays_so_when_the_table_grows(void **state)
+{
+	struct fixture *fixture = *state;
+
+	for (unsigned i = 0; i < SPARSE; i++) {
+		struct chunk *chunk = get(fixture, sparse[i]);
+
+		table_mark(&fixture->table, sparse[i]);
+		for (unsigned k = 0; k <= i; k++)
+			assert_ptr_equal(table_next_marked(&fixture->table, sparse[k]), table_find(&fixture->table, sparse[k]));
+		assert_ptr_equal(table_next_marked(&fixture->table, sparse[i]), chunk);
+	}
+}
+
 static void a_touch_far_from_all_others_costs_less_than_three_chunks(void **state)
 {
 	struct fixture *fixture = *state;
@@ -225,6 +269,69 @@ static void threads_that_grow_it_at_once_agree_on_every_chunk(void **state)
 	arena_done(&alone.arena);
 }
 
+#define ROUNDS 40
+
+static _Atomic unsigned markers;
+
+/* Puts a thing to each chunk, again and again, and makes the chunks meanwhile. */
+static void *mark_main(void *arg)
+{
+	struct grower *grower = arg;
+
+	for (unsigned round = 0; round < ROUNDS; round++)
+		for (unsigned n = 0; n < CHUNKS; n++) {
+			unsigned i = (grower->start + n) % CHUNKS;
+			struct chunk *chunk = get(grower->fixture, scattered(i));
+
+			atomic_fetch_add(&chunk->unsaved, 1);
+			table_mark(&grower->fixture->table, scattered(i));
+		}
+	atomic_fetch_sub(&markers, 1);
+	return NULL;
+}
+
+/* How many things are there at marked chunks. */
+static unsigned take_marked(struct fixture *fixture)
+{
+	unsigned taken = 0;
+
+	for (struct chunk *chunk = table_next_marked(&fixture->table, 0); chunk;
+	     chunk = chunk->first + CHUNK_PAGES ? table_next_marked(&fixture->table, chunk->first + CHUNK_PAGES) : NULL) {
+		unsigned here = atomic_exchange(&chunk->unsaved, 0);
+
+		taken += here;
+		if (here > 0)
+			continue;
+		table_unmark(&fixture->table, chunk->first);
+		if (atomic_load(&chunk->unsaved) > 0)
+			table_mark(&fixture->table, chunk->first);
+	}
+	return taken;
+}
+
+static void no_mark_is_lost_among_threads(void **state)
+{
+	static struct grower growers[THREADS];
+	struct fixture *fixture = *state;
+	pthread_t threads[THREADS];
+	unsigned taken = 0;
+
+	atomic_store(&markers, THREADS);
+	for (unsigned i = 0; i < THREADS; i++) {
+		growers[i].fixture = fixture;
+		growers[i].start = i * 100;
+		assert_int_equal(pthread_create(&threads[i], NULL, mark_main, &growers[i]), 0);
+	}
+	while (atomic_load(&markers) > 0)
+		taken += take_marked(fixture);
+	for (unsigned i = 0; i < THREADS; i++)
+		pthread_join(threads[i], NULL);
+	taken += take_marked(fixture);
+	assert_int_equal(taken, THREADS * ROUNDS * CHUNKS);
+	assert_int_equal(take_marked(fixture), 0);
+	assert_null(table_next_marked(&fixture->table, 0));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, make, destroy)
 
 int main(void)
@@ -236,10 +343,13 @@ int main(void)
 	    TEST(sparse_chunks_made_upwards_are_found_and_met_in_order),
 	    TEST(sparse_chunks_made_downwards_are_found_and_met_in_order),
 	    TEST(next_from_inside_a_chunk_is_that_chunk_and_from_a_gap_the_one_behind),
+	    TEST(marked_chunks_are_met_in_order_and_no_others),
+	    TEST(what_is_marked_stays_so_when_the_table_grows),
 	    TEST(a_touch_far_from_all_others_costs_less_than_three_chunks),
 	    TEST(the_end_gives_all_memory_back),
 	    TEST(without_memory_it_answers_null_and_finds_all_it_had),
 	    TEST(threads_that_grow_it_at_once_agree_on_every_chunk),
+	    TEST(no_mark_is_lost_among_threads),
 	};
 
 	return cmocka_run_group_tests_name("table", tests, NULL, NULL);
