@@ -48,19 +48,22 @@ static struct captured *entry_of(struct capture *capture, struct chunk *chunk)
 static unsigned claim_some(struct capture *capture, struct captured *entry, unsigned i, unsigned end)
 {
 	struct chunk *chunk = entry->chunk;
+	struct chunk_set held = {{0}};
 
 	rwlock_read_acquire(&capture->object->cache->map_lock);
 	for (; i < end; i++) {
 		uint32_t word = page_load(&chunk->page[i]);
-		enum claim claim = word & PAGE_WRITING ? CLAIM_BUSY : writeback_claim(capture->object, chunk, i, false);
+		enum claim claim = word & PAGE_WRITING ? CLAIM_BUSY : writeback_hold(capture->object, chunk, i, false);
 
 		if (claim == CLAIM_BUSY)
 			break;
-		if (claim == CLAIM_DONE) {
+		if (claim == CLAIM_HELD) {
+			chunk_set_add(&held, i);
 			chunk_set_add(&entry->set, i);
 			capture->pages++;
 		}
 	}
+	writeback_take(capture->object, chunk, &held);
 	rwlock_read_release(&capture->object->cache->map_lock);
 	return i;
 }

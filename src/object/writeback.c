@@ -29,6 +29,7 @@
 #define SWEEP_MS      50
 #define WRITE_TRIES   16    /* of one run, when the program wants it tried again */
 #define DIRTY_DIVISOR 4     /* more than this part of the budget dirty: write all */
+#define PROTECT_GAP   128   /* pages between two that are protected in one call: each costs 1/300 of a call */
 #define STUCK_MS      10000 /* at the end of the program, for a pager of its own that takes nothing */
 
 /* Raised before a flag is set, and lowered after it was cleared; for WRITING before it is lowered for DIRTY: no page is ever in between. */
@@ -194,19 +195,22 @@ static void write_done(struct pager_request *request)
  * Where stores are caught by faults, the page is protected again before it counts as clean; a fault meanwhile waits on HELD.
  * Map lock held for reading.
  */
-static int protect_page(struct object *object, uint64_t page)
+static int protect_pages(struct object *object, uint64_t page, uint64_t pages)
 {
 	int result = 0;
 
-	for (struct view *view = object->views; view; view = view->next)
-		if (view->tracked && !view->private_pages && !view_tracks(view) && page >= view->first &&
-		    page - view->first < view->pages) {
-			int r = pmap_protect(view->pmap, view->addr + ((page - view->first) << page_shift), 1,
-					     view_asks_to_track(view));
+	for (struct view *view = object->views; view; view = view->next) {
+		uint64_t from = page > view->first ? page : view->first;
+		uint64_t end = page + pages < view->first + view->pages ? page + pages : view->first + view->pages;
+		int r;
 
-			if (r < 0 && result == 0)
-				result = r;
-		}
+		if (!view->tracked || view->private_pages || view_tracks(view) || from >= end)
+			continue;
+		r = pmap_protect(view->pmap, view->addr + ((from - view->first) << page_shift), end - from,
+				 view_asks_to_track(view));
+		if (r < 0 && result == 0)
+			result = r;
+	}
 	return result;
 }
 
@@ -224,7 +228,7 @@ static int watch_page(struct object *object, struct chunk *chunk, unsigned i)
 		word = page_load(page);
 		done = page_state(word) != PAGE_HELD && !(page_state(word) == PAGE_RESIDENT && (word & PAGE_DIRTY));
 		if (!done && page_state(word) == PAGE_RESIDENT && page_swap(page, &word, (word & ~PAGE_STATE) | PAGE_HELD)) {
-			r = protect_page(object, chunk->first + i);
+			r = protect_pages(object, chunk->first + i, 1);
 			page_settle(page, PAGE_RESIDENT, 0, 0);
 			done = true;
 		}
@@ -263,7 +267,7 @@ int object_watch(struct object *object, uint64_t first, uint64_t end)
 	return result;
 }
 
-enum claim writeback_claim(struct object *object, struct chunk *chunk, unsigned i, bool idle_only)
+enum claim writeback_hold(struct object *object, struct chunk *chunk, unsigned i, bool idle_only)
 {
 	page_word *page = &chunk->page[i];
 	uint32_t word = page_load(page);
@@ -281,15 +285,26 @@ enum claim writeback_claim(struct object *object, struct chunk *chunk, unsigned 
 		}
 		if ((word & PAGE_WRITING) || page_state(word) != PAGE_RESIDENT)
 			return CLAIM_BUSY;
-		if (!page_swap(page, &word, (word & ~PAGE_STATE) | PAGE_HELD))
-			continue;
-		(void)protect_page(object, chunk->first + i);
-		atomic_fetch_add(&chunk->unsaved, CHUNK_WRITING);
-		page_settle(page, PAGE_RESIDENT, PAGE_DIRTY, PAGE_WRITING);
-		writeback_count_clean(chunk);
-		return CLAIM_DONE;
+		if (page_swap(page, &word, (word & ~PAGE_STATE) | PAGE_HELD))
+			return CLAIM_HELD;
 	}
 	return CLAIM_CLEAN;
+}
+
+void writeback_take(struct object *object, struct chunk *chunk, const struct chunk_set *held)
+{
+	for (unsigned i = chunk_set_next(held, 0), end, next; i < CHUNK_PAGES; i = next) {
+		/* What lies between may be protected as well: it is clean, or protected once more than it need be. */
+		end = next = chunk_set_run(held, i);
+		while ((next = chunk_set_next(held, next)) < CHUNK_PAGES && next - end <= PROTECT_GAP)
+			end = next = chunk_set_run(held, next);
+		(void)protect_pages(object, chunk->first + i, end - i);
+	}
+	for (unsigned i = chunk_set_next(held, 0); i < CHUNK_PAGES; i = chunk_set_next(held, i + 1)) {
+		atomic_fetch_add(&chunk->unsaved, CHUNK_WRITING);
+		page_settle(&chunk->page[i], PAGE_RESIDENT, PAGE_DIRTY, PAGE_WRITING);
+		writeback_count_clean(chunk);
+	}
 }
 
 /*
@@ -299,6 +314,7 @@ enum claim writeback_claim(struct object *object, struct chunk *chunk, unsigned 
 static unsigned claim_run(struct object *object, struct chunk *chunk, unsigned i, unsigned end, struct buffer *buffer, bool patient,
 			  bool idle_only, bool *ret_busy)
 {
+	struct chunk_set held = {{0}};
 	unsigned most = buffer->pages;
 	enum claim claim = CLAIM_CLEAN;
 
@@ -306,17 +322,19 @@ static unsigned claim_run(struct object *object, struct chunk *chunk, unsigned i
 	*ret_busy = false;
 	rwlock_read_acquire(&object->cache->map_lock);
 	for (; i < end; i++) {
-		claim = writeback_claim(object, chunk, i, idle_only);
-		if (claim == CLAIM_DONE || (claim == CLAIM_BUSY && patient))
+		claim = writeback_hold(object, chunk, i, idle_only);
+		if (claim == CLAIM_HELD || (claim == CLAIM_BUSY && patient))
 			break;
 	}
 	buffer->first = chunk->first + i;
 	*ret_busy = i < end && claim == CLAIM_BUSY;
-	while (i < end && claim == CLAIM_DONE) {
+	while (i < end && claim == CLAIM_HELD) {
+		chunk_set_add(&held, i);
 		buffer->count++;
 		i++;
-		claim = i < end && buffer->count < most ? writeback_claim(object, chunk, i, idle_only) : CLAIM_CLEAN;
+		claim = i < end && buffer->count < most ? writeback_hold(object, chunk, i, idle_only) : CLAIM_CLEAN;
 	}
+	writeback_take(object, chunk, &held);
 	rwlock_read_release(&object->cache->map_lock);
 	return i;
 }

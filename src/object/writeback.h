@@ -19,12 +19,16 @@ void writeback_count_clean(struct chunk *chunk);
 
 enum claim {
 	CLAIM_CLEAN, /* nothing to write */
-	CLAIM_DONE,  /* it is WRITING now, through us, and clean */
+	CLAIM_HELD,  /* it is dirty, and HELD by us */
 	CLAIM_BUSY,  /* dirty, but in other hands */
 };
 
-/* Page i of a chunk, if it is dirty. idle_only: and not mapped. Map lock held for reading. */
-enum claim writeback_claim(struct object *object, struct chunk *chunk, unsigned i, bool idle_only);
+/*
+ * A claim, with the map lock held for reading: pages that are dirty are held, one by one (idle_only: if they are not mapped), and then
+ * become WRITING, and clean, all together, which protects those near each other at once.
+ */
+enum claim writeback_hold(struct object *object, struct chunk *chunk, unsigned i, bool idle_only);
+void writeback_take(struct object *object, struct chunk *chunk, const struct chunk_set *held);
 /* WRITING ends; dirty: the write failed. */
 void writeback_end(struct chunk *chunk, page_word *page, bool dirty);
 
