@@ -5,6 +5,7 @@
 #include "children.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
@@ -591,6 +592,7 @@ static _Atomic bool stop;
 struct counter {
 	char *p;
 	size_t pages;
+	_Atomic uint64_t rounds;
 	pthread_t thread;
 };
 
@@ -599,9 +601,11 @@ static void *count_up(void *arg)
 {
 	struct counter *counter = arg;
 
-	for (uint64_t n = 1; !atomic_load(&stop); n++)
+	for (uint64_t n = 1; !atomic_load(&stop); n++) {
 		for (size_t i = 0; i < counter->pages; i++)
 			atomic_store((_Atomic uint64_t *)(void *)(counter->p + PAGES(i)), n);
+		atomic_store(&counter->rounds, n);
+	}
 	return NULL;
 }
 
@@ -655,6 +659,8 @@ static void B01_stores_beside_rollbacks_are_taken_back_or_stay(void **state)
 	assert_ok(commit(p, 16));
 	atomic_store(&stop, false);
 	assert_int_equal(pthread_create(&counter.thread, NULL, count_up, &counter), 0);
+	while (atomic_load(&counter.rounds) == 0)
+		sched_yield();
 	for (int i = 0; i < 50; i++)
 		assert_ok(quire_rollback(p, PAGES(16)));
 	atomic_store(&stop, true);
