@@ -4,7 +4,7 @@
  *
  * Why a store that came before the call is in the commit, and none is in half:
  *
- *   The harvest makes every page DIRTY that was stored to before. One that is DIRTY is claimed: protected, and WRITING from then on.
+ *   A store to an atomic file is caught, and its page is DIRTY before it goes on. One that is DIRTY is claimed: protected, and WRITING from then on.
  *   One that page-out is just spilling is waited for: then it is in the journal, or DIRTY again. One that an earlier commit has, and
  *   that was not stored to since, is waited for too: who is told that his stores are on storage must not be told before they are.
  *   After the claim the frame is copied; a store beside that is in the copy, or remembered again for the next commit, or both.
@@ -106,12 +106,9 @@ static bool has_unsaved(struct object *object, struct chunk *chunk)
 int capture_claim(struct capture *capture, uint64_t first, uint64_t end)
 {
 	struct object *object = capture->object;
-	int r;
+	int r = 0;
 
 	ASSERT(lock_is_held(&object->size_lock));
-	rwlock_read_acquire(&object->cache->map_lock);
-	r = object_harvest(object, first, end);
-	rwlock_read_release(&object->cache->map_lock);
 	for (struct chunk *chunk = table_next_marked(&object->table, first); r == 0 && chunk && chunk->first < end;
 	     chunk = table_next_marked(&object->table, chunk->first + CHUNK_PAGES))
 		if (has_unsaved(object, chunk))

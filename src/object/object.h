@@ -274,6 +274,8 @@ void object_invalidate(struct object *object, uint64_t first, uint64_t end);
  * => 0, or -errno: the kernel did not tell all of it; what it did not tell it still remembers.
  */
 int object_harvest(struct object *object, uint64_t first, uint64_t end);
+/* What was stored through one mapping of it. */
+int view_harvest(struct view *view, uint64_t first, uint64_t end);
 
 /*
  * Where stores are caught by faults: sees to it that the next store to any page of a range is, also where one was caught before.

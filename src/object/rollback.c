@@ -117,13 +117,10 @@ static int roll_back_spilled(struct object *object, uint64_t first, uint64_t end
 /* size_lock held. */
 static int roll_back(struct object *object, uint64_t first, uint64_t end)
 {
-	int r;
+	int r = 0;
 
 	/* Their pages are committed, or not, when this returns. */
 	commit_wait_all(object);
-	rwlock_read_acquire(&object->cache->map_lock);
-	r = object_harvest(object, first, end);
-	rwlock_read_release(&object->cache->map_lock);
 	for (struct chunk *chunk = table_next(&object->table, first); r == 0 && chunk && chunk->first < end;
 	     chunk = table_next(&object->table, chunk->first + CHUNK_PAGES)) {
 		unsigned from = first > chunk->first ? (unsigned)(first - chunk->first) : 0;

@@ -24,6 +24,7 @@
 #include "sys/frames.h"
 #include "sys/page_size.h"
 #include "sys/thread.h"
+#include "util/fail.h"
 
 #define TICK_MS       500
 #define SWEEP_MS      50
@@ -83,22 +84,38 @@ static void found_written(void *arg, void *addr, size_t pages)
 	}
 }
 
+/* The object's lock is held. */
+static int harvest(struct view *view, uint64_t first, uint64_t end)
+{
+	uint64_t from = view->first > first ? view->first : first;
+	uint64_t to = view->first + view->pages < end ? view->first + view->pages : end;
+
+	if (!view->tracked || !view_tracks(view) || from >= to)
+		return 0;
+	return pagemap_take_written(view->pmap->pagemap, view->addr + ((from - view->first) << page_shift), to - from,
+				    found_written, view);
+}
+
+int view_harvest(struct view *view, uint64_t first, uint64_t end)
+{
+	int r;
+
+	lock_acquire(&view->object->lock);
+	r = harvest(view, first, end);
+	lock_release(&view->object->lock);
+	return r;
+}
+
 int object_harvest(struct object *object, uint64_t first, uint64_t end)
 {
 	int result = 0;
 
 	lock_acquire(&object->lock);
 	for (struct view *view = object->views; view; view = view->next) {
-		uint64_t from = view->first > first ? view->first : first;
-		uint64_t to = view->first + view->pages < end ? view->first + view->pages : end;
+		int r = harvest(view, first, end);
 
-		if (view->tracked && view_tracks(view) && from < to) {
-			int r = pagemap_take_written(view->pmap->pagemap, view->addr + ((from - view->first) << page_shift),
-						     to - from, found_written, view);
-
-			if (r < 0 && result == 0)
-				result = r;
-		}
+		if (r < 0 && result == 0)
+			result = r;
 	}
 	lock_release(&object->lock);
 	return result;
@@ -206,8 +223,9 @@ static int protect_pages(struct object *object, uint64_t page, uint64_t pages)
 
 		if (!view->tracked || view->private_pages || view_tracks(view) || from >= end)
 			continue;
-		r = pmap_protect(view->pmap, view->addr + ((from - view->first) << page_shift), end - from,
-				 view_asks_to_track(view));
+		r = fail_now(FAIL_MAP) ? -ENOMEM
+				       : pmap_protect(view->pmap, view->addr + ((from - view->first) << page_shift), end - from,
+						      view_asks_to_track(view));
 		if (r < 0 && result == 0)
 			result = r;
 	}
@@ -291,19 +309,27 @@ enum claim writeback_hold(struct object *object, struct chunk *chunk, unsigned i
 	return CLAIM_CLEAN;
 }
 
+/* What could not be protected may be stored to unnoticed: it stays dirty. */
+static void settle_taken(struct chunk *chunk, unsigned i, bool is_protected)
+{
+	atomic_fetch_add(&chunk->unsaved, CHUNK_WRITING);
+	page_settle(&chunk->page[i], PAGE_RESIDENT, is_protected ? PAGE_DIRTY : 0, PAGE_WRITING);
+	if (is_protected)
+		writeback_count_clean(chunk);
+}
+
 void writeback_take(struct object *object, struct chunk *chunk, const struct chunk_set *held)
 {
 	for (unsigned i = chunk_set_next(held, 0), end, next; i < CHUNK_PAGES; i = next) {
+		bool is_protected;
+
 		/* What lies between may be protected as well: it is clean, or protected once more than it need be. */
 		end = next = chunk_set_run(held, i);
 		while ((next = chunk_set_next(held, next)) < CHUNK_PAGES && next - end <= PROTECT_GAP)
 			end = next = chunk_set_run(held, next);
-		(void)protect_pages(object, chunk->first + i, end - i);
-	}
-	for (unsigned i = chunk_set_next(held, 0); i < CHUNK_PAGES; i = chunk_set_next(held, i + 1)) {
-		atomic_fetch_add(&chunk->unsaved, CHUNK_WRITING);
-		page_settle(&chunk->page[i], PAGE_RESIDENT, PAGE_DIRTY, PAGE_WRITING);
-		writeback_count_clean(chunk);
+		is_protected = protect_pages(object, chunk->first + i, end - i) == 0;
+		for (; i < end; i = chunk_set_next(held, i + 1))
+			settle_taken(chunk, i, is_protected);
 	}
 }
 

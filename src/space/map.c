@@ -67,7 +67,7 @@ static int quiesce(struct space *space, char *addr, char *end)
 			return r;
 		}
 		first = area_page(area, from);
-		r = object_harvest(area->view.object, first, first + ((uint64_t)(to - from) >> page_shift));
+		r = view_harvest(&area->view, first, first + ((uint64_t)(to - from) >> page_shift));
 		if (r < 0) {
 			edit_restore_protection(space, addr, end);
 			return message_set(-r, "the kernel does not tell what was stored to in %p…%p", (void *)from, (void *)to);
