@@ -234,6 +234,27 @@ static void commits_are_whole_while_frames_cannot_be_made(void **state)
 	fail_each(FAIL_FRAME);
 }
 
+/* A store that nothing has caught is in the next commit all the same. */
+static void stores_that_could_not_be_caught_are_committed(void **state)
+{
+	int fd = file_named(PAGES(4), path);
+	char *p = map(NULL, PAGES(4), RW, MAP_SHARED | QUIRE_MAP_ATOMIC, fd, 0);
+
+	(void)state;
+	for (size_t i = 0; i < 4; i++)
+		assert_stores(p + PAGES(i), 1);
+	fail_arm(FAIL_MAP, 1, true);
+	assert_ok(quire_commit(&(struct iovec){p, PAGES(4)}, 1, 0));
+	assert_true(atomic_load(&fail_count[FAIL_MAP]) > 0);
+	fail_arm(FAIL_MAP, 0, false);
+	for (size_t i = 0; i < 4; i++)
+		assert_stores(p + PAGES(i), 2);
+	assert_ok(quire_commit(&(struct iovec){p, PAGES(4)}, 1, 0));
+	unmap(p, 4);
+	for (size_t i = 0; i < 4; i++)
+		assert_int_equal(file_byte(fd, (off_t)PAGES(i)), 2);
+}
+
 static const struct conformance_test tests[] = {
     TEST_BEFORE_START(commits_are_whole_while_memory_fails, ""),
     TEST_BEFORE_START(commits_are_whole_while_mappings_fail, ""),
@@ -241,6 +262,7 @@ static const struct conformance_test tests[] = {
     TEST_BEFORE_START(commits_are_whole_while_writes_fail, ""),
     TEST_BEFORE_START(commits_are_whole_while_syncs_fail, ""),
     TEST_BEFORE_START(commits_are_whole_while_frames_cannot_be_made, ""),
+    TEST_BEFORE_START(stores_that_could_not_be_caught_are_committed, ""),
 };
 
 CONFORMANCE_MAIN(tests)
