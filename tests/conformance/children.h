@@ -24,7 +24,7 @@ void become_child(int socket);
 #define CHILD(child)          CHILD_AT(child, __LINE__)
 #define CHILD_AT(child, line) CHILD_ON(child, line)
 #define CHILD_ON(child, line) CHILD_IN(child, is_child_##line)
-#define CHILD_IN(child, is)   for (bool is = child_begins(child); is; _exit(0))
+#define CHILD_IN(child, is)   for (bool is = child_begins(child); is; _exit(0), is = false)
 
 /* In the child. */
 void pause_here(void);

@@ -88,7 +88,14 @@ static struct block *take(size_t class)
 	return block;
 }
 
-__attribute__((noipa)) void *malloc(size_t size)
+/* Not inlined: the compiler knows better than to look before a block of malloc's. */
+#if defined(__clang__)
+#define KEPT_APART __attribute__((noinline))
+#else
+#define KEPT_APART __attribute__((noipa))
+#endif
+
+KEPT_APART void *malloc(size_t size)
 {
 	size_t class = class_of(size + HEADER);
 	struct block *block;
@@ -105,8 +112,7 @@ __attribute__((noipa)) void *malloc(size_t size)
 	return (char *)block + HEADER;
 }
 
-/* Not inlined: the compiler knows better than to look before a block of malloc's. */
-__attribute__((noipa)) void free(void *p)
+KEPT_APART void free(void *p)
 {
 	struct block *block = p ? (struct block *)((char *)p - HEADER) : NULL;
 
