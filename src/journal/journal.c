@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "journal/copy.h"
 #include "journal/internal.h"
 #include "journal/parties.h"
 #include "util/fail.h"
@@ -16,6 +17,7 @@
 
 #define LEAST_SEGMENT_BLOCKS 4
 #define MADE_AHEAD           2
+#define COPY_PAGES           1024
 #define ZEROS                sizeof(page_of_zeros)
 
 /* All that are open, so that those that commit together find each other. */
@@ -34,11 +36,16 @@ static unsigned group_pages_of(const struct journal_settings *settings)
 	return pages;
 }
 
+static unsigned copy_pages_of(const struct journal_settings *settings)
+{
+	return settings->copy_pages == 0 ? COPY_PAGES : settings->copy_pages > 2 ? settings->copy_pages : 2;
+}
+
 uint64_t journal_memory_pages(const struct journal_settings *settings)
 {
 	unsigned groups = settings->groups > 2 ? settings->groups : 2;
 
-	return (uint64_t)groups * (2 + group_pages_of(settings)) + checkpoint_memory_pages() + 1;
+	return (uint64_t)groups * (2 + group_pages_of(settings)) + copy_pages_of(settings) + 1;
 }
 
 /* For a new journal: 0 or -errno. */
@@ -323,6 +330,7 @@ static int set_up(struct journal *journal)
 	int r;
 
 	journal->settings.group_pages = group_pages_of(&journal->settings);
+	journal->settings.copy_pages = copy_pages_of(&journal->settings);
 	if (journal->settings.groups < 2)
 		journal->settings.groups = 2;
 	journal->handed = journal->last;
@@ -342,7 +350,7 @@ static void journal_free(struct journal *journal)
 	index_destroy(journal);
 	free(journal->segments);
 	free(journal->header_memory);
-	free(journal->copy_buffer);
+	copier_free(journal->copier);
 	free(journal->name);
 	free(journal);
 }
