@@ -456,6 +456,8 @@ void unit_forget_decisions(struct journal *journal);
 uint64_t checkpoint_target(const struct journal *journal);
 /* The good header is the one that counts after a crash, from here on. 0 or -errno. */
 int header_settle(struct journal *journal);
+/* Says in it how much is on stable storage, if it can be written now. Nothing depends on it. */
+void header_note(struct journal *journal);
 int header_write(struct journal *journal, uint64_t complete, uint64_t complete_bytes, int64_t owner, bool sync);
 /* The open one of a uuid, which is not closed before it is given back; NULL: none is open. */
 struct journal *journal_use(const unsigned char uuid[16]);

@@ -68,32 +68,43 @@ static int settings_settle(struct journal_settings *settings)
 
 /* ---- the header ---- */
 
-int header_write(struct journal *journal, uint64_t complete, uint64_t complete_bytes, int64_t owner, bool sync)
+/* header_lock held. Written, and not synced. 0 or -errno. */
+static int header_put(struct journal *journal)
 {
-	struct journal_header *header = &journal->header, before;
-	unsigned block;
-	int r;
+	struct journal_header *header = &journal->header;
+	unsigned block = 1 - journal->header_good;
 
-	lock_acquire(&journal->header_lock);
-	before = *header;
-	block = 1 - journal->header_good;
+	lock_acquire(&journal->lock);
+	header->durable_seq = journal->durable.seq;
+	header->durable_block = journal->durable.block;
+	lock_release(&journal->lock);
 	header->generation++;
-	header->complete = complete;
-	header->complete_bytes = complete_bytes;
-	header->owner = owner;
 	header->checksum = 0;
 	memset(journal->header_memory, 0, journal->block_bytes);
 	memcpy(journal->header_memory, header, sizeof(*header));
 	header->checksum = journal_block_checksum(header->salt, journal->header_memory, journal->block_bytes,
 						  offsetof(struct journal_header, checksum));
 	memcpy(journal->header_memory, header, sizeof(*header));
-	r = journal_write(journal->log, block * (uint64_t)journal->block_bytes, journal->header_memory, journal->block_bytes);
+	return journal_write(journal->log, block * (uint64_t)journal->block_bytes, journal->header_memory, journal->block_bytes);
+}
+
+int header_write(struct journal *journal, uint64_t complete, uint64_t complete_bytes, int64_t owner, bool sync)
+{
+	struct journal_header *header = &journal->header, before;
+	int r;
+
+	lock_acquire(&journal->header_lock);
+	before = *header;
+	header->complete = complete;
+	header->complete_bytes = complete_bytes;
+	header->owner = owner;
+	r = header_put(journal);
 	if (r == 0 && sync) {
 		lock_acquire(&journal->syncing);
 		r = append_sync(journal);
 		lock_release(&journal->syncing);
 		if (r == 0)
-			journal->header_good = block;
+			journal->header_good = 1 - journal->header_good;
 	}
 	/* Nobody knows now what a crash would find. */
 	if (r < 0) {
@@ -105,6 +116,15 @@ int header_write(struct journal *journal, uint64_t complete, uint64_t complete_b
 	}
 	lock_release(&journal->header_lock);
 	return r;
+}
+
+void header_note(struct journal *journal)
+{
+	/* Who is writing it says so, too. */
+	if (!lock_try(&journal->header_lock))
+		return;
+	(void)header_put(journal);
+	lock_release(&journal->header_lock);
 }
 
 int header_settle(struct journal *journal)
@@ -331,6 +351,8 @@ static int set_up(struct journal *journal)
 
 	journal->settings.group_pages = group_pages_of(&journal->settings);
 	journal->settings.copy_pages = copy_pages_of(&journal->settings);
+	if (journal->settings.note_pages == 0)
+		journal->settings.note_pages = journal->settings.segment_blocks;
 	if (journal->settings.groups < 2)
 		journal->settings.groups = 2;
 	journal->handed = journal->last;
