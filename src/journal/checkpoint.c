@@ -3,7 +3,7 @@
  * checkpoint.c - copies what is committed into the file
  *
  *      1. the file is cut to the least size that it had meanwhile, so that what grows again is zeros
- *      2. pages are written, in the order of the file; adjacent ones together
+ *      2. pages are written, in the order of the file, many at once; adjacent ones together
  *      3. the size is set, and the file synced
  *      4. the header says up to which commit this goes, and the journal is synced
  *      5. in memory, the versions are taken out: from here on they are read from the file
@@ -14,16 +14,10 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "journal/copy.h"
 #include "journal/internal.h"
 #include "util/fail.h"
 #include "util/message.h"
-
-#define COPY_PAGES 256 /* at a time */
-
-struct copy {
-	uint64_t page;
-	uint32_t block;
-};
 
 struct checkpoint {
 	struct journal *journal;
@@ -32,11 +26,6 @@ struct checkpoint {
 	struct copy *copies; /* by page */
 	size_t n, room;
 };
-
-uint64_t checkpoint_memory_pages(void)
-{
-	return COPY_PAGES;
-}
 
 uint64_t checkpoint_target(const struct journal *journal)
 {
@@ -127,56 +116,6 @@ static int gather(struct checkpoint *checkpoint)
 
 /* ---- copying ---- */
 
-static int read_version(struct journal *journal, const struct copy *copy, unsigned n, char *ret)
-{
-	size_t len = n * journal->block_bytes;
-	int64_t bytes = journal_read(journal->log, copy->block * (uint64_t)journal->block_bytes, ret, len);
-
-	if (bytes < 0)
-		return (int)bytes;
-	for (unsigned i = 0; i < n; i++)
-		if ((size_t)bytes != len ||
-		    journal_page_checksum(journal->header.salt, copy[i].page, ret + i * journal->block_bytes,
-					  journal->block_bytes) != journal->versions[copy[i].block].checksum)
-			return message_set(EIO, "page %llu in the journal is not what was written there",
-					   (unsigned long long)copy[i].page);
-	return 0;
-}
-
-/* Adjacent pages, into the buffer and from there into the file. */
-static int copy_run(struct checkpoint *checkpoint, const struct copy *copy, unsigned n)
-{
-	struct journal *journal = checkpoint->journal;
-	uint64_t offset = copy->page << page_shift;
-	size_t len = n * journal->block_bytes;
-
-	for (unsigned i = 0, run; i < n; i += run) {
-		int r;
-
-		for (run = 1; i + run < n && copy[i + run].block == copy[i].block + run;)
-			run++;
-		r = read_version(journal, copy + i, run, journal->copy_buffer + i * journal->block_bytes);
-		if (r < 0)
-			return r;
-	}
-	if (len > checkpoint->bytes - offset)
-		len = (size_t)(checkpoint->bytes - offset);
-	return journal_write(journal->file, offset, journal->copy_buffer, len);
-}
-
-static int copy_all(struct checkpoint *checkpoint)
-{
-	const struct copy *copies = checkpoint->copies;
-	int r = 0;
-
-	for (size_t i = 0, run; i < checkpoint->n && r == 0; i += run) {
-		for (run = 1; i + run < checkpoint->n && run < COPY_PAGES && copies[i + run].page == copies[i].page + run;)
-			run++;
-		r = copy_run(checkpoint, &copies[i], (unsigned)run);
-	}
-	return r;
-}
-
 /* Not longer than most, and if exactly so long at least. */
 static int set_size(struct journal *journal, uint64_t bytes, bool longer)
 {
@@ -193,10 +132,9 @@ static int bring_file_up(struct checkpoint *checkpoint)
 	struct journal *journal = checkpoint->journal;
 	int r;
 
-	if (!journal->copy_buffer)
-		journal->copy_buffer =
-		    fail_now(FAIL_ALLOC) ? NULL : aligned_alloc(journal->block_bytes, COPY_PAGES * journal->block_bytes);
-	if (!journal->copy_buffer)
+	if (!journal->copier)
+		journal->copier = copier_new(journal);
+	if (!journal->copier)
 		return -ENOMEM;
 	/* What an earlier one has brought into the file, and a crash might find complete, is not to be cut off meanwhile. */
 	r = header_settle(journal);
@@ -205,7 +143,7 @@ static int bring_file_up(struct checkpoint *checkpoint)
 	if (r == 0 && checkpoint->least_bytes != UINT64_MAX)
 		r = set_size(journal, checkpoint->least_bytes, false);
 	if (r == 0)
-		r = copy_all(checkpoint);
+		r = copier_run(journal->copier, checkpoint->copies, checkpoint->n, checkpoint->bytes);
 	if (r == 0)
 		r = set_size(journal, checkpoint->bytes, true);
 	if (r == 0)

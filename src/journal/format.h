@@ -53,6 +53,9 @@ struct journal_header {
 	uint64_t complete_bytes; /* the size of the file with them */
 	int64_t owner;           /* process that has it open, for messages; 0: none */
 	uint64_t checksum;       /* of the block, this field as zero */
+	uint64_t durable_seq;    /* everything in the log before this place was on stable storage when this was written, */
+	uint32_t durable_block;  /* … as in a group; both 0: nothing was */
+	uint32_t zero;
 };
 
 /*
@@ -126,9 +129,10 @@ struct journal_party {
 };
 
 _Static_assert(sizeof(struct journal_identity) == 24, "journal-format.md");
-_Static_assert(sizeof(struct journal_header) == 112, "journal-format.md");
+_Static_assert(sizeof(struct journal_header) == 128, "journal-format.md");
 _Static_assert(offsetof(struct journal_header, salt) == 40, "journal-format.md");
 _Static_assert(offsetof(struct journal_header, complete) == 80, "journal-format.md");
+_Static_assert(offsetof(struct journal_header, durable_seq) == 112, "journal-format.md");
 _Static_assert(sizeof(struct segment_header) == 64, "journal-format.md");
 _Static_assert(sizeof(struct group_header) == 96, "journal-format.md");
 _Static_assert(offsetof(struct group_header, durable_seq) == 72, "journal-format.md");

@@ -11,6 +11,7 @@
  *      unit.c         commits of several journals that count together
  *      pager.c        reads and spills
  *      checkpoint.c   into the file
+ *      copy.c         … page by page, many under way
  *      snapshot.c     pagers that read the past
  *
  * Locks, in their order. Those above the line are held while storage is waited for, and never taken by a read or a spill:
@@ -266,7 +267,7 @@ struct journal {
 	struct decision *decisions;
 
 	/* Checkpoint and snapshots. */
-	char *copy_buffer;          /* [checkpointing] */
+	struct copier *copier;      /* [checkpointing]; NULL: not needed yet */
 	uint64_t checkpoint;        /* commit that one under way goes to; UINT64_MAX: none [lock] */
 	struct snapshot *snapshots; /* [lock] */
 
@@ -453,10 +454,10 @@ void unit_forget_decisions(struct journal *journal);
 
 /* Commit up to which the file may be brought. lock held. */
 uint64_t checkpoint_target(const struct journal *journal);
-/* Of the buffer that copies go through. */
-uint64_t checkpoint_memory_pages(void);
 /* The good header is the one that counts after a crash, from here on. 0 or -errno. */
 int header_settle(struct journal *journal);
+/* Says in it how much is on stable storage, if it can be written now. Nothing depends on it. */
+void header_note(struct journal *journal);
 int header_write(struct journal *journal, uint64_t complete, uint64_t complete_bytes, int64_t owner, bool sync);
 /* The open one of a uuid, which is not closed before it is given back; NULL: none is open. */
 struct journal *journal_use(const unsigned char uuid[16]);

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "journal/copy.h"
 #include "journal/internal.h"
 #include "journal/parties.h"
 #include "util/fail.h"
@@ -16,6 +17,7 @@
 
 #define LEAST_SEGMENT_BLOCKS 4
 #define MADE_AHEAD           2
+#define COPY_PAGES           1024
 #define ZEROS                sizeof(page_of_zeros)
 
 /* All that are open, so that those that commit together find each other. */
@@ -34,11 +36,16 @@ static unsigned group_pages_of(const struct journal_settings *settings)
 	return pages;
 }
 
+static unsigned copy_pages_of(const struct journal_settings *settings)
+{
+	return settings->copy_pages == 0 ? COPY_PAGES : settings->copy_pages > 2 ? settings->copy_pages : 2;
+}
+
 uint64_t journal_memory_pages(const struct journal_settings *settings)
 {
 	unsigned groups = settings->groups > 2 ? settings->groups : 2;
 
-	return (uint64_t)groups * (2 + group_pages_of(settings)) + checkpoint_memory_pages() + 1;
+	return (uint64_t)groups * (2 + group_pages_of(settings)) + copy_pages_of(settings) + 1;
 }
 
 /* For a new journal: 0 or -errno. */
@@ -61,32 +68,43 @@ static int settings_settle(struct journal_settings *settings)
 
 /* ---- the header ---- */
 
-int header_write(struct journal *journal, uint64_t complete, uint64_t complete_bytes, int64_t owner, bool sync)
+/* header_lock held. Written, and not synced. 0 or -errno. */
+static int header_put(struct journal *journal)
 {
-	struct journal_header *header = &journal->header, before;
-	unsigned block;
-	int r;
+	struct journal_header *header = &journal->header;
+	unsigned block = 1 - journal->header_good;
 
-	lock_acquire(&journal->header_lock);
-	before = *header;
-	block = 1 - journal->header_good;
+	lock_acquire(&journal->lock);
+	header->durable_seq = journal->durable.seq;
+	header->durable_block = journal->durable.block;
+	lock_release(&journal->lock);
 	header->generation++;
-	header->complete = complete;
-	header->complete_bytes = complete_bytes;
-	header->owner = owner;
 	header->checksum = 0;
 	memset(journal->header_memory, 0, journal->block_bytes);
 	memcpy(journal->header_memory, header, sizeof(*header));
 	header->checksum = journal_block_checksum(header->salt, journal->header_memory, journal->block_bytes,
 						  offsetof(struct journal_header, checksum));
 	memcpy(journal->header_memory, header, sizeof(*header));
-	r = journal_write(journal->log, block * (uint64_t)journal->block_bytes, journal->header_memory, journal->block_bytes);
+	return journal_write(journal->log, block * (uint64_t)journal->block_bytes, journal->header_memory, journal->block_bytes);
+}
+
+int header_write(struct journal *journal, uint64_t complete, uint64_t complete_bytes, int64_t owner, bool sync)
+{
+	struct journal_header *header = &journal->header, before;
+	int r;
+
+	lock_acquire(&journal->header_lock);
+	before = *header;
+	header->complete = complete;
+	header->complete_bytes = complete_bytes;
+	header->owner = owner;
+	r = header_put(journal);
 	if (r == 0 && sync) {
 		lock_acquire(&journal->syncing);
 		r = append_sync(journal);
 		lock_release(&journal->syncing);
 		if (r == 0)
-			journal->header_good = block;
+			journal->header_good = 1 - journal->header_good;
 	}
 	/* Nobody knows now what a crash would find. */
 	if (r < 0) {
@@ -98,6 +116,15 @@ int header_write(struct journal *journal, uint64_t complete, uint64_t complete_b
 	}
 	lock_release(&journal->header_lock);
 	return r;
+}
+
+void header_note(struct journal *journal)
+{
+	/* Who is writing it says so, too. */
+	if (!lock_try(&journal->header_lock))
+		return;
+	(void)header_put(journal);
+	lock_release(&journal->header_lock);
 }
 
 int header_settle(struct journal *journal)
@@ -323,6 +350,9 @@ static int set_up(struct journal *journal)
 	int r;
 
 	journal->settings.group_pages = group_pages_of(&journal->settings);
+	journal->settings.copy_pages = copy_pages_of(&journal->settings);
+	if (journal->settings.note_pages == 0)
+		journal->settings.note_pages = journal->settings.segment_blocks;
 	if (journal->settings.groups < 2)
 		journal->settings.groups = 2;
 	journal->handed = journal->last;
@@ -342,7 +372,7 @@ static void journal_free(struct journal *journal)
 	index_destroy(journal);
 	free(journal->segments);
 	free(journal->header_memory);
-	free(journal->copy_buffer);
+	copier_free(journal->copier);
 	free(journal->name);
 	free(journal);
 }

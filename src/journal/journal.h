@@ -49,6 +49,8 @@ struct journal_settings {
 	uint32_t segment_blocks; /* 0: as many as make 4 MiB. Of a journal that is there already its own counts */
 	unsigned group_pages;    /* pages that one write brings along; 0: as many as a descriptor names */
 	unsigned groups;         /* writes of a commit under way at once, each with memory for its group; at least 2 */
+	unsigned copy_pages;     /* that a checkpoint has in memory at once, half of them read, half written; 0: 1024; at least 2 */
+	unsigned note_pages; /* when so many have become durable at once the header says so; 0: as many as a segment has blocks */
 	struct journal_identity file;
 	int64_t owner;       /* for the header */
 	struct arena *arena; /* for what spills and reads need */

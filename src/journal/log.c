@@ -27,9 +27,6 @@
 #include "util/fail.h"
 #include "util/message.h"
 
-/* One read. The disk is at its full speed with less; more would only cost memory. */
-#define WINDOW_BYTES ((size_t)4 << 20)
-
 /* Segments that are shorter are read through when they are looked for; of longer ones the first two blocks are read. */
 #define SHORT_SEGMENT_BLOCKS 32
 
@@ -67,27 +64,16 @@ uint64_t log_block_of(const struct log *log, uint64_t index, uint32_t block)
 
 int log_block(struct log *log, uint64_t block, uint64_t want, const void **ret)
 {
-	uint64_t most = log->window_bytes / log->block_bytes;
-	int64_t n;
+	int r = window_block(&log->window, block, want, ret);
 
-	*ret = NULL;
-	if (block >= log->blocks)
-		return 0;
-	if (block < log->window_first || block - log->window_first >= log->window_blocks) {
-		want = want < most ? want : most;
-		want = want < log->blocks - block ? want : log->blocks - block;
-		log->window_blocks = 0;
-		n = journal_read(log->pager, block * log->block_bytes, log->window, want * log->block_bytes);
-		if (n < 0)
-			return message_set((int)-n, "the journal cannot be read at byte %llu: %s",
-					   (unsigned long long)(block * log->block_bytes), strerror((int)-n));
-		log->window_first = block;
-		log->window_blocks = (uint64_t)n / log->block_bytes;
-		if (log->window_blocks == 0)
-			return 0;
-	}
-	*ret = log->window + (block - log->window_first) * log->block_bytes;
-	return 0;
+	return r < 0 ? message_set(-r, "the journal cannot be read at byte %llu: %s",
+				   (unsigned long long)(block * log->block_bytes), strerror(-r))
+		     : 0;
+}
+
+void log_plan(struct log *log, uint64_t n)
+{
+	window_plan(&log->window, log->plan, n);
 }
 
 static bool is_zero(const char *bytes, size_t len)
@@ -115,6 +101,8 @@ static const char *header_nonsense(const struct journal_header *header)
 		return "a file that cannot be";
 	if (header->generation == 0)
 		return "no generation";
+	if ((header->durable_seq == 0) != (header->durable_block == 0))
+		return "a durable place that cannot be";
 	return NULL;
 }
 
@@ -155,7 +143,7 @@ static int header_judge_foreign(struct log *log)
 		return r;
 	memcpy(&header, block, sizeof(header));
 	bytes = header.block_bytes;
-	if (bytes < sizeof(header) || bytes > log->window_blocks * log->block_bytes || (bytes & (bytes - 1)) != 0 ||
+	if (bytes < sizeof(header) || bytes > window_ready(&log->window, 0) * log->block_bytes || (bytes & (bytes - 1)) != 0 ||
 	    !header_sum_is_right(&header, block, bytes))
 		return 0;
 	return log_wrong(log, EPROTO, "the journal has blocks of %zu bytes, and a page of this machine has %zu", bytes,
@@ -173,12 +161,12 @@ static int header_missing(struct log *log, uint64_t file_bytes)
 	int64_t n;
 
 	if (log->blocks == 0 && file_bytes > 0) {
-		n = journal_read(log->pager, 0, log->window, log->block_bytes);
+		n = journal_read(log->pager, 0, log->descriptor, log->block_bytes);
 		if (n < 0)
 			return (int)n;
-		memset(log->window + n, 0, log->block_bytes - (size_t)n);
-		memcpy(&magic, log->window, sizeof(magic));
-		if (magic != JOURNAL_MAGIC && !is_zero(log->window, log->block_bytes))
+		memset(log->descriptor + n, 0, log->block_bytes - (size_t)n);
+		memcpy(&magic, log->descriptor, sizeof(magic));
+		if (magic != JOURNAL_MAGIC && !is_zero(log->descriptor, log->block_bytes))
 			return log_wrong(log, EUCLEAN, "it is not a journal");
 	}
 	for (uint64_t i = 0; i < log->blocks; i++) {
@@ -282,11 +270,10 @@ static int segment_enter(struct log *log, const struct log_segment *segment, uin
  */
 static int segment_look(struct log *log, uint64_t index, uint64_t *room)
 {
-	uint64_t want = log->header.segment_blocks > SHORT_SEGMENT_BLOCKS ? 2 : UINT64_MAX;
 	struct log_segment segment = {.index = index}, headless = {.index = index, .headless = true};
 	struct group_header group;
 	const void *block;
-	int r = log_block(log, log_block_of(log, index, 0), want, &block);
+	int r = log_block(log, log_block_of(log, index, 0), 1, &block);
 
 	if (r < 0 || !block)
 		return r;
@@ -299,7 +286,7 @@ static int segment_look(struct log *log, uint64_t index, uint64_t *room)
 		segment.header.seq = 0;
 	}
 	if (r == 0)
-		r = log_block(log, log_block_of(log, index, 1), want, &block);
+		r = log_block(log, log_block_of(log, index, 1), 1, &block);
 	if (r < 0 || !block || !log_is_group(log, block, (struct log_place){.block = 1}))
 		return r;
 	memcpy(&group, block, sizeof(group));
@@ -325,10 +312,17 @@ static int segments_find(struct log *log)
 {
 	uint64_t blocks = log->blocks > HEADER_BLOCKS ? log->blocks - HEADER_BLOCKS : 0;
 	uint64_t room = 0;
+	uint32_t looked_at = log->header.segment_blocks > SHORT_SEGMENT_BLOCKS ? 2 : log->header.segment_blocks;
 
 	log->file_segments = blocks / log->header.segment_blocks + (blocks % log->header.segment_blocks != 0);
 	if (log->file_segments > log->header.max_segments)
 		log->file_segments = log->header.max_segments;
+	log->plan = fail_now(FAIL_ALLOC) ? NULL : calloc(log->file_segments + 1, sizeof(*log->plan));
+	if (!log->plan)
+		return -ENOMEM;
+	for (uint64_t i = 0; i < log->file_segments; i++)
+		log->plan[i] = (struct window_range){log_block_of(log, i, 0), log_block_of(log, i, looked_at)};
+	log_plan(log, log->file_segments);
 	for (uint64_t i = 0; i < log->file_segments; i++) {
 		int r = segment_look(log, i, &room);
 
@@ -446,17 +440,14 @@ int log_open(struct log *log, struct pager *pager, const struct journal_identity
 	uint64_t bytes;
 	int r = pager->ops->size(pager, &bytes);
 
-	*log = (struct log){.pager = pager, .report = report, .block_bytes = page_size(), .window_bytes = WINDOW_BYTES};
+	*log = (struct log){.pager = pager, .report = report, .block_bytes = page_size()};
 	if (r < 0)
 		return r;
 	log->blocks = bytes / log->block_bytes;
-	if (log->blocks < log->window_bytes / log->block_bytes)
-		log->window_bytes = (log->blocks + 1) * log->block_bytes;
-	log->window = fail_now(FAIL_ALLOC) ? NULL : aligned_alloc(log->block_bytes, log->window_bytes + log->block_bytes);
-	if (!log->window)
-		return -ENOMEM;
-	log->descriptor = log->window + log->window_bytes;
-	r = header_find(log, bytes);
+	log->descriptor = fail_now(FAIL_ALLOC) ? NULL : aligned_alloc(log->block_bytes, log->block_bytes);
+	r = log->descriptor ? window_open(&log->window, pager, log->block_bytes, log->blocks) : -ENOMEM;
+	if (r == 0)
+		r = header_find(log, bytes);
 	if (r < 0 || log->fresh)
 		return r;
 	report->owner = log->header.owner;
@@ -477,5 +468,7 @@ void log_done(struct log *log)
 	free(log->chain);
 	free(log->dropped);
 	free(log->in_log);
-	free(log->window);
+	window_done(&log->window);
+	free(log->plan);
+	free(log->descriptor);
 }

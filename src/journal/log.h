@@ -8,6 +8,7 @@
 #define QUIRE_JOURNAL_LOG_H
 
 #include "journal/scan.h"
+#include "journal/window.h"
 
 /* A place in the log: before a block of a log segment. Compared as numbers are. */
 struct log_place {
@@ -69,10 +70,9 @@ struct log {
 	uint64_t durable;         /* the last commit that a segment header says was */
 	uint32_t torn_end;        /* of what a crash left behind the end, in that segment; 0: nothing that can be known */
 
-	char *window; /* blocks of the file that were read last */
-	size_t window_bytes;
-	uint64_t window_first, window_blocks;
-	char *descriptor; /* a block, for a copy of the group's that is looked at */
+	struct window window;
+	struct window_range *plan; /* what the window reads ahead */
+	char *descriptor;          /* a block, for a copy of the group's that is looked at */
 };
 
 /* Says in the report what is wrong. Returns -error. */
@@ -96,6 +96,9 @@ uint64_t log_block_of(const struct log *log, uint64_t index, uint32_t block);
 
 /* Whether a block is a descriptor that was written for this place. */
 bool log_is_group(const struct log *log, const void *block, struct log_place place);
+
+/* What will be asked for, in this order: n ranges of log->plan, which has room for as many as there are segments. */
+void log_plan(struct log *log, uint64_t n);
 
 /* Makes room for one more in an array that doubles. => The array, or NULL: as it was. */
 void *log_grow(void *array, uint64_t *room, uint64_t used, size_t size);

@@ -15,7 +15,7 @@
 #include "journal/internal.h"
 #include "util/fail.h"
 
-#define RENEW_BLOCKS 64
+#define RENEW_BLOCKS 256
 
 static int renew_run(struct journal *journal, uint64_t block, uint64_t n, char *memory)
 {

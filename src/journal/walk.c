@@ -378,7 +378,7 @@ static int spilled_check(struct log *log, uint64_t *ret_wrong)
 		const struct scan_page *page = &log->entries[list[i].entry];
 		const void *block;
 
-		r = log_block(log, list[i].block, spilled_run(list, n, i, log->window_bytes / log->block_bytes), &block);
+		r = log_block(log, list[i].block, spilled_run(list, n, i, log->window.read_blocks), &block);
 		if (r == 0 && list[i].group < *ret_wrong &&
 		    (!block || journal_page_checksum(log->header.salt, page->page, block, log->block_bytes) != page->checksum))
 			*ret_wrong = list[i].group;
@@ -481,6 +481,36 @@ static int mark_log(struct log *log)
 	return 0;
 }
 
+/* The needed segments are read one behind the other, and the others as they are skimmed. */
+static void plan_walk(struct log *log)
+{
+	uint64_t n = 0;
+
+	for (uint64_t i = 0; i < log->n_chain; i++) {
+		const struct log_segment *segment = &log->found[log->chain[i]];
+
+		if (segment->needed)
+			log->plan[n++] = (struct window_range){log_block_of(log, segment->index, 1),
+							       log_block_of(log, segment->index, segment->end)};
+	}
+	log_plan(log, n);
+}
+
+/*
+ * What the log itself says, and its header: how much need not be doubted. The header's is looked behind for damage as any other is, where its
+ * segment is there.
+ */
+static void claims_of_log(struct log *log)
+{
+	struct log_place claim = {log->header.durable_seq, log->header.durable_block};
+
+	for (uint64_t g = 0; g < log->n_groups; g++)
+		if (!log->groups[g].skimmed)
+			claim_note(log, &log->groups[g].header);
+	if (place_after(claim, log->claimed) && is_in_chain(log, claim.seq))
+		log->claimed = claim;
+}
+
 int log_walk(struct log *log, bool with_complete)
 {
 	bool whole = true;
@@ -488,6 +518,7 @@ int log_walk(struct log *log, bool with_complete)
 	uint64_t i;
 	int r = mark_log(log);
 
+	plan_walk(log);
 	for (i = 0; r == 0 && whole && i < log->n_chain; i++) {
 		const struct log_segment *segment = &log->found[log->chain[i]];
 
@@ -502,6 +533,7 @@ int log_walk(struct log *log, bool with_complete)
 		r = spilled_cut(log);
 	if (r == 0)
 		r = claims_gather(log, whole ? i : i - 1, at);
+	claims_of_log(log);
 	if (r == 0 && place_after(log->claimed, log->end))
 		return log_wrong(log, EUCLEAN,
 				 "the journal is damaged: what is in segment %llu of the log from block %u on is not valid, and "

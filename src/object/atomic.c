@@ -29,6 +29,9 @@
 #define GROUP_SHARE     128 /* the part of the budget that a group may be of */
 #define GROUP_LEAST     8
 #define GROUPS          2
+#define COPY_SHARE      64 /* … that a checkpoint has in its hands */
+#define COPY_LEAST      16
+#define COPY_MOST       2048
 
 /* ---- the list ---- */
 
@@ -201,8 +204,10 @@ static struct journal_settings journal_settings(const struct atomic_file *file, 
 {
 	uint64_t blocks = settings->journal_bytes >> page_shift, most = JOURNAL_SEGMENT_BYTES >> page_shift;
 	uint64_t group = atomic_load(&settings->cache->limit) / GROUP_SHARE;
+	uint64_t copy = atomic_load(&settings->cache->limit) / COPY_SHARE;
 	uint64_t segment = blocks / SEGMENTS_WANTED < most ? blocks / SEGMENTS_WANTED : most;
 
+	copy = copy < COPY_LEAST ? COPY_LEAST : copy < COPY_MOST ? copy : COPY_MOST;
 	group = group > GROUP_LEAST ? group : GROUP_LEAST;
 	if (group > group_most((uint32_t)page_size()))
 		group = group_most((uint32_t)page_size());
@@ -211,6 +216,7 @@ static struct journal_settings journal_settings(const struct atomic_file *file, 
 	    .segment_blocks = (uint32_t)segment,
 	    .group_pages = (unsigned)group,
 	    .groups = GROUPS,
+	    .copy_pages = (unsigned)copy,
 	    .name = file->place.path,
 	    .file = file->place.file,
 	    .owner = getpid(),

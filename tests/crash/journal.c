@@ -174,6 +174,10 @@ static int tried_open(struct store *store, unsigned file)
 	    .segment_blocks = store->settings.segment_blocks,
 	    .group_pages = store->settings.group_pages,
 	    .groups = store->settings.groups,
+	    /* Also one page at a time. */
+	    .copy_pages = 2 * store->settings.group_pages,
+	    /* What becomes durable is said at once, or later, by the next group. */
+	    .note_pages = store->settings.group_pages,
 	    .file = {.ino = 1 + file, .born_sec = 1000 + file},
 	    .owner = 1,
 	    .arena = &arena,

@@ -28,6 +28,7 @@ struct disk {
 	struct lock lock;
 	char *bytes, *stable; /* what is read; what a crash leaves for certain */
 	uint64_t size, stable_size;
+	uint64_t written; /* bytes, by all writes */
 };
 
 static inline struct disk *disk_of(struct pager *pager)
@@ -70,6 +71,7 @@ static void disk_run(struct pager *pager, struct pager_request *request)
 		if (request->offset + len > DISK_BYTES)
 			abort();
 		memcpy(disk->bytes + request->offset, request->buf, len);
+		disk->written += len;
 		if (disk->size < request->offset + len)
 			disk->size = request->offset + len;
 		request->ret_bytes = len;

@@ -411,6 +411,8 @@ static void run_program(uint64_t seed, unsigned steps)
 	disk_fail_left = 0;
 	rig_create(&rig, "a", 4 + draw(9), 16);
 	rig.settings.group_pages = draw(2) ? 0 : 1 + draw(5);
+	rig.settings.copy_pages = draw(2) ? 0 : 1 + draw(9);
+	rig.settings.note_pages = draw(2) ? 0 : 1 + draw(5);
 	model.base.pages = model.pages = model.least = 16;
 	rig_open(&rig);
 	for (model.step = 0; model.step < steps; model.step++)

@@ -650,6 +650,36 @@ static void opening_fails_at_every_allocation_and_is_repeatable(void **state)
 	}
 }
 
+/* Blocks that an opening writes into the log, after a process that died when its commit of six pages had returned. */
+static uint64_t blocks_written_again(void)
+{
+	struct rig after;
+	uint64_t blocks;
+
+	assert_int_equal(rig_commit(&rig, 0, 6, 1), 0);
+	rig_create(&after, "b", 8, 16);
+	memcpy(after.log.bytes, rig.log.bytes, DISK_BYTES);
+	memcpy(after.log.stable, rig.log.stable, DISK_BYTES);
+	after.log.size = after.log.stable_size = rig.log.size;
+	rig_open(&after);
+	blocks = after.log.written / page_size();
+	for (unsigned page = 0; page < 6; page++)
+		assert_int_equal(rig_read(&after, page), 1);
+	rig_destroy(&after);
+	return blocks;
+}
+
+static void what_a_large_commit_left_is_not_written_again(void **state)
+{
+	(void)state;
+	/* Nothing says that it was on stable storage: a segment's header, a group of six, and the header twice. */
+	assert_int_equal(blocks_written_again(), 1 + 7 + 2);
+	rig_close(&rig, true);
+	rig.settings.note_pages = 6;
+	rig_open(&rig);
+	assert_int_equal(blocks_written_again(), 2);
+}
+
 static void settings_that_cannot_be_are_refused(void **state)
 {
 	(void)state;
@@ -701,6 +731,7 @@ int main(void)
 	    TEST(what_a_failed_commit_left_does_not_count_after_closing_in_order),
 	    TEST(a_commit_of_nothing_writes_nothing),
 	    TEST(opening_fails_at_every_allocation_and_is_repeatable),
+	    TEST(what_a_large_commit_left_is_not_written_again),
 	    TEST(settings_that_cannot_be_are_refused),
 	};
 
