@@ -18,6 +18,7 @@
 #include "coherent.h"
 #include "files.h"
 #include "kernel.h"
+#include "locks.h"
 #include "next.h"
 
 #pragma GCC diagnostic ignored "-Wmissing-prototypes" /* of what headers declare as macros, or not at all */
@@ -48,7 +49,7 @@ static int open_any(int dir, const char *path, int flags, mode_t mode)
 
 	if (!cut || fd < 0 || quire_ftruncate(fd, 0) == 0)
 		return fd;
-	kernel_close(fd);
+	locks_close(fd);
 	return -1;
 }
 
@@ -130,7 +131,7 @@ static void prepare_stream(const char *path, const char *mode)
 	else if (fd >= 0)
 		(void)coherent_flush(fd, 0, 0);
 	if (fd >= 0)
-		kernel_close(fd);
+		locks_close(fd);
 	errno = saved_errno;
 }
 
@@ -157,6 +158,49 @@ INTERPOSED FILE *freopen(const char *path, const char *mode, FILE *file)
 
 INTERPOSED FILE *freopen64(const char *path, const char *mode, FILE *file) __attribute__((alias("freopen")));
 
+INTERPOSED FILE *fdopen(int fd, const char *mode)
+{
+	if (files_is_mapped(fd))
+		(void)coherent_flush(fd, 0, 0);
+	return NEXT(fdopen)(fd, mode);
+}
+
+/* What a stream has written is in the file after fflush and fclose: pages that were in memory before give way to it. */
+static int with_pages(FILE *file, int (*call)(FILE *), int fd)
+{
+	int r, saved_errno, copy;
+
+	(void)coherent_flush(fd, 0, 0);
+	copy = NEXT(fcntl)(fd, F_DUPFD_CLOEXEC, 0);
+	r = call(file);
+	saved_errno = errno;
+	if (copy >= 0) {
+		(void)coherent_changed(copy, 0, 0);
+		locks_close(copy);
+	}
+	errno = saved_errno;
+	return r;
+}
+
+static bool is_written(FILE *file)
+{
+	return files_any() && file && (NEXT(fcntl)(fileno(file), F_GETFL) & O_ACCMODE) != O_RDONLY && files_is_mapped(fileno(file));
+}
+
+INTERPOSED int fflush(FILE *file)
+{
+	return is_written(file) ? with_pages(file, NEXT(fflush), fileno(file)) : NEXT(fflush)(file);
+}
+
+INTERPOSED int fclose(FILE *file)
+{
+	bool written = is_written(file);
+
+	if (file && locks_files)
+		locks_lose(fileno(file));
+	return written ? with_pages(file, NEXT(fclose), fileno(file)) : NEXT(fclose)(file);
+}
+
 /* ---- copies ---- */
 
 static bool refuse_own(int fd)
@@ -174,12 +218,19 @@ INTERPOSED int dup(int fd)
 
 INTERPOSED int dup2(int from, int to)
 {
-	return refuse_own(from) || refuse_own(to) ? -1 : opened(NEXT(dup2)(from, to));
+	if (refuse_own(from) || refuse_own(to))
+		return -1;
+	if (from != to)
+		locks_lose(to);
+	return opened(NEXT(dup2)(from, to));
 }
 
 INTERPOSED int dup3(int from, int to, int flags)
 {
-	return refuse_own(from) || refuse_own(to) ? -1 : opened(NEXT(dup3)(from, to, flags));
+	if (refuse_own(from) || refuse_own(to))
+		return -1;
+	locks_lose(to);
+	return opened(NEXT(dup3)(from, to, flags));
 }
 
 /* ---- closing ---- */
@@ -188,6 +239,7 @@ INTERPOSED int close(int fd)
 {
 	if (refuse_own(fd))
 		return -1;
+	locks_lose(fd);
 	files_forget(fd);
 	return NEXT(close)(fd);
 }
@@ -211,9 +263,20 @@ INTERPOSED void closefrom(int lowest)
 
 /* ---- locks between processes ---- */
 
+/* Of the process, which any close takes. */
+static bool is_record_lock(int command)
+{
+	return command == F_SETLK || command == F_SETLKW;
+}
+
 static bool is_lock(int command)
 {
-	return command == F_SETLK || command == F_SETLKW || command == F_OFD_SETLK || command == F_OFD_SETLKW;
+	return is_record_lock(command) || command == F_OFD_SETLK || command == F_OFD_SETLKW;
+}
+
+static bool is_of_all(const struct flock *lock)
+{
+	return lock->l_whence == SEEK_SET && lock->l_start == 0 && lock->l_len == 0;
 }
 
 static void before_unlock(int fd)
@@ -246,6 +309,10 @@ static int control(int fd, int command, long arg)
 	r = NEXT(fcntl)(fd, command, arg);
 	if (r >= 0 && (command == F_DUPFD || command == F_DUPFD_CLOEXEC))
 		return opened(r);
+	if (r == 0 && is_record_lock(command) && lock->l_type != F_UNLCK)
+		locks_note(fd);
+	if (r == 0 && is_record_lock(command) && lock->l_type == F_UNLCK && is_of_all(lock))
+		locks_lose(fd);
 	if (locks && r == 0 && lock->l_type != F_UNLCK)
 		after_lock();
 	return r;
@@ -283,6 +350,8 @@ INTERPOSED int lockf(int fd, int command, off_t len)
 	if (files_any() && command == F_ULOCK)
 		before_unlock(fd);
 	r = NEXT(lockf)(fd, command, len);
+	if (r == 0 && (command == F_LOCK || command == F_TLOCK))
+		locks_note(fd);
 	if (files_any() && r == 0 && (command == F_LOCK || command == F_TLOCK))
 		after_lock();
 	return r;

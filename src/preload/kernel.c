@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <liburing.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -20,6 +21,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "locks.h"
 #include "next.h"
 
 /* ---- the bare system call ---- */
@@ -73,11 +75,14 @@ long kernel_call(long number, long a, long b, long c, long d, long e, long f)
 
 static _Atomic uint64_t own[MOST_DESCRIPTORS / WORD_BITS];
 
+/* This thread has a table of descriptors to itself, as the agent in a child does: nobody else can get at them. */
+static __thread bool apart;
+
 static void note(int fd, bool is_own)
 {
 	uint64_t bit = (uint64_t)1 << (fd % WORD_BITS);
 
-	if (fd < 0 || fd >= MOST_DESCRIPTORS)
+	if (fd < 0 || fd >= MOST_DESCRIPTORS || apart)
 		return;
 	if (is_own)
 		atomic_fetch_or_explicit(&own[fd / WORD_BITS], bit, memory_order_relaxed);
@@ -114,13 +119,17 @@ static int lowest(void)
 	return (int)(most > 4096 ? most - 2048 : most / 2);
 }
 
-/* Moves a new descriptor out of the way. Where there is no room it stays. */
+/* Moves a new descriptor out of the way. Where there is no room, or closing it here would take locks of the program's, it stays. */
 static int keep(int fd)
 {
 	int saved_errno = errno, high;
 
-	if (fd < 0)
+	if (fd < 0 || apart)
 		return fd;
+	if (locks_depend_on(fd)) {
+		note(fd, true);
+		return fd;
+	}
 	high = (int)CALL(SYS_fcntl, fd, F_DUPFD_CLOEXEC, lowest());
 	if (high >= 0) {
 		CALL(SYS_close, fd);
@@ -150,6 +159,7 @@ int kernel_open(const char *path, int flags, mode_t mode)
 
 int kernel_close(int fd)
 {
+	note(fd, false);
 	return (int)CALL(SYS_close, fd);
 }
 
@@ -305,8 +315,15 @@ int __wrap_fallocate64(int fd, int mode, off_t offset, off_t len)
 
 int __wrap_close(int fd)
 {
-	note(fd, false);
-	return kernel_close(fd);
+	return apart ? kernel_close(fd) : locks_close(fd);
+}
+
+int __wrap_unshare(int flags)
+{
+	int r = (int)CALL(SYS_unshare, flags);
+
+	apart |= r == 0 && (flags & CLONE_FILES);
+	return r;
 }
 
 int __wrap_open64(const char *path, int flags, ...)
@@ -321,9 +338,20 @@ int __wrap_open64(const char *path, int flags, ...)
 	return keep(kernel_open(path, flags, mode));
 }
 
+/* At once where it is to be, with nothing to close. */
+static int duplicate(int fd, int command)
+{
+	int copy = (int)CALL(SYS_fcntl, fd, command, lowest());
+
+	if (copy < 0 && errno == EINVAL)
+		copy = (int)CALL(SYS_fcntl, fd, command, 0);
+	note(copy, true);
+	return copy;
+}
+
 int __wrap_dup(int fd)
 {
-	return keep((int)CALL(SYS_dup, fd));
+	return duplicate(fd, F_DUPFD);
 }
 
 int __wrap_dup3(int from, int to, int flags)
@@ -335,13 +363,11 @@ int __wrap_fcntl64(int fd, int command, ...)
 {
 	va_list list;
 	long arg;
-	int r;
 
 	va_start(list, command);
 	arg = va_arg(list, long);
 	va_end(list);
-	r = (int)CALL(SYS_fcntl, fd, command, arg);
-	return command == F_DUPFD || command == F_DUPFD_CLOEXEC ? keep(r) : r;
+	return command == F_DUPFD || command == F_DUPFD_CLOEXEC ? duplicate(fd, command) : (int)CALL(SYS_fcntl, fd, command, arg);
 }
 
 int __wrap_memfd_create(const char *name, unsigned flags)
@@ -413,7 +439,7 @@ void __wrap_io_uring_queue_exit(struct io_uring *ring)
 
 static bool gives_descriptor(long number)
 {
-	return number == SYS_userfaultfd;
+	return number == SYS_userfaultfd || number == SYS_openat;
 }
 
 long __wrap_syscall(long number, ...)
@@ -426,6 +452,8 @@ long __wrap_syscall(long number, ...)
 	for (unsigned i = 0; i < 6; i++)
 		arg[i] = va_arg(list, long);
 	va_end(list);
+	if (number == SYS_close)
+		return __wrap_close((int)arg[0]);
 	r = kernel_call(number, arg[0], arg[1], arg[2], arg[3], arg[4], arg[5]);
 	return gives_descriptor(number) ? keep((int)r) : r;
 }

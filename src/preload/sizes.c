@@ -10,6 +10,7 @@
 #include "counts.h"
 #include "files.h"
 #include "kernel.h"
+#include "locks.h"
 #include "next.h"
 
 /* ---- size ---- */
@@ -36,7 +37,7 @@ INTERPOSED int truncate(const char *path, off_t size)
 		return -1;
 	counts_add(COUNT_truncate, true);
 	r = quire_ftruncate(fd, size);
-	kernel_close(fd);
+	locks_close(fd);
 	return r;
 }
 
