@@ -29,6 +29,7 @@
 #include "preload/counts.h"
 #include "preload/start.h"
 #include "sys/uffd.h"
+#include "util/message.h"
 
 /* As env(1) and its kin have it. */
 enum { RUN_CANNOT = 126, RUN_NOT_FOUND = 127 };
@@ -205,7 +206,7 @@ static int check_settings(void)
 	if (options[MEMORY].value)
 		setenv("QUIRE_MEMORY", options[MEMORY].value, 1);
 	if (config_load(NULL, &config) < 0) {
-		cli_error(&run_verb, "%s", quire_errormsg());
+		cli_error(&run_verb, "%s", message_detail());
 		return RUN_CANNOT;
 	}
 	if (uffd_find(config.no_privilege) == UFFD_NONE)

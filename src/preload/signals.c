@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <signal.h>
 
+#include "ends.h"
 #include "fault/traps/trap.h"
 #include "next.h"
 #include "start.h"
@@ -21,19 +22,30 @@ static bool is_engines(int number)
 	return number == SIGBUS || number == SIGSEGV;
 }
 
+/* As the kernel is to have it. */
+static const struct sigaction *translate(int number, const struct sigaction *action, struct sigaction *room)
+{
+	if (!action || is_engines(number))
+		return action;
+	*room = *action;
+	sigdelset(&room->sa_mask, SIGBUS);
+	sigdelset(&room->sa_mask, SIGSEGV);
+	if (start_is_running() && ends_by(number) && !(action->sa_flags & SA_SIGINFO) && action->sa_handler == SIG_DFL)
+		ends_set(room);
+	return room;
+}
+
 INTERPOSED int sigaction(int number, const struct sigaction *action, struct sigaction *ret_old)
 {
-	struct sigaction open;
+	struct sigaction room;
+	int r;
 
 	if (is_engines(number) && start_is_running() && signal_trap_chain(number, action, ret_old))
 		return 0;
-	if (action && !is_engines(number)) {
-		open = *action;
-		sigdelset(&open.sa_mask, SIGBUS);
-		sigdelset(&open.sa_mask, SIGSEGV);
-		action = &open;
-	}
-	return NEXT(sigaction)(number, action, ret_old);
+	r = NEXT(sigaction)(number, translate(number, action, &room), ret_old);
+	if (r == 0 && ret_old && ends_is_ours(ret_old))
+		*ret_old = (struct sigaction){.sa_handler = SIG_DFL};
+	return r;
 }
 
 static sighandler_t set(int number, sighandler_t handler, int flags)

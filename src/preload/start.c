@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "counts.h"
+#include "ends.h"
 #include "entry.h"
 #include "files.h"
 #include "next.h"
@@ -70,8 +71,10 @@ static bool start_locked(void)
 		refused = true;
 		return false;
 	}
-	if (!client_is())
+	if (!client_is()) {
 		atomic_fetch_add(&counts->processes, 1);
+		ends_start();
+	}
 	start.running = true;
 	return true;
 }
