@@ -26,12 +26,13 @@ struct verb {
 	const char *arguments;       /* as the usage line shows them */
 	const char *summary;         /* one line of `quire help` */
 	const char *text;            /* the rest of `quire VERB --help` */
+	bool first_ends;             /* what stands behind the first argument is no option */
 	struct verb_option *options; /* ends with one without a name; NULL: none but --help */
 	/* => args: what stands after the verb, no options among them; n: how many. Returns an exit status. */
 	int (*run)(int n, char **args);
 };
 
-extern const struct verb bench_verb, cat_verb, check_verb, checkpoint_verb, probe_verb, recover_verb, version_verb;
+extern const struct verb bench_verb, cat_verb, check_verb, checkpoint_verb, probe_verb, recover_verb, run_verb, version_verb;
 
 /* Says on standard error that the line was wrong, and where to read how it is right. Returns CLI_USAGE. */
 int cli_usage(const struct verb *verb, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -21,8 +21,8 @@ static const struct verb help_verb = {
     .run = help_run,
 };
 
-static const struct verb *const verbs[] = {&bench_verb, &cat_verb,     &check_verb,   &checkpoint_verb,
-					   &probe_verb, &recover_verb, &version_verb, &help_verb};
+static const struct verb *const verbs[] = {&bench_verb,   &cat_verb, &check_verb,   &checkpoint_verb, &probe_verb,
+					   &recover_verb, &run_verb, &version_verb, &help_verb};
 
 #define VERBS (sizeof(verbs) / sizeof(verbs[0]))
 
@@ -142,8 +142,10 @@ static int verb_run(const struct verb *verb, int n, char **args)
 			options = false;
 		else if (options && args[i][0] == '-' && args[i][1])
 			taken = option_take(verb, n - i, args + i);
-		else
+		else {
+			options &= !verb->first_ends;
 			args[given++] = args[i];
+		}
 		if (taken == 0)
 			return CLI_USAGE;
 		i += taken;

@@ -84,6 +84,7 @@ struct object {
 	_Atomic uint64_t epoch_lost; /* (a) up to this epoch nothing is known of what was stored to: epoch.c */
 	struct quire_page_hooks *_Atomic hooks; /* (a) set once, with map_lock for writing; NULL: none */
 	_Atomic bool beyond;       /* (a) the memfd is longer than the object: there are pages of zeros past the end, or were */
+	_Atomic uint64_t seen;     /* (a) FILE: what its file looked like when others' changes were last asked for: coherent.c */
 	_Atomic bool adopted;      /* (a) the flusher has a reference, until all is written */
 	struct object *next;       /* (r) all objects of the engine */
 	struct registry *registry; /* (p) */

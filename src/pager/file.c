@@ -519,6 +519,8 @@ static void file_submit(struct pager *pager, struct pager_request *request)
 
 /* ---- the rest of the operations ---- */
 
+static const struct pager_ops file_ops;
+
 static int file_size(struct pager *pager, uint64_t *ret_bytes)
 {
 	struct file_pager *file = file_of(pager);
@@ -533,6 +535,21 @@ static int file_size(struct pager *pager, uint64_t *ret_bytes)
 		return -errno;
 	*ret_bytes = bytes;
 	return 0;
+}
+
+bool file_pager_looks(struct pager *pager, uint64_t *ret)
+{
+	const uint64_t prime = 0x100000001b3;
+	struct file_pager *file = file_of(pager);
+	struct stat st;
+
+	if (pager->ops != &file_ops || file_fd(file) < 0 || fstat(file_fd(file), &st) < 0)
+		return false;
+	*ret = (uint64_t)st.st_size;
+	*ret = *ret * prime ^ (uint64_t)st.st_mtim.tv_sec;
+	*ret = *ret * prime ^ (uint64_t)st.st_mtim.tv_nsec;
+	*ret = *ret * prime ^ (uint64_t)st.st_ctim.tv_nsec;
+	return true;
 }
 
 static int file_sync(struct pager *pager)

@@ -14,6 +14,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "coherent.h"
 #include "engine.h"
 #include "entry.h"
 #include "fault/fault.h"
@@ -125,12 +126,20 @@ static int64_t tell_maps(struct job *job)
 	return fclose(out) == 0 ? r : -1;
 }
 
+static int64_t failed(ssize_t r)
+{
+	if (r >= 0)
+		return r;
+	errno = (int)-r;
+	return -1;
+}
+
 /* The result as the call gives it: what is below 0 is -1, and errno is set. */
 static int64_t make(struct job *job)
 {
 	const struct call_request *q = job->request;
 	const int64_t *arg = q->arg;
-	int n = (int)(q->out_len / sizeof(struct iovec));
+	int n = (int)(q->out_len / sizeof(struct iovec)), r;
 
 	switch (q->name) {
 	case CALL_MMAP:
@@ -195,6 +204,19 @@ static int64_t make(struct job *job)
 		return quire_area_stats_get(pointer(arg[0]), job->out);
 	case CALL_MAPS:
 		return tell_maps(job);
+	case CALL_FILE_READ:
+		return failed(coherent_read(job->fd, job->out, q->out_len, (off_t)arg[0]));
+	case CALL_FILE_WROTE:
+		r = coherent_wrote(job->fd, job->in, q->in_len, (off_t)arg[0]);
+		return failed(r < 0 ? r : (ssize_t)q->in_len);
+	case CALL_FILE_FLUSH:
+		return failed(job->fd < 0 ? coherent_flush_all() : coherent_flush(job->fd, (off_t)arg[0], (off_t)arg[1]));
+	case CALL_FILE_CHANGED:
+		if (job->fd < 0)
+			coherent_look();
+		if (job->fd < 0)
+			return 0;
+		return failed(coherent_changed(job->fd, (off_t)arg[0], (off_t)arg[1]));
 	default:
 		errno = EPROTO;
 		return -1;

@@ -54,6 +54,11 @@ enum call_name {
 	CALL_STATS,
 	CALL_AREA_STATS,
 	CALL_MAPS,
+	/* coherent.h: an offset and a length; the bytes that were read, or written. Gives how many were */
+	CALL_FILE_READ,
+	CALL_FILE_WROTE,
+	CALL_FILE_FLUSH,   /* without a descriptor: every file */
+	CALL_FILE_CHANGED, /* likewise */
 };
 
 #define CALL_ARGS   6

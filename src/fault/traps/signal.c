@@ -301,6 +301,26 @@ int signal_trap_start(struct space *space)
 	return 0;
 }
 
+bool signal_trap_chain(int number, const struct sigaction *action, struct sigaction *ret_old)
+{
+	struct sigaction *previous = number == SIGBUS ? &previous_bus : number == SIGSEGV ? &previous_segv : NULL;
+	struct sigaction before;
+	sigset_t all, mask;
+
+	if (!previous || !atomic_load(&trapped_space))
+		return false;
+	/* On this thread no fault is met in the middle; another's may meet a half of each, as it may with a handler that is being changed. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_BLOCK, &all, &mask);
+	before = *previous;
+	if (action)
+		*previous = *action;
+	pthread_sigmask(SIG_SETMASK, &mask, NULL);
+	if (ret_old)
+		*ret_old = before;
+	return true;
+}
+
 void signal_trap_stop(void)
 {
 	sigaction(SIGSEGV, &previous_segv, NULL);

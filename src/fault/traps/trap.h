@@ -12,11 +12,18 @@
 #ifndef QUIRE_FAULT_TRAP_H
 #define QUIRE_FAULT_TRAP_H
 
+#include <signal.h>
+
 #include "space/space.h"
 
 /* Installs the SIGBUS handler for a space; there is one space per process. What was installed before gets what is not ours. 0 or -errno. */
 int signal_trap_start(struct space *space);
 void signal_trap_stop(void);
+/*
+ * For a program that knows nothing of the engine: as sigaction(2) for SIGBUS and SIGSEGV, of the handlers that get what is not ours. False:
+ * another signal, or nothing is trapped yet.
+ */
+bool signal_trap_chain(int number, const struct sigaction *action, struct sigaction *ret_old);
 
 struct thread_trap;
 /* space: NULL where only sources are served. */

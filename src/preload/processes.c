@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * processes.c - where a program ends, becomes another, or meets one, in front of the C library's
+ *
+ * What was stored is in the files before another program may look: one that this one becomes or starts, and whoever comes after its end. When
+ * a child has ended, what it wrote is looked for. (A fork needs nothing here: the engine sees to its children.)
+ */
+#include <errno.h>
+#include <stdarg.h>
+
+#include "coherent.h"
+#include "counts.h"
+#include "entry.h"
+#include "files.h"
+#include "next.h"
+#include "start.h"
+
+extern char **environ;
+
+static void settle(void)
+{
+	int saved_errno = errno;
+
+	if (files_any())
+		(void)coherent_flush_all();
+	errno = saved_errno;
+}
+
+static void look(void)
+{
+	int saved_errno = errno;
+
+	if (files_any())
+		coherent_look();
+	errno = saved_errno;
+}
+
+/* ---- the end ---- */
+
+__attribute__((destructor)) static void end(void)
+{
+	counts_tell();
+}
+
+/* Of a child that the engine serves nothing is lost with it: its stores are in pages of the engine's. */
+static void end_at_once(void)
+{
+	if (!start_is_running() || !entry_engine_if_started())
+		return;
+	settle();
+	counts_tell();
+}
+
+INTERPOSED _Noreturn void _exit(int status)
+{
+	end_at_once();
+	NEXT(_exit)(status);
+	__builtin_unreachable();
+}
+
+INTERPOSED _Noreturn void _Exit(int status)
+{
+	_exit(status);
+}
+
+INTERPOSED _Noreturn void quick_exit(int status)
+{
+	end_at_once();
+	NEXT(quick_exit)(status);
+	__builtin_unreachable();
+}
+
+/* ---- another program in this process ---- */
+
+INTERPOSED int execve(const char *path, char *const args[], char *const env[])
+{
+	end_at_once();
+	return NEXT(execve)(path, args, env);
+}
+
+INTERPOSED int execv(const char *path, char *const args[])
+{
+	return execve(path, args, environ);
+}
+
+INTERPOSED int execvp(const char *path, char *const args[])
+{
+	end_at_once();
+	return NEXT(execvp)(path, args);
+}
+
+INTERPOSED int execvpe(const char *path, char *const args[], char *const env[])
+{
+	end_at_once();
+	return NEXT(execvpe)(path, args, env);
+}
+
+INTERPOSED int fexecve(int fd, char *const args[], char *const env[])
+{
+	end_at_once();
+	return NEXT(fexecve)(fd, args, env);
+}
+
+/* Arguments one by one: counted, then copied to the stack. */
+#define COLLECT(first, array)                                                                                                      \
+	va_list list;                                                                                                              \
+	int n = 1;                                                                                                                 \
+                                                                                                                                   \
+	va_start(list, first);                                                                                                     \
+	while (va_arg(list, char *))                                                                                               \
+		n++;                                                                                                               \
+	va_end(list);                                                                                                              \
+	char *array[n + 1];                                                                                                        \
+	array[0] = (char *)(uintptr_t)(first);                                                                                     \
+	va_start(list, first);                                                                                                     \
+	for (int i = 1; i <= n; i++)                                                                                               \
+	array[i] = va_arg(list, char *)
+
+INTERPOSED int execl(const char *path, const char *first, ...)
+{
+	COLLECT(first, args);
+	va_end(list);
+	return execve(path, args, environ);
+}
+
+INTERPOSED int execlp(const char *path, const char *first, ...)
+{
+	COLLECT(first, args);
+	va_end(list);
+	return execvp(path, args);
+}
+
+INTERPOSED int execle(const char *path, const char *first, ...)
+{
+	COLLECT(first, args);
+	char **env = va_arg(list, char **);
+
+	va_end(list);
+	return execve(path, args, env);
+}
+
+/* ---- another program beside it ---- */
+
+INTERPOSED int posix_spawn(pid_t *ret_pid, const char *path, const posix_spawn_file_actions_t *actions,
+			   const posix_spawnattr_t *attr, char *const args[], char *const env[])
+{
+	settle();
+	return NEXT(posix_spawn)(ret_pid, path, actions, attr, args, env);
+}
+
+INTERPOSED int posix_spawnp(pid_t *ret_pid, const char *path, const posix_spawn_file_actions_t *actions,
+			    const posix_spawnattr_t *attr, char *const args[], char *const env[])
+{
+	settle();
+	return NEXT(posix_spawnp)(ret_pid, path, actions, attr, args, env);
+}
+
+INTERPOSED int system(const char *command)
+{
+	int r;
+
+	settle();
+	r = NEXT(system)(command);
+	look();
+	return r;
+}
+
+INTERPOSED FILE *popen(const char *command, const char *mode)
+{
+	settle();
+	return NEXT(popen)(command, mode);
+}
+
+INTERPOSED int pclose(FILE *file)
+{
+	int r = NEXT(pclose)(file);
+
+	look();
+	return r;
+}
+
+#define WAIT(call)                                                                                                                 \
+	pid_t pid = call;                                                                                                          \
+                                                                                                                                   \
+	if (pid > 0)                                                                                                               \
+		look();                                                                                                            \
+	return pid
+
+INTERPOSED pid_t wait(int *ret_status)
+{
+	WAIT(NEXT(wait)(ret_status));
+}
+
+INTERPOSED pid_t waitpid(pid_t which, int *ret_status, int options)
+{
+	WAIT(NEXT(waitpid)(which, ret_status, options));
+}
+
+INTERPOSED pid_t wait3(int *ret_status, int options, struct rusage *ret_usage)
+{
+	WAIT(NEXT(wait3)(ret_status, options, ret_usage));
+}
+
+INTERPOSED pid_t wait4(pid_t which, int *ret_status, int options, struct rusage *ret_usage)
+{
+	WAIT(NEXT(wait4)(which, ret_status, options, ret_usage));
+}
+
+INTERPOSED int waitid(idtype_t type, id_t id, siginfo_t *ret_info, int options)
+{
+	int r = NEXT(waitid)(type, id, ret_info, options);
+
+	if (r == 0)
+		look();
+	return r;
+}

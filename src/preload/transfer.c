@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * transfer.c - reads and writes of a program that need a second look
+ *
+ *   file      memory      read                                      write
+ *   ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+ *   mapped    any         from pages where there are, else file     the kernel's, then into the pages (coherent.h)
+ *   another   managed     signal trap: into other memory, copied    signal trap: copied, from other memory
+ *
+ * Of a mapped file, managed memory is copied under both traps: a write that meets a missing page of the same file holds the file's lock
+ * while it waits for the page. The copies are made by the program's thread with nothing held, so that its faults are faults as any.
+ */
+#include "transfer.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "coherent.h"
+#include "counts.h"
+#include "kernel.h"
+#include "next.h"
+#include "util/lock.h"
+
+#define MOST_COPIED ((size_t)16 << 20) /* at once; more is a short transfer */
+#define COPY_BYTES  ((size_t)256 << 10)
+
+void *transfer_memory(size_t n)
+{
+	void *memory = kernel_mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	return memory == MAP_FAILED ? NULL : memory;
+}
+
+void transfer_free(void *memory, size_t n)
+{
+	int saved_errno = errno;
+
+	if (memory)
+		kernel_munmap(memory, n);
+	errno = saved_errno;
+}
+
+static ssize_t total(const struct iovec *iov, int count)
+{
+	size_t sum = 0;
+
+	if (count < 0 || count > IOV_MAX) {
+		errno = EINVAL;
+		return -1;
+	}
+	for (int i = 0; i < count; i++) {
+		sum += iov[i].iov_len;
+		if (sum > SSIZE_MAX || iov[i].iov_len > SSIZE_MAX) {
+			errno = EINVAL;
+			return -1;
+		}
+	}
+	return (ssize_t)sum;
+}
+
+static bool is_managed(const struct iovec *iov, int count)
+{
+	for (int i = 0; i < count; i++)
+		if (start_manages(iov[i].iov_base, iov[i].iov_len))
+			return true;
+	return false;
+}
+
+static void gather(char *to, const struct iovec *iov, size_t n)
+{
+	for (size_t part; n > 0; iov++, to += part, n -= part) {
+		part = iov->iov_len < n ? iov->iov_len : n;
+		memcpy(to, iov->iov_base, part);
+	}
+}
+
+static void scatter(const struct iovec *iov, const char *from, size_t n)
+{
+	for (size_t part; n > 0; iov++, from += part, n -= part) {
+		part = iov->iov_len < n ? iov->iov_len : n;
+		memcpy(iov->iov_base, from, part);
+	}
+}
+
+/* ---- the offset of a descriptor ---- */
+
+/* The kernel moves it on with the transfer, as one; here it takes several calls, one thread at a time. */
+static struct lock position_locks[64];
+
+struct position {
+	struct lock *lock;
+	sigset_t before;
+};
+
+static void position_begin(struct position *position, int fd)
+{
+	sigset_t all;
+
+	position->lock = &position_locks[(unsigned)fd % 64];
+	sigfillset(&all);
+	NEXT(pthread_sigmask)(SIG_BLOCK, &all, &position->before);
+	lock_acquire(position->lock);
+}
+
+static void position_end(struct position *position)
+{
+	int saved_errno = errno;
+
+	lock_release(position->lock);
+	NEXT(pthread_sigmask)(SIG_SETMASK, &position->before, NULL);
+	errno = saved_errno;
+}
+
+/* ---- read ---- */
+
+/* Into memory that is not managed. */
+static ssize_t read_mapped(int fd, const struct iovec *iov, int count, off_t offset)
+{
+	ssize_t done = 0;
+
+	for (int i = 0; i < count; i++) {
+		ssize_t r = coherent_read(fd, iov[i].iov_base, iov[i].iov_len, offset + done);
+
+		if (r < 0 && done == 0) {
+			errno = (int)-r;
+			return -1;
+		}
+		done += r > 0 ? r : 0;
+		if (r < (ssize_t)iov[i].iov_len)
+			break;
+	}
+	return done;
+}
+
+static ssize_t read_mapped_here(int fd, const struct iovec *iov, int count)
+{
+	struct position position;
+	off_t at;
+	ssize_t r;
+
+	position_begin(&position, fd);
+	at = lseek(fd, 0, SEEK_CUR);
+	r = at < 0 ? -1 : read_mapped(fd, iov, count, at);
+	if (r > 0)
+		lseek(fd, at + r, SEEK_SET);
+	position_end(&position);
+	return r;
+}
+
+/* What is not open for reading is not to be read from frames either. */
+static bool may_read(int fd)
+{
+	int mode = NEXT(fcntl)(fd, F_GETFL);
+
+	if (mode >= 0 && (mode & O_ACCMODE) != O_WRONLY && !(mode & O_PATH))
+		return true;
+	errno = EBADF;
+	return false;
+}
+
+static ssize_t read_into(int fd, bool mapped, const struct iovec *iov, int count, off_t offset, int flags)
+{
+	if (!mapped)
+		return NEXT(preadv2)(fd, iov, count, offset, flags);
+	if (!may_read(fd))
+		return -1;
+	if (offset < TRANSFER_HERE) {
+		errno = EINVAL;
+		return -1;
+	}
+	counts_add(COUNT_read, true);
+	return offset == TRANSFER_HERE ? read_mapped_here(fd, iov, count) : read_mapped(fd, iov, count, offset);
+}
+
+ssize_t transfer_read(int fd, const struct iovec *iov, int count, off_t offset, int flags)
+{
+	bool mapped = files_is_mapped(fd);
+	ssize_t n = total(iov, count), r;
+	struct iovec copy;
+
+	if (n <= 0 || !is_managed(iov, count))
+		return n < 0 ? -1 : read_into(fd, mapped, iov, count, offset, flags);
+	copy.iov_len = (size_t)n < MOST_COPIED ? (size_t)n : MOST_COPIED;
+	copy.iov_base = transfer_memory(copy.iov_len);
+	if (!copy.iov_base)
+		return -1;
+	r = read_into(fd, mapped, &copy, 1, offset, flags);
+	if (r > 0)
+		scatter(iov, copy.iov_base, (size_t)r);
+	transfer_free(copy.iov_base, copy.iov_len);
+	return r;
+}
+
+/* ---- write ---- */
+
+/* Tells the pages what was written at an offset. */
+static void tell(int fd, const struct iovec *iov, size_t n, off_t offset)
+{
+	int saved_errno = errno;
+
+	for (size_t part; n > 0; iov++, offset += (off_t)part, n -= part) {
+		part = iov->iov_len < n ? iov->iov_len : n;
+		(void)coherent_wrote(fd, iov->iov_base, part, offset);
+	}
+	errno = saved_errno;
+}
+
+static off_t end_of(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 ? st.st_size : -1;
+}
+
+/*
+ * Where it has landed is known afterwards: before the descriptor's offset, or before the end of a file that is appended to, which others
+ * may be doing as well: then what lies before that end is theirs, and is read again.
+ */
+static ssize_t write_mapped(int fd, const struct iovec *iov, int count, off_t offset, int flags)
+{
+	struct position position;
+	bool append = NEXT(fcntl)(fd, F_GETFL) & O_APPEND;
+	off_t at = offset;
+	ssize_t r;
+
+	counts_add(COUNT_write, true);
+	if (offset != TRANSFER_HERE && !append) {
+		r = NEXT(pwritev2)(fd, iov, count, offset, flags);
+		if (r > 0)
+			tell(fd, iov, (size_t)r, offset);
+		return r;
+	}
+	position_begin(&position, fd);
+	r = NEXT(pwritev2)(fd, iov, count, offset, flags);
+	if (r > 0) {
+		at = offset == TRANSFER_HERE ? lseek(fd, 0, SEEK_CUR) : end_of(fd);
+		if (at >= r)
+			tell(fd, iov, (size_t)r, at - r);
+	}
+	position_end(&position);
+	return r;
+}
+
+static ssize_t write_from(int fd, bool mapped, const struct iovec *iov, int count, off_t offset, int flags)
+{
+	return mapped ? write_mapped(fd, iov, count, offset, flags) : NEXT(pwritev2)(fd, iov, count, offset, flags);
+}
+
+ssize_t transfer_write(int fd, const struct iovec *iov, int count, off_t offset, int flags)
+{
+	bool mapped = files_is_mapped(fd);
+	ssize_t n = total(iov, count), r;
+	struct iovec copy;
+
+	if (n <= 0 || !is_managed(iov, count))
+		return n < 0 ? -1 : write_from(fd, mapped, iov, count, offset, flags);
+	copy.iov_len = (size_t)n < MOST_COPIED ? (size_t)n : MOST_COPIED;
+	copy.iov_base = transfer_memory(copy.iov_len);
+	if (!copy.iov_base)
+		return -1;
+	gather(copy.iov_base, iov, copy.iov_len);
+	r = write_from(fd, mapped, &copy, 1, offset, flags);
+	transfer_free(copy.iov_base, copy.iov_len);
+	return r;
+}
+
+/* ---- from one descriptor to another ---- */
+
+ssize_t transfer_copy(int in, off_t *in_offset, int out, off_t *out_offset, size_t n)
+{
+	struct iovec piece = {transfer_memory(COPY_BYTES), 0};
+	ssize_t done = 0, r = 0, written = 0;
+
+	if (!piece.iov_base)
+		return -1;
+	counts_add(COUNT_transfer, true);
+	while ((size_t)done < n) {
+		piece.iov_len = n - (size_t)done < COPY_BYTES ? n - (size_t)done : COPY_BYTES;
+		r = transfer_read(in, &piece, 1, in_offset ? *in_offset : TRANSFER_HERE, 0);
+		if (r <= 0)
+			break;
+		piece.iov_len = (size_t)r;
+		written = transfer_write(out, &piece, 1, out_offset ? *out_offset : TRANSFER_HERE, 0);
+		/* What was read and has not gone on is to be read again. */
+		if (!in_offset && written < r)
+			lseek(in, (written > 0 ? written : 0) - r, SEEK_CUR);
+		if (written <= 0)
+			break;
+		done += written;
+		if (in_offset)
+			*in_offset += written;
+		if (out_offset)
+			*out_offset += written;
+		if (written < r)
+			break;
+	}
+	transfer_free(piece.iov_base, COPY_BYTES);
+	return done > 0 ? done : r < 0 || written < 0 ? -1 : 0;
+}

@@ -1,0 +1,410 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * victim.c - a program that knows nothing of Quire, and does what is hard on whoever stands between it and the kernel
+ *
+ *      victim WHAT FILE
+ *
+ * FILE is 4 MiB of zeros. Each of these maps it, stores into it, and has to see what the kernel would have it see: exit status 0. What is
+ * in the file afterwards is for the test to look at.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define BYTES ((size_t)4 << 20)
+#define PAGE  4096
+
+extern char **environ;
+static const char *self, *path;
+
+#define MUST(condition)                                                                                                            \
+	do {                                                                                                                       \
+		if (!(condition)) {                                                                                                \
+			fprintf(stderr, "%s:%d: %s (errno: %s)\n", __FILE__, __LINE__, #condition, strerror(errno));               \
+			fflush(stderr);                                                                                            \
+			_exit(1);                                                                                                  \
+		}                                                                                                                  \
+	} while (0)
+
+static int open_file(void)
+{
+	int fd = open(path, O_RDWR);
+
+	MUST(fd >= 0);
+	return fd;
+}
+
+static char *map_file(int fd)
+{
+	char *map = mmap(NULL, BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+	MUST(map != MAP_FAILED);
+	return map;
+}
+
+static void store_all(char *map)
+{
+	for (size_t i = 0; i < BYTES; i += PAGE)
+		map[i] = (char)(i / PAGE + 1);
+}
+
+static bool has_all(const char *map)
+{
+	for (size_t i = 0; i < BYTES; i += PAGE)
+		if (map[i] != (char)(i / PAGE + 1))
+			return false;
+	return true;
+}
+
+/* ---- descriptors ---- */
+
+static int closes_everything(void)
+{
+	char *map = map_file(open_file());
+
+	store_all(map);
+	for (int fd = 3; fd < 70000; fd++)
+		close(fd);
+	MUST(close_range(3, ~0u, 0) == 0);
+	closefrom(3);
+	MUST(has_all(map));
+	store_all(map);
+	/* The lowest numbers are the program's. */
+	MUST(open_file() == 3 && dup(3) == 4);
+	MUST(msync(map, BYTES, MS_SYNC) == 0);
+	return 0;
+}
+
+static int few_descriptors(void)
+{
+	struct rlimit limit = {64, 64};
+	char *map;
+
+	MUST(setrlimit(RLIMIT_NOFILE, &limit) == 0);
+	map = map_file(open_file());
+	store_all(map);
+	MUST(has_all(map) && open_file() == 4);
+	return 0;
+}
+
+static int keeps_locks(void)
+{
+	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 10, .l_len = 1};
+	int fd = open_file(), status;
+	char *map;
+	pid_t pid;
+
+	MUST(fcntl(fd, F_SETLK, &lock) == 0);
+	for (unsigned i = 0; i < 5; i++) {
+		map = map_file(fd);
+		store_all(map);
+		MUST(munmap(map, BYTES) == 0);
+	}
+	MUST(truncate(path, (off_t)BYTES) == 0);
+	pid = fork();
+	if (pid == 0) {
+		lock.l_pid = 0;
+		_exit(fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type == F_WRLCK ? 0 : 1);
+	}
+	MUST(waitpid(pid, &status, 0) == pid && status == 0);
+	return 0;
+}
+
+/* ---- processes ---- */
+
+static int execs_itself(void)
+{
+	char *map = map_file(open_file());
+
+	store_all(map);
+	execl(self, self, "has", path, (char *)NULL);
+	return 1;
+}
+
+static int has(void)
+{
+	char *map = map_file(open_file());
+	static char buf[BYTES];
+	int fd = open_file();
+
+	MUST(has_all(map));
+	MUST(read(fd, buf, BYTES) == (ssize_t)BYTES && has_all(buf));
+	return 0;
+}
+
+static int spawns(void)
+{
+	char *args[] = {(char *)(uintptr_t)self, (char *)(uintptr_t) "has", (char *)(uintptr_t)path, NULL};
+	char command[4096];
+	char *map = map_file(open_file());
+	int status;
+	pid_t pid;
+
+	store_all(map);
+	MUST(posix_spawn(&pid, self, NULL, NULL, args, environ) == 0);
+	MUST(waitpid(pid, &status, 0) == pid && status == 0);
+	pid = vfork();
+	if (pid == 0) {
+		execv(self, args);
+		_exit(1);
+	}
+	MUST(waitpid(pid, &status, 0) == pid && status == 0);
+	snprintf(command, sizeof(command), "printf changed | dd of='%s' conv=notrunc 2>/dev/null", path);
+	MUST(system(command) == 0);
+	MUST(memcmp(map, "changed", 7) == 0 && map[PAGE] == 2);
+	return 0;
+}
+
+static int forks_and_leaves(void)
+{
+	char *map = map_file(open_file());
+	int pipes[2];
+	char byte;
+
+	store_all(map);
+	MUST(pipe(pipes) == 0);
+	if (fork() > 0)
+		_exit(0);
+	close(pipes[1]);
+	/* When the parent has ended. The file has what was stored; the mapping is another matter. */
+	MUST(read(pipes[0], &byte, 1) == 0);
+	close(open_file());
+	_exit(0);
+}
+
+static int is_killed(void)
+{
+	char *map = map_file(open_file());
+
+	store_all(map);
+	MUST(pwrite(open_file(), "written", 7, 100) == 7);
+	MUST(msync(map, BYTES / 2, MS_SYNC) == 0);
+	raise(SIGKILL);
+	return 1;
+}
+
+static int is_terminated(void)
+{
+	store_all(map_file(open_file()));
+	raise(SIGTERM);
+	return 1;
+}
+
+static int ends_at_once(void)
+{
+	store_all(map_file(open_file()));
+	_exit(0);
+}
+
+/* ---- signals ---- */
+
+static sigjmp_buf out;
+static volatile sig_atomic_t caught;
+static void *volatile caught_at;
+static char *volatile from_handler;
+
+static void on_fault(int number, siginfo_t *info, void *context)
+{
+	(void)context;
+	caught = number;
+	caught_at = info->si_addr;
+	siglongjmp(out, 1);
+}
+
+static void catch (int number)
+{
+	struct sigaction action = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO}, now;
+
+	sigemptyset(&action.sa_mask);
+	MUST(sigaction(number, &action, NULL) == 0);
+	MUST(sigaction(number, NULL, &now) == 0 && now.sa_sigaction == on_fault);
+}
+
+static void fault_at(volatile char *at, int number)
+{
+	caught = 0;
+	if (sigsetjmp(out, 1) == 0)
+		*at = 1;
+	MUST(caught == number && caught_at == (void *)(uintptr_t)at);
+}
+
+static int has_handlers(void)
+{
+	struct sigaction old;
+	int fd = open_file();
+	char *nowhere = mmap(NULL, PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), *map;
+
+	catch (SIGSEGV);
+	map = map_file(fd);
+	catch (SIGBUS);
+	store_all(map);
+	MUST(has_all(map));
+	fault_at(nowhere, SIGSEGV);
+	MUST(mprotect(map + PAGE, PAGE, PROT_READ) == 0);
+	fault_at(map + PAGE, SIGSEGV);
+	MUST(ftruncate(fd, (off_t)BYTES / 2) == 0);
+	fault_at(map + BYTES - PAGE, SIGBUS);
+	MUST(ftruncate(fd, (off_t)BYTES) == 0);
+	MUST(map[BYTES - PAGE] == 0);
+	MUST(signal(SIGBUS, SIG_DFL) != SIG_ERR && sigaction(SIGBUS, NULL, &old) == 0 && old.sa_handler == SIG_DFL);
+	mprotect(map + PAGE, PAGE, PROT_READ | PROT_WRITE);
+	store_all(map);
+	return 0;
+}
+
+static int blocks_signals(void)
+{
+	char *map = map_file(open_file());
+	sigset_t all, now;
+
+	sigfillset(&all);
+	MUST(sigprocmask(SIG_SETMASK, &all, NULL) == 0);
+	store_all(map);
+	MUST(has_all(map));
+	MUST(sigprocmask(SIG_BLOCK, NULL, &now) == 0 && sigismember(&now, SIGBUS) && sigismember(&now, SIGSEGV));
+	MUST(raise(SIGUSR1) == 0);
+	return 0;
+}
+
+static void map_in_handler(int number)
+{
+	(void)number;
+	from_handler = map_file(open_file());
+	store_all(from_handler);
+}
+
+static int maps_in_handler(void)
+{
+	signal(SIGUSR1, map_in_handler);
+	raise(SIGUSR1);
+	MUST(from_handler && has_all(from_handler));
+	return 0;
+}
+
+static char *early;
+
+/* Before main, and before the preload's own constructor if it comes to that. */
+__attribute__((constructor(101))) static void map_early(int argc, char **argv)
+{
+	if (argc < 3 || strcmp(argv[1], "maps-before-main") != 0)
+		return;
+	path = argv[2];
+	early = map_file(open_file());
+	store_all(early);
+}
+
+static int maps_before_main(void)
+{
+	MUST(early && has_all(early));
+	return 0;
+}
+
+/* ---- the kernel and memory ---- */
+
+static int hands_memory_over(void)
+{
+	static char buf[BYTES];
+	int fd = open_file(), pipes[2];
+	char *map = map_file(fd), *other;
+	char name[4096];
+	struct stat st;
+
+	store_all(map);
+	MUST(madvise(map, BYTES, MADV_PAGEOUT) == 0 || errno == EINVAL);
+	/* A file is written from a mapping of it. */
+	MUST(pwrite(fd, map + BYTES / 2, BYTES / 2, 0) == (ssize_t)BYTES / 2);
+	MUST(memcmp(map, map + BYTES / 2, BYTES / 2) == 0);
+	MUST(pread(fd, buf, BYTES, 0) == (ssize_t)BYTES && memcmp(buf, map, BYTES) == 0);
+	snprintf(name, sizeof(name), "%s.other", path);
+	fd = open(name, O_RDWR | O_CREAT | O_TRUNC, 0600);
+	MUST(fd >= 0 && write(fd, map, BYTES) == (ssize_t)BYTES && fstat(fd, &st) == 0 && st.st_size == (off_t)BYTES);
+	other = mmap(NULL, BYTES, PROT_READ, MAP_PRIVATE, fd, 0);
+	MUST(other != MAP_FAILED && memcmp(other, map, BYTES) == 0);
+	MUST(pipe(pipes) == 0 && write(pipes[1], map + PAGE * 3, 10000) == 10000);
+	MUST(read(pipes[0], map + PAGE * 300, 10000) == 10000 && memcmp(map + PAGE * 3, map + PAGE * 300, 10000) == 0);
+	store_all(map);
+	return 0;
+}
+
+static void *thread_main(void *arg)
+{
+	char *map = arg;
+
+	for (unsigned round = 0; round < 3; round++)
+		store_all(map);
+	return NULL;
+}
+
+static int has_threads(void)
+{
+	char *map = map_file(open_file());
+	pthread_t threads[8];
+
+	for (unsigned i = 0; i < 8; i++)
+		MUST(pthread_create(&threads[i], NULL, thread_main, map) == 0);
+	for (unsigned i = 0; i < 8; i++)
+		pthread_join(threads[i], NULL);
+	MUST(has_all(map));
+	return 0;
+}
+
+static int replaces_by_fixed(void)
+{
+	char *map = map_file(open_file());
+
+	store_all(map);
+	MUST(mmap(map + PAGE, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == map + PAGE);
+	MUST(map[PAGE] == 0 && map[0] == 1 && map[2 * PAGE] == 3);
+	map[PAGE] = 9;
+	MUST(munmap(map, BYTES) == 0);
+	MUST(mmap(map, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) == map);
+	return 0;
+}
+
+static const struct {
+	const char *name;
+	int (*run)(void);
+} victims[] = {
+    {"closes-everything", closes_everything},
+    {"few-descriptors", few_descriptors},
+    {"keeps-locks", keeps_locks},
+    {"execs-itself", execs_itself},
+    {"has", has},
+    {"spawns", spawns},
+    {"forks-and-leaves", forks_and_leaves},
+    {"is-killed", is_killed},
+    {"is-terminated", is_terminated},
+    {"ends-at-once", ends_at_once},
+    {"has-handlers", has_handlers},
+    {"blocks-signals", blocks_signals},
+    {"maps-in-handler", maps_in_handler},
+    {"maps-before-main", maps_before_main},
+    {"hands-memory-over", hands_memory_over},
+    {"has-threads", has_threads},
+    {"replaces-by-fixed", replaces_by_fixed},
+};
+
+int main(int argc, char **argv)
+{
+	if (argc != 3)
+		return 2;
+	self = argv[0];
+	path = argv[2];
+	for (size_t i = 0; i < sizeof(victims) / sizeof(victims[0]); i++)
+		if (strcmp(victims[i].name, argv[1]) == 0)
+			return victims[i].run();
+	return 2;
+}
