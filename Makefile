@@ -9,7 +9,7 @@ SEED     ?= 1
 SECONDS  ?= 600
 OPTIONS  ?=
 
-FORMATTED = $(wildcard include/quire/*.[ch] src/*.[ch] src/*/*.[ch] src/*/*/*.[ch] tests/*/*.[ch] fuzz/*.[ch] examples/*.[ch] bench/*.[ch])
+FORMATTED = $(wildcard include/quire/*.[ch] src/*.[ch] src/*/*.[ch] src/*/*/*.[ch] tests/*/*.[ch] fuzz/*.[ch] examples/*.[ch] bench/*.[ch] bench/*/*.[ch])
 NINJA     = ninja -C $(BUILD)
 
 all: configured
@@ -20,6 +20,7 @@ help:
 	@echo 'make demo       the word index: two files bigger than the memory budget'
 	@echo 'make check      every test; the last line counts them'
 	@echo 'make bench      every benchmark, beside the kernel, SQLite and LMDB'
+	@echo 'make scaling    what is to be expected of 64 cores and 10 TB, by simulation: docs/scaling.md'
 	@echo 'make soak       the model test, the exerciser of files and the crash test for long: PROGRAMS=$(PROGRAMS) SEED=$(SEED)'
 	@echo 'make fuzz       every call with wild arguments, for SECONDS=$(SECONDS) under each trap, and damaged journals: SEED=$(SEED)'
 	@echo 'make filesystems the conformance programs on XFS, btrfs, ext4 and tmpfs, each on an image (root)'
@@ -47,6 +48,12 @@ bench:
 	@scripts/setup /usr/include/sqlite3.h:libsqlite3-dev /usr/include/lmdb.h:liblmdb-dev gnuplot:gnuplot-nox || true
 	@$(MAKE) --no-print-directory all
 	@BUILD=$(BUILD) scripts/bench
+
+scaling: configured
+	@$(NINJA) bench/scaling/quire-scaling
+	@mkdir -p $(BUILD)/scaling
+	$(BUILD)/bench/scaling/quire-scaling --dir $(BUILD)/scaling | tee $(BUILD)/scaling/scaling.md
+	@scripts/plot $(BUILD)/scaling
 
 soak: all
 	QUIRE_TRAP=signal $(BUILD)/tests/oracle/oracle --programs $(PROGRAMS) --seed $(SEED)
@@ -95,4 +102,4 @@ install: configured
 clean:
 	rm -rf build build-asan build-clang
 
-.PHONY: all help setup configured demo check bench soak fuzz filesystems asan clang format compatibility install clean
+.PHONY: all help setup configured demo check bench scaling soak fuzz filesystems asan clang format compatibility install clean

@@ -16,6 +16,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "random.h"
+
 #define BENCH_RUNS_MAX   32
 #define BENCH_ROWS_MAX   8
 #define BENCH_OTHERS_MAX 4
@@ -104,10 +106,6 @@ void bench_expect(const struct bench *b, const char *side, uint64_t got, uint64_
 
 /* Seconds of the monotonic clock. */
 double bench_now(void);
-
-/* The next number of a sequence (SplitMix64), and one below a bound. */
-uint64_t bench_random(uint64_t *state);
-uint64_t bench_random_below(uint64_t *state, uint64_t bound);
 
 /* The numbers 0..count-1 in a shuffled order that follows from the seed. To be freed. */
 uint32_t *bench_permutation(const struct bench *b, uint32_t count, uint64_t seed);

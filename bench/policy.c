@@ -2,123 +2,36 @@
 /*
  * policy.c - hit ratios: the engine's replacement policy against those from the books, on the same traces
  *
- * The engine's policy is run as it is, behind its header (cache/policy.h), over pages that are words without frames: what
- * the objects do for it is done here in a few lines, at once and without faults, so that millions of accesses take seconds. A hit
- * on a mapped page is not shown to the policy, just as the hardware does not show it; a touch of a page that the policy had
- * unmapped is, and is counted, since it is the price of knowing. What is not modelled is the daemon that keeps a few pages free.
+ * The engine's policy is run as it is, over pages without frames: simulated.c.
  */
-#include "cache/policy.h"
 #include "bench.h"
 #include "reference.h"
+#include "simulated.h"
 #include "trace.h"
 
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 /* ---- the engine's policy ---- */
-
-struct simulation {
-	struct cache cache;
-	struct chunk *chunks;
-	uint64_t unmaps, minor_faults;
-};
-
-/* The cache is the first member; a chunk's object is the simulation itself, which is all that the policy passes through. */
-static struct simulation *simulation_of(const struct chunk *chunk)
-{
-	return (struct simulation *)chunk->object;
-}
-
-static void sim_unmap(struct chunk *chunk)
-{
-	for (unsigned i = 0; i < CHUNK_PAGES; i++)
-		page_flags(&chunk->page[i], PAGE_MAPPED, 0);
-	simulation_of(chunk)->unmaps++;
-}
-
-static unsigned sim_evict(struct chunk *chunk, const struct chunk_set *set)
-{
-	struct cache *cache = &simulation_of(chunk)->cache;
-	unsigned freed = 0;
-
-	for (unsigned i = chunk_set_next(set, 0); i < CHUNK_PAGES; i = chunk_set_next(set, i + 1)) {
-		atomic_store(&chunk->page[i], PAGE_ABSENT | policy_stamp(cache));
-		freed++;
-	}
-	atomic_fetch_sub(&chunk->resident, freed);
-	atomic_fetch_sub(&cache->used, freed);
-	return freed;
-}
-
-static unsigned sim_clean(struct chunk *chunk, bool wait)
-{
-	(void)chunk;
-	(void)wait;
-	return 0;
-}
-
-static bool sim_ref(struct object *object)
-{
-	(void)object;
-	return true;
-}
-
-static void sim_unref(struct object *object)
-{
-	(void)object;
-}
-
-static const struct cache_ops sim_ops = {
-    .unmap = sim_unmap,
-    .evict = sim_evict,
-    .clean = sim_clean,
-    .ref = sim_ref,
-    .unref = sim_unref,
-};
-
-/* Returns whether it was a hit. */
-static bool sim_access(const struct bench *b, struct simulation *s, uint32_t page)
-{
-	struct chunk *chunk = &s->chunks[page >> CHUNK_SHIFT];
-	page_word *word = &chunk->page[page % CHUNK_PAGES];
-	uint32_t was = page_load(word);
-
-	if (page_state(was) == PAGE_RESIDENT) {
-		if (!(was & PAGE_MAPPED)) {
-			s->minor_faults++;
-			atomic_store(word, (was & ~PAGE_REF) | policy_touched(was) | PAGE_MAPPED);
-		}
-		return true;
-	}
-	for (unsigned barren = 0; s->cache.used >= s->cache.limit; barren++)
-		if (policy_step(&s->cache, false) == POLICY_NOTHING || barren > 1000000)
-			bench_stop(b, "the engine's policy finds nothing to evict");
-	atomic_store(word, PAGE_RESIDENT | PAGE_MAPPED | policy_born(&s->cache, was));
-	s->cache.used++;
-	chunk->resident++;
-	policy_insert(&s->cache, chunk);
-	return false;
-}
 
 /* Percent of hits after the warm-up; the row's note says what they cost. */
 static double run_engine(const struct bench *b, const struct trace *trace, struct bench_row *row)
 {
-	uint32_t count = (trace->pages + CHUNK_PAGES - 1) / CHUNK_PAGES, hits = 0;
-	struct simulation s = {.chunks = bench_alloc(b, count, sizeof(*s.chunks))};
+	uint64_t warm_hits = 0, hits;
+	struct simulated *s;
 
-	s.cache.limit = trace->capacity;
-	s.cache.time = 1;
-	s.cache.ops = &sim_ops;
-	for (uint32_t i = 0; i < count; i++)
-		s.chunks[i] = (struct chunk){.object = (struct object *)&s, .first = (uint64_t)i * CHUNK_PAGES};
-	for (uint32_t i = 0; i < trace->length; i++)
-		if (sim_access(b, &s, trace->page[i]))
-			hits += i >= trace->warm;
+	if (simulated_create(trace->pages, trace->capacity, &s) < 0)
+		bench_stop(b, "no memory to simulate the engine's policy");
+	for (uint32_t i = 0; i < trace->length; i++) {
+		if (i == trace->warm)
+			warm_hits = s->counts.hits;
+		if (!simulated_touch(s, trace->page[i]))
+			bench_stop(b, "the engine's policy finds nothing to evict");
+	}
+	hits = s->counts.hits - warm_hits;
 	bench_note(row, "Quire: %.1f minor faults and %.2f sweeps of a chunk a 1000 accesses",
-		   1000.0 * s.minor_faults / trace->length, 1000.0 * s.unmaps / trace->length);
-	free(s.chunks);
-	return 100.0 * hits / (trace->length - trace->warm);
+		   1000.0 * (double)s->counts.minor_faults / trace->length, 1000.0 * (double)s->counts.unmaps / trace->length);
+	simulated_destroy(s);
+	return 100.0 * (double)hits / (trace->length - trace->warm);
 }
 
 /* ---- the comparison ---- */

@@ -4,7 +4,7 @@
  */
 #include "trace.h"
 
-#include "bench.h"
+#include "random.h"
 
 #include <errno.h>
 #include <math.h>
