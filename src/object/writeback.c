@@ -28,10 +28,11 @@
 
 #define TICK_MS       500
 #define SWEEP_MS      50
-#define WRITE_TRIES   16    /* of one run, when the program wants it tried again */
-#define DIRTY_DIVISOR 4     /* more than this part of the budget dirty: write all */
-#define PROTECT_GAP   128   /* pages between two that are protected in one call: each costs 1/300 of a call */
-#define STUCK_MS      10000 /* at the end of the program, for a pager of its own that takes nothing */
+#define WRITE_TRIES   16  /* of one run, when the program wants it tried again */
+#define DIRTY_DIVISOR 4   /* more than this part of the budget dirty: write all */
+#define PROTECT_GAP   128 /* pages between two that are protected in one call: each costs 1/300 of a call */
+#define HARVEST_PAGES ((uint64_t)64 * CHUNK_PAGES) /* that the flusher asks for at once: 0.1 ms, where all of them are mapped */
+#define STUCK_MS      10000                        /* at the end of the program, for a pager of its own that takes nothing */
 
 /* Raised before a flag is set, and lowered after it was cleared; for WRITING before it is lowered for DIRTY: no page is ever in between. */
 void writeback_note_dirty(struct chunk *chunk, page_word *page)
@@ -701,15 +702,26 @@ static bool is_left_alone(struct object *object, const struct chunk *chunk)
 	return found && !others;
 }
 
+/* A piece at a time: page-out and changes of mappings wait for one. What cannot be learnt now is at the next time. */
+static void harvest_all(struct object *object)
+{
+	uint64_t end;
+
+	for (struct chunk *chunk = table_next(&object->table, 0); chunk; chunk = table_next(&object->table, end)) {
+		end = chunk->first + HARVEST_PAGES;
+		rwlock_read_acquire(&object->cache->map_lock);
+		(void)object_harvest(object, chunk->first, end);
+		rwlock_read_release(&object->cache->map_lock);
+	}
+}
+
 static void flush_aged(struct flusher *flusher, struct object *object)
 {
 	uint32_t now;
 	/* Then what nobody is using is written early, to be ready for eviction. */
 	bool many = atomic_load(&flusher->cache->dirty_pages) > atomic_load(&flusher->cache->limit) / DIRTY_DIVISOR;
 
-	rwlock_read_acquire(&flusher->cache->map_lock);
-	(void)object_harvest(object, 0, UINT64_MAX); /* what cannot be learnt now is at the next time */
-	rwlock_read_release(&flusher->cache->map_lock);
+	harvest_all(object);
 	now = cache_clock_ms();
 	for (struct chunk *chunk = table_next(&object->table, 0); chunk;
 	     chunk = table_next(&object->table, chunk->first + CHUNK_PAGES)) {
