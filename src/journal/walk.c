@@ -497,8 +497,8 @@ static void plan_walk(struct log *log)
 }
 
 /*
- * What the log itself says, and its header: how much need not be doubted. The header's is looked behind for damage as any other is, where its
- * segment is there.
+ * What the log itself says, and its header: how much need not be doubted. Of damage the header's claim tells nothing: what was prepared and
+ * given up may be half overwritten already.
  */
 static void claims_of_log(struct log *log)
 {
@@ -507,7 +507,7 @@ static void claims_of_log(struct log *log)
 	for (uint64_t g = 0; g < log->n_groups; g++)
 		if (!log->groups[g].skimmed)
 			claim_note(log, &log->groups[g].header);
-	if (place_after(claim, log->claimed) && is_in_chain(log, claim.seq))
+	if (place_after(claim, log->claimed) && !place_after(claim, log->end) && is_in_chain(log, claim.seq))
 		log->claimed = claim;
 }
 
@@ -533,12 +533,12 @@ int log_walk(struct log *log, bool with_complete)
 		r = spilled_cut(log);
 	if (r == 0)
 		r = claims_gather(log, whole ? i : i - 1, at);
-	claims_of_log(log);
 	if (r == 0 && place_after(log->claimed, log->end))
 		return log_wrong(log, EUCLEAN,
 				 "the journal is damaged: what is in segment %llu of the log from block %u on is not valid, and "
 				 "was on stable storage up to block %u of segment %llu",
 				 (unsigned long long)log->end.seq, log->end.block, log->claimed.block,
 				 (unsigned long long)log->claimed.seq);
+	claims_of_log(log);
 	return r;
 }
