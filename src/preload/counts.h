@@ -18,8 +18,8 @@
 	X(mremap)                                                                                                                  \
 	X(mprotect)                                                                                                                \
 	X(msync)                                                                                                                   \
-	X(madvise) X(mincore) X(mlock) X(munlock) X(mlockall) X(munlockall) X(read) X(write) X(truncate) X(fallocate) X(sync)      \
-	    X(transfer)
+	X(madvise)                                                                                                                 \
+	X(mincore) X(mlock) X(munlock) X(mlockall) X(munlockall) X(read) X(write) X(truncate) X(fallocate) X(sync) X(transfer)
 
 enum counts_call {
 #define COUNTS_NAME(name) COUNT_##name,

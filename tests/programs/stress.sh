@@ -27,4 +27,9 @@ stressor mmapfixed mmap 0
 stressor mincore mincore 0
 stressor mlock mlock 0
 stressor mremap mremap 0
+
+# Memory without a file, when that is asked for.
+options=(--anonymous)
+stressor mmap mmap 50 --mmap-bytes 24m
+stressor mremap mmap 3 --mremap-bytes 24m
 finish
