@@ -26,6 +26,7 @@
 #include <unistd.h>
 
 #include "config.h"
+#include "engine.h"
 #include "preload/counts.h"
 #include "preload/start.h"
 #include "sys/uffd.h"
@@ -180,8 +181,6 @@ static int set_environment(const char *preload)
 	setenv("LD_PRELOAD", list, 1);
 	if (options[MEMORY].value)
 		setenv("QUIRE_MEMORY", options[MEMORY].value, 1);
-	if (options[TRAP].value)
-		setenv("QUIRE_TRAP", options[TRAP].value, 1);
 	if (options[MATCH].value)
 		setenv(START_MATCH_VARIABLE, options[MATCH].value, 1);
 	if (options[ANONYMOUS].value)
@@ -190,6 +189,15 @@ static int set_environment(const char *preload)
 }
 
 /* ---- settings ---- */
+
+/* Whether faults inside of system calls are served. */
+static bool serves_system_calls(const struct config *config)
+{
+	enum uffd_source source = uffd_find(config->no_privilege);
+	const char *why;
+
+	return source != UFFD_USER_ONLY && engine_choose_trap(config, source, &why) == QUIRE_TRAP_THREAD;
+}
 
 /* Whether the engine would start with them. 0, or the exit status, when that was said. */
 static int check_settings(void)
@@ -211,6 +219,12 @@ static int check_settings(void)
 	}
 	if (uffd_find(config.no_privilege) == UFFD_NONE)
 		return refuse("userfaultfd", "it is refused to this process; `quire probe` tells what to change");
+	if (options[TRAP].value)
+		setenv("QUIRE_TRAP", options[TRAP].value, 1);
+	if (config_load(NULL, &config) == 0 && options[ANONYMOUS].value && !serves_system_calls(&config))
+		return refuse("--anonymous", "it needs the trap «thread», with privileges (`quire probe`): stacks for signals and "
+					     "what else is handed to the "
+					     "kernel would be in memory that the kernel cannot have brought in");
 	return 0;
 }
 

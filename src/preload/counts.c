@@ -8,9 +8,11 @@
 #include <quire/quire.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "entry.h"
 #include "kernel.h"
+#include "start.h"
 
 static struct counts own;
 struct counts *counts = &own;
@@ -42,7 +44,9 @@ void counts_tell(void)
 	static _Atomic int told;
 	struct quire_stats stats;
 
-	if (!entry_engine_if_started() || atomic_exchange(&told, 1) || quire_stats_get(&stats, sizeof(stats)) < 0)
+	/* The child of a vfork has its parent's memory, and is about to be another program. */
+	if (!entry_engine_if_started() || start.pid != getpid() || atomic_exchange(&told, 1) ||
+	    quire_stats_get(&stats, sizeof(stats)) < 0)
 		return;
 	atomic_fetch_add(&counts->major_faults, stats.major_faults);
 	atomic_fetch_add(&counts->read_bytes, stats.read_bytes);

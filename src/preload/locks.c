@@ -12,6 +12,7 @@
 
 #include "kernel.h"
 #include "next.h"
+#include "transfer.h"
 #include "util/lock.h"
 
 #define MOST_FILES  64
@@ -161,6 +162,7 @@ int locks_close(int fd)
 /* A child has no record locks. What was parked is its to close. */
 static void begin_child(void)
 {
+	transfer_begin_child();
 	lock = (struct lock){0};
 	memset(locked, 0, sizeof(locked));
 	atomic_store(&locks_files, 0);

@@ -4,6 +4,8 @@
  */
 #include <errno.h>
 #include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
 #include <sys/syscall.h>
 
 #include "files.h"
@@ -14,7 +16,7 @@
 #define INT(i)     ((int)arg[i])
 
 /* False: not one of them. */
-static bool known(long number, const long *arg, long *ret)
+static bool serve(long number, const long *arg, long *ret)
 {
 	switch (number) {
 	case SYS_mmap:
@@ -63,7 +65,29 @@ static bool known(long number, const long *arg, long *ret)
 	}
 }
 
-INTERPOSED long syscall(long number, ...)
+/* Makes a descriptor that may be of a mapped file. */
+static bool gives_descriptor(long number)
+{
+	switch (number) {
+#ifdef SYS_open
+	case SYS_open:
+	case SYS_creat:
+	case SYS_dup2:
+#endif
+	case SYS_openat:
+	case SYS_openat2:
+	case SYS_open_by_handle_at:
+	case SYS_fcntl:
+	case SYS_pidfd_getfd:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* The rest of syscall(), for what is looked at here. */
+long raw_serve(long number, ...);
+long raw_serve(long number, ...)
 {
 	long arg[6], r;
 	va_list list;
@@ -72,11 +96,75 @@ INTERPOSED long syscall(long number, ...)
 	for (unsigned i = 0; i < 6; i++)
 		arg[i] = va_arg(list, long);
 	va_end(list);
-	if (known(number, arg, &r))
+	if (serve(number, arg, &r))
 		return r;
 	r = NEXT(syscall)(number, arg[0], arg[1], arg[2], arg[3], arg[4], arg[5]);
-	/* It may be a descriptor. */
-	if (r >= 0 && r < FILES_DESCRIPTORS && files_any())
+	if (r >= 0 && r < FILES_DESCRIPTORS && gives_descriptor(number))
 		files_forget((int)r);
 	return r;
 }
+
+/* Whether a call is looked at here; the C library's is found, for it if it is not. */
+bool raw_is_ours(long number);
+long (*raw_next)(long number, ...);
+bool raw_is_ours(long number)
+{
+	static const long numbers[] = {
+	    SYS_mmap,      SYS_mremap, SYS_munmap,    SYS_mprotect,        SYS_msync,     SYS_madvise,
+	    SYS_mincore,   SYS_mlock,  SYS_mlock2,    SYS_munlock,         SYS_mlockall,  SYS_munlockall,
+	    SYS_read,      SYS_write,  SYS_readv,     SYS_writev,          SYS_ftruncate, SYS_truncate,
+	    SYS_fallocate, SYS_fsync,  SYS_fdatasync, SYS_copy_file_range, SYS_close,     SYS_close_range,
+	    SYS_dup,       SYS_dup3,   SYS_pread64,   SYS_pwrite64,
+	};
+
+	raw_next = NEXT(syscall);
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
+		if (numbers[i] == number)
+			return true;
+	return gives_descriptor(number);
+}
+
+/*
+ * What is not looked at goes on as if it had been called directly: a call may return twice (clone), or on another stack, and there must be no
+ * frame of ours then.
+ */
+#if defined(__x86_64__)
+__asm__(".text\n"
+	".globl syscall\n"
+	".type syscall, @function\n"
+	"syscall:\n"
+	"	endbr64\n"
+	"	pushq %rdi\n"
+	"	pushq %rsi\n"
+	"	pushq %rdx\n"
+	"	pushq %rcx\n"
+	"	pushq %r8\n"
+	"	pushq %r9\n"
+	"	subq $8, %rsp\n"
+	"	call raw_is_ours\n"
+	"	addq $8, %rsp\n"
+	"	popq %r9\n"
+	"	popq %r8\n"
+	"	popq %rcx\n"
+	"	popq %rdx\n"
+	"	popq %rsi\n"
+	"	popq %rdi\n"
+	"	testb %al, %al\n"
+	"	movl $0, %eax\n"
+	"	jnz raw_serve\n"
+	"	jmpq *raw_next(%rip)\n"
+	".size syscall, . - syscall\n");
+#else
+INTERPOSED long syscall(long number, ...)
+{
+	long arg[6];
+	va_list list;
+
+	va_start(list, number);
+	for (unsigned i = 0; i < 6; i++)
+		arg[i] = va_arg(list, long);
+	va_end(list);
+	return raw_is_ours(number) ? raw_serve(number, arg[0], arg[1], arg[2], arg[3], arg[4], arg[5])
+				   : raw_next(number, arg[0], arg[1], arg[2], arg[3], arg[4], arg[5]);
+}
+#endif

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "counts.h"
 #include "ends.h"
@@ -72,6 +73,7 @@ static bool start_locked(void)
 		return false;
 	}
 	if (!client_is()) {
+		start.pid = getpid();
 		atomic_fetch_add(&counts->processes, 1);
 		ends_start();
 	}

@@ -16,6 +16,7 @@
 struct start {
 	struct rules_settings rules;
 	_Atomic bool running; /* an engine serves this process, its own or that of the process that it was forked from */
+	pid_t pid;            /* of the process whose engine it is */
 	bool copies;          /* system calls are not to be handed managed memory: faults in them are not served */
 };
 

@@ -116,6 +116,11 @@ static void position_end(struct position *position)
 	errno = saved_errno;
 }
 
+void transfer_begin_child(void)
+{
+	memset(position_locks, 0, sizeof(position_locks));
+}
+
 /* ---- read ---- */
 
 /* Into memory that is not managed. */

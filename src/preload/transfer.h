@@ -27,6 +27,9 @@ ssize_t transfer_write(int fd, const struct iovec *iov, int count, off_t offset,
 /* From one descriptor to another, one of which is mapped, as sendfile and its like do it. NULL: at the descriptor's own offset. */
 ssize_t transfer_copy(int in, off_t *in_offset, int out, off_t *out_offset, size_t n);
 
+/* In the child of a fork: whoever held what it has inherited is not there. */
+void transfer_begin_child(void);
+
 /* Memory that is not managed, for as long as a call lasts. NULL and errno. */
 void *transfer_memory(size_t n);
 void transfer_free(void *memory, size_t n);

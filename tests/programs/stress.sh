@@ -24,7 +24,16 @@ stressor msync msync 5 --msync-bytes 8m
 stressor msyncmany mmap 5
 stressor madvise mmap 5
 stressor mmapfixed mmap 0
-stressor mincore mincore 0
 stressor mlock mlock 0
 stressor mremap mremap 0
+
+# Memory without a file, when that is asked for: by one trap only.
+options=(--anonymous)
+if [ "${QUIRE_TRAP:-}" = signal ]; then
+	serve 126 stress-ng --version && err_has 'it needs the trap «thread»'
+	say 'memory without a file is not for the signal trap' $?
+else
+	stressor mmap mmap 5 --mmap-bytes 24m
+	stressor mremap mmap 3 --mremap-bytes 24m
+fi
 finish

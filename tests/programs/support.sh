@@ -5,6 +5,7 @@
 . "$(dirname "$0")/../cli/tap.sh"
 quire=$(realpath "$1")
 memory=8M
+options=()
 
 # A tmpfs is memory already, and left to the kernel.
 case $(stat -f -c %T "$scratch") in
@@ -32,7 +33,7 @@ serve()
 {
 	expected=$1
 	shift
-	run "$expected" "$quire" run --memory "$memory" --stats -- "$@"
+	run "$expected" "$quire" run --memory "$memory" --stats "${options[@]}" -- "$@"
 }
 
 # served CALL [LEAST] - the last command had so many such calls served by Quire
