@@ -13,7 +13,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -269,11 +268,7 @@ static int open_journal(struct atomic_file *file, const struct atomic_settings *
 		if (!*message_detail())
 			message_set(-r, "the file cannot be marked as one that has the journal %s: %s", file->place.path,
 				    strerrordesc_np(-r));
-		{
-			int r_ = close_journal(file);
-			if (r_ < 0)
-				fprintf(stderr, "close: %d %s\n", r_, message_detail());
-		}
+		(void)close_journal(file);
 	}
 	return r;
 }
