@@ -48,7 +48,7 @@ enum room {
 	ROOM_PENDING,    /* commits have to be durable first */
 	ROOM_CHECKPOINT, /* … and copied */
 	ROOM_NOTE,       /* other journals have to note what was decided here */
-	ROOM_SOON,       /* readers hold it, or it is being made */
+	ROOM_SOON,       /* readers hold it, or it is being made, or a checkpoint is under way */
 	ROOM_NONE,
 };
 
@@ -80,6 +80,9 @@ static enum room look_for_room(struct journal *journal, uint64_t pages)
 		return ROOM_NONE;
 	if (journal->pending)
 		return ROOM_PENDING;
+	/* That one may make room enough, and it wakes who waits. */
+	if (journal->checkpoint != UINT64_MAX)
+		return ROOM_SOON;
 	if (checkpoint_target(journal) > journal->complete)
 		return ROOM_CHECKPOINT;
 	if (journal->decisions)
