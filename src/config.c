@@ -259,3 +259,33 @@ int config_load(const struct quire_config *given, struct config *ret)
 	ret->stats_at_exit = stats && *stats && strcmp(stats, "0") != 0;
 	return r;
 }
+
+int config_default_socket(char *ret, size_t size)
+{
+	const char *dir = secure_getenv("XDG_RUNTIME_DIR");
+
+	if (!dir || *dir != '/')
+		dir = "/run";
+	if ((size_t)snprintf(ret, size, "%s/quire.sock", dir) >= size)
+		return message_set(EINVAL, "the name of the socket in %s is longer than %zu bytes", dir, size - 1);
+	return 0;
+}
+
+/* Not of a program that has more rights than who has started it: the server is trusted. */
+int config_server(char *ret, size_t size)
+{
+	const char *text = secure_getenv("QUIRE_SERVER");
+	int r;
+
+	if (!text || !*text || strcmp(text, "off") == 0)
+		return 0;
+	if (strcmp(text, "auto") == 0) {
+		r = config_default_socket(ret, size);
+		return r < 0 ? r : 1;
+	}
+	if (*text != '/')
+		return message_set(EINVAL, "QUIRE_SERVER is «%s»; it can be off, auto, or the whole name of a socket", text);
+	if ((size_t)snprintf(ret, size, "%s", text) >= size)
+		return message_set(EINVAL, "QUIRE_SERVER: the name is longer than %zu bytes", size - 1);
+	return 1;
+}

@@ -23,6 +23,14 @@ struct config {
 /* Fills what was not set. 0 or -EINVAL with a message that names the variable. */
 int config_load(const struct quire_config *given, struct config *ret);
 
+/*
+ * The socket of the server that this program is to be served by, as QUIRE_SERVER says, which is off by default. ret: of at least 128
+ * bytes. 1; 0: none; -EINVAL with a message.
+ */
+int config_server(char *ret, size_t size);
+/* Where a server listens that was told nothing else. 0 or -EINVAL. */
+int config_default_socket(char *ret, size_t size);
+
 /* Half of what the cgroups or the machine allow. */
 uint64_t config_default_memory(void);
 

@@ -24,8 +24,11 @@ static struct engine *_Atomic the_engine;
 static struct lock start_lock;
 /* On a page that the kernel wipes in the child of a fork: 1 in the process that started the engine. No system call tells it. */
 static char *own_process;
+static _Atomic bool chosen; /* between an engine of this process's own and a server */
 static struct config given_config;
 static bool config_given;
+
+static void choose_server(void);
 
 void entry_begin(struct entry *entry, const char *call)
 {
@@ -43,6 +46,8 @@ void entry_begin(struct entry *entry, const char *call)
 	sigdelset(&block, SIGABRT);
 	pthread_sigmask(SIG_BLOCK, &block, &entry->mask);
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &entry->cancel_state);
+	if (!atomic_load_explicit(&chosen, memory_order_relaxed))
+		choose_server();
 }
 
 int entry_end(struct entry *entry, int r)
@@ -81,22 +86,29 @@ static int checkpoint_all(struct engine *engine)
 	return result;
 }
 
-/* At the end of a program that ends in order: what was stored reaches the files. A child of a fork is not the engine's process. */
-__attribute__((destructor(101))) static void finish(void)
+int entry_write_back(struct engine *engine)
 {
-	struct engine *engine = entry_engine_if_started();
 	struct entry entry;
 	int r, checkpointed;
 
-	if (!engine)
-		return;
 	entry_begin(&entry, "exit");
 	/* What a child stores from here on would be lost with the process: it waits in its fault, and that is SIGBUS when the engine is gone. */
 	thread_trap_deafen(engine->thread_trap);
 	r = writeback_all(&engine->registry);
 	checkpointed = checkpoint_all(engine);
-	r = r < 0 ? r : checkpointed;
 	entry_end(&entry, 0);
+	return r < 0 ? r : checkpointed;
+}
+
+/* At the end of a program that ends in order: what was stored reaches the files. A child of a fork is not the engine's process. */
+__attribute__((destructor(101))) static void finish(void)
+{
+	struct engine *engine = entry_engine_if_started();
+	int r;
+
+	if (!engine)
+		return;
+	r = entry_write_back(engine);
 	if (r < 0)
 		fprintf(stderr, "quire: at exit, dirty pages could not be written: %s\n", strerrordesc_np(-r));
 	if (engine->config.stats_at_exit)
@@ -128,12 +140,45 @@ static int mark_process(void)
 
 static int prepare_for_forks(void);
 
+/*
+ * Where QUIRE_SERVER says so, this process becomes a client, and never has an engine. A server that cannot be had is no reason to go on
+ * without: two caches of one file would know nothing of one another. Start lock held. 0 or -errno with a message.
+ */
+static int connect_to_server(void)
+{
+	char path[128];
+	int r;
+
+	if (atomic_load(&chosen))
+		return 0;
+	r = config_server(path, sizeof(path));
+	if (r > 0) {
+		r = prepare_for_forks();
+		if (r == 0)
+			r = client_connect(path);
+	}
+	if (r == 0)
+		atomic_store(&chosen, true);
+	return r;
+}
+
+/* At the first call, whatever it is; one that needs an engine says what was wrong. */
+static void choose_server(void)
+{
+	lock_acquire(&start_lock);
+	(void)connect_to_server();
+	lock_release(&start_lock);
+	message_clear();
+}
+
 static int start_engine(void)
 {
 	struct config config;
 	struct engine *engine;
-	int r = 0;
+	int r = connect_to_server();
 
+	if (r < 0 || client_is())
+		return r;
 	if (config_given)
 		config = given_config;
 	else
@@ -235,13 +280,11 @@ static void after_fork_at_first(void)
 
 static void after_fork_in_child_at_first(void)
 {
-	struct engine *engine = atomic_load(&the_engine);
-
-	/* A process that was not made by fork itself has nothing to give. One that is a child itself has closed them. */
-	if (prepared && !client_is())
-		atomics_close_inherited(&engine->atomics);
+	/* A process that is served itself has nothing to give: what it inherited it has closed. */
+	if (prepared && forking)
+		atomics_close_inherited(&forking->atomics);
 	if (prepared)
-		client_after_fork_in_child(atomic_load(&the_engine));
+		client_after_fork_in_child(forking);
 	let_go(&start_lock, &mask_inside);
 }
 
@@ -265,6 +308,12 @@ int entry_engine(struct engine **ret)
 	int r = 0;
 
 	*ret = entry_engine_if_started();
+	if (!*ret && client_has_connected())
+		return message_set(
+		    EOPNOTSUPP, client_is() ? "this process is served by `quire serve`, and this call is not served: use "
+					      "QUIRE_SERVER=off for this program"
+					    : "this process is a child, by another way than fork(3), of one that is served: it has "
+					      "none of the mappings");
 	if (!*ret && client_is())
 		return message_set(EOPNOTSUPP,
 				   "this process is the child of a fork, where this call is not served: make it before the fork");
@@ -285,7 +334,8 @@ int entry_engine(struct engine **ret)
 		r = start_engine();
 	lock_release(&start_lock);
 	*ret = entry_engine_if_started();
-	return r;
+	/* It has just been connected: the next call is made by the server. */
+	return r == 0 && !*ret ? message_set(EAGAIN, "the server was not there a moment ago; it is now: try again") : r;
 }
 
 static _Thread_local struct space *served;

@@ -33,6 +33,12 @@ int entry_engine(struct engine **ret);
 struct engine *entry_engine_if_started(void);
 
 /*
+ * Serves no other process any more, and writes what was stored: what one stores from here on waits in its fault until this process has
+ * ended. 0 or -errno.
+ */
+int entry_write_back(struct engine *engine);
+
+/*
  * The space that the public calls of this thread are about: this process's, unless the thread makes a call for another process.
  */
 struct space *entry_space(struct engine *engine);

@@ -577,8 +577,13 @@ static void *map_by_engine(struct entry *entry, const struct request *q)
 	    .arg = {(int64_t)(intptr_t)q->addr, (int64_t)q->asked_len, q->prot, q->flags, q->fd, q->offset},
 	    .fd = q->flags & MAP_ANONYMOUS ? -1 : q->fd,
 	};
-	int64_t r = client_ask(&call, NULL);
+	int64_t r;
 
+	/* Before a socket for the reply gets the number. */
+	if (call.fd != -1 && fcntl(call.fd, F_GETFD) < 0)
+		r = message_set(EBADF, "descriptor %d is not open", call.fd);
+	else
+		r = client_ask(&call, NULL);
 	return entry_end(entry, r < 0 ? (int)r : 0) < 0 ? MAP_FAILED : (void *)(intptr_t)r;
 }
 

@@ -179,6 +179,8 @@ static int set_environment(const char *preload)
 	if (strpbrk(preload, " :"))
 		return refuse(preload, "the loader takes no library whose path has a space or a colon in it");
 	setenv("LD_PRELOAD", list, 1);
+	/* What it reads and writes has to be seen by the engine that has its mappings: its own. */
+	setenv("QUIRE_SERVER", "off", 1);
 	if (options[MEMORY].value)
 		setenv("QUIRE_MEMORY", options[MEMORY].value, 1);
 	if (options[MATCH].value)

@@ -418,8 +418,9 @@ bool fault_place_locked(struct space *space, char *addr, struct object *object, 
 {
 	struct area *area = space_find(space, addr);
 
-	return area && area->shared && area->view.object == object && area_page(area, addr) == page &&
-	       pmap_enter_fresh(&space->pmap, addr, bytes, view_asks_to_track(&area->view)) == 0;
+	/* In a reader's mapping it would be a private page. */
+	return area && area->shared && !area_is_readers(&space->pmap, true, area->max_prot) && area->view.object == object &&
+	       area_page(area, addr) == page && pmap_enter_fresh(&space->pmap, addr, bytes, view_asks_to_track(&area->view)) == 0;
 }
 
 /* A fault's own way to place the page that it waits for. */

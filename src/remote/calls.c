@@ -11,7 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/shm.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "coherent.h"
@@ -134,6 +136,64 @@ static int64_t failed(ssize_t r)
 	return -1;
 }
 
+/* The least room that the results of a call need. */
+static size_t room_needed(const struct call_request *q)
+{
+	size_t rounded;
+
+	switch (q->name) {
+	case CALL_MINCORE:
+		return entry_round(pointer(q->arg[0]), (size_t)q->arg[1], &rounded) ? rounded >> page_shift : 0;
+	case CALL_SHMCTL:
+		return q->arg[1] == IPC_RMID ? 0 : sizeof(struct shmid_ds);
+	case CALL_EPOCH:
+		return sizeof(uint64_t);
+	case CALL_AREA_STATS:
+		return sizeof(struct quire_area_stats);
+	default:
+		return 0;
+	}
+}
+
+/* Whether the room that comes with a call is enough for it, and a name has its end. */
+static int check_form(const struct job *job)
+{
+	const struct call_request *q = job->request;
+	bool named = q->name == CALL_SHM_OPEN || q->name == CALL_SHM_UNLINK;
+
+	if (q->out_len >= room_needed(q) && (!named || (q->in_len > 0 && memchr(job->in, 0, q->in_len))))
+		return 0;
+	return message_set(EPROTO, "the call is malformed");
+}
+
+/* What a stranger may not: change what others have, have something opened for it, or have this thread wait for its own reader. */
+static int check_stranger(const struct job *job)
+{
+	const struct call_request *q = job->request;
+	struct stat st;
+
+	switch (q->name) {
+	case CALL_SET_MEMORY:
+		return message_set(EPERM, "the memory budget is the server's: quire serve --memory sets it");
+	case CALL_MMAP:
+		if (!(q->arg[3] & (QUIRE_MAP_ATOMIC | QUIRE_MAP_SNAPSHOT)))
+			return 0;
+		return message_set(EOPNOTSUPP,
+				   "atomic mappings are not served to other processes: use QUIRE_SERVER=off for this program");
+	case CALL_FILE_READ:
+	case CALL_FILE_WROTE:
+	case CALL_FILE_FLUSH:
+	case CALL_FILE_CHANGED:
+		return message_set(EOPNOTSUPP, "a program under quire run has an engine of its own");
+	case CALL_MAPS:
+		if (fstat(job->fd, &st) == 0 && S_ISREG(st.st_mode))
+			return 0;
+		return message_set(EPROTO, "what is mapped is told in a file only");
+	default:
+		return 0;
+	}
+}
+
 /* The result as the call gives it: what is below 0 is -1, and errno is set. */
 static int64_t make(struct job *job)
 {
@@ -143,8 +203,8 @@ static int64_t make(struct job *job)
 
 	switch (q->name) {
 	case CALL_MMAP:
-		return (int64_t)(intptr_t)quire_mmap(pointer(arg[0]), (size_t)arg[1], (int)arg[2], (int)arg[3],
-						     job->fd >= 0 ? job->fd : (int)arg[4], (off_t)arg[5]);
+		return (int64_t)(intptr_t)quire_mmap(pointer(arg[0]), (size_t)arg[1], (int)arg[2], (int)arg[3], job->fd,
+						     (off_t)arg[5]);
 	case CALL_MUNMAP:
 		return quire_munmap(pointer(arg[0]), (size_t)arg[1]);
 	case CALL_MREMAP:
@@ -235,12 +295,22 @@ static struct caller who_asks(int reply)
 
 static void make_public(struct job *job, int reply)
 {
+	const struct caller *stranger = remote_stranger(job->remote);
 	struct caller caller = who_asks(reply);
+	int r;
 
-	errno = 0;
 	message_clear();
+	/* It may send the socket of another. Who it is was seen when it connected; and what root has become since has fewer rights. */
+	if (stranger && stranger->uid != 0) {
+		caller.uid = stranger->uid;
+		caller.gid = stranger->gid;
+	}
 	entry_serve(remote_space(job->remote), &caller);
-	job->reply.result = make(job);
+	r = check_form(job);
+	if (r == 0 && stranger)
+		r = check_stranger(job);
+	errno = -r;
+	job->reply.result = r < 0 ? -1 : make(job);
 	job->reply.not_ours = entry_was_left();
 	entry_serve(NULL, NULL);
 	if (job->reply.result == -1) {
@@ -283,7 +353,8 @@ static void run(struct job *job, struct channel_message *message)
 static int open_payload(struct job *job, int file, void **ret_map, size_t *ret_len)
 {
 	size_t len = job->request->in_len > job->request->out_len ? job->request->in_len : job->request->out_len;
-	void *copy = calloc(1, len + 1), *out = calloc(1, job->request->out_len + 1);
+	bool much = job->request->in_len > CALL_APART || job->request->out_len > CALL_APART;
+	void *copy = much ? NULL : calloc(1, len + 1), *out = much ? NULL : calloc(1, job->request->out_len + 1);
 	size_t done = 0;
 
 	*ret_map = copy;
@@ -346,7 +417,8 @@ void remote_answer(struct remote *remote, const struct call_request *request, st
 	}
 	if (job.ret_fd >= 0)
 		reply.fds[reply.n_fds++] = job.ret_fd;
-	(void)channel_send(message->fds[0], &reply);
+	/* It has asked for nothing else by it, so that there is room. */
+	(void)channel_try_send(message->fds[0], &reply);
 	if (job.ret_fd >= 0)
 		close(job.ret_fd);
 	if (file >= 0) {

@@ -9,11 +9,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "engine.h"
 #include "fault/fault.h"
+#include "fault/traps/trap.h"
 #include "remote/agent.h"
 #include "remote/remote.h"
 #include "sys/channel.h"
@@ -21,9 +24,12 @@
 #include "sys/uffd.h"
 #include "util/message.h"
 
+#define CONNECT_MS 5000 /* a server is waited for: it may be about to start */
+
 /* A signal handler has no argument of ours, and a process is served by one engine at most. */
 static struct {
 	bool is;
+	bool connected;          /* to a server: another program's */
 	int calls;               /* the socket; -1: the fork could not give this process its mappings */
 	ino_t inode;             /* of it: the program may have closed it, and opened something else */
 	struct lock attach_lock; /* one at a time */
@@ -61,6 +67,11 @@ static bool has_socket(void)
 	struct stat st;
 
 	return client.calls >= 0 && fstat(client.calls, &st) == 0 && st.st_ino == client.inode && S_ISSOCK(st.st_mode);
+}
+
+bool client_has_connected(void)
+{
+	return client.is && client.connected;
 }
 
 static int check_socket(void)
@@ -220,8 +231,11 @@ static int attach_locked(void)
 		r = channel_pair(pair);
 	if (r < 0)
 		return r;
-	line = memfd_create("quire-line", MFD_CLOEXEC);
-	r = line < 0 || ftruncate(line, (off_t)page_size()) < 0 ? -errno : attach_by(pair[0], pair[1], line);
+	/* Sealed, so that a server need not fear that it is cut. */
+	line = memfd_create("quire-line", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	r = line < 0 || ftruncate(line, (off_t)page_size()) < 0 || fcntl(line, F_ADD_SEALS, F_SEAL_SHRINK) < 0
+		? -errno
+		: attach_by(pair[0], pair[1], line);
 	close(pair[0]);
 	close(pair[1]);
 	if (line >= 0)
@@ -538,6 +552,117 @@ void client_after_fork_in_child(struct engine *engine)
 		client.calls = -1;
 	}
 	set_mark();
+}
+
+/* ---- connecting to a server ---- */
+
+/*
+ * Who serves may do anything with the mappings of this process, so it has to be a process of the same user or of root's. 0 or -errno
+ * with a message.
+ */
+static int check_server(int socket, const char *path)
+{
+	struct ucred peer;
+	socklen_t len = sizeof(peer);
+
+	if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0)
+		return -errno;
+	if (peer.uid == 0 || peer.uid == geteuid())
+		return 0;
+	return message_set(EPERM, "the server at %s is user %u's, who is neither this one nor root, and is not trusted", path,
+			   (unsigned)peer.uid);
+}
+
+static int open_connection(const char *path, int *ret)
+{
+	static const struct timeval patience = {.tv_sec = CONNECT_MS / 1000};
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	int fd, r;
+
+	if (strlen(path) >= sizeof(address.sun_path))
+		return message_set(EINVAL, "the name of the socket, «%s», is longer than %zu bytes", path,
+				   sizeof(address.sun_path) - 1);
+	memcpy(address.sun_path, path, strlen(path) + 1);
+	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return message_set(errno, "no socket can be had: %s", strerrordesc_np(errno));
+	/* What is set before holds for connect as well. */
+	(void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
+	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
+		r = errno == ENOENT || errno == ECONNREFUSED
+			? message_set(errno, "no server listens at %s: start `quire serve`, or set QUIRE_SERVER=off", path)
+			: message_set(errno, "the server at %s cannot be reached: %s", path, strerrordesc_np(errno));
+		close(fd);
+		return r;
+	}
+	(void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &(struct timeval){0}, sizeof(patience));
+	*ret = fd;
+	return 0;
+}
+
+/* Both say hello. 0 or -errno with a message. */
+static int greet(int socket, const char *path)
+{
+	struct hello ours = hello_ours((uint32_t)page_size());
+	struct hello_reply reply;
+	struct channel_message out = {.head = &ours, .head_len = sizeof(ours)};
+	struct channel_message in = {.head = &reply, .head_len = sizeof(reply)};
+	int r = channel_send(socket, &out);
+
+	if (r == 0)
+		r = channel_wait(socket, -1, CONNECT_MS);
+	if (r == 0)
+		r = channel_receive(socket, &in);
+	if (r < 0)
+		return message_set(-r, "the server at %s does not answer: %s", path, strerrordesc_np(-r));
+	while (in.n_fds > 0)
+		close(in.fds[--in.n_fds]);
+	if (reply.result < 0)
+		return message_set(-reply.result, "%.*s (%s)", (int)sizeof(reply.detail) - 1, reply.detail, path);
+	if (memcmp(&reply.hello, &ours, sizeof(ours)) != 0)
+		return message_set(EPROTO, "what listens at %s is no server of this version of Quire", path);
+	return 0;
+}
+
+/* The socket is good. Whatever is caught is caught from the first mapping on. */
+static int begin_as_client(int socket)
+{
+	int r = signal_trap_start(NULL);
+
+	if (r < 0)
+		return r;
+	client.is = true;
+	client.connected = true;
+	client.eager = true;
+	note_socket(socket);
+	set_mark();
+	lock_acquire(&client.attach_lock);
+	r = attach_locked();
+	if (r == 0)
+		atomic_store_explicit(&client.attached, true, memory_order_release);
+	lock_release(&client.attach_lock);
+	if (r < 0) {
+		signal_trap_stop();
+		client.is = false;
+		client.calls = -1;
+	}
+	return r;
+}
+
+int client_connect(const char *path)
+{
+	int socket = -1;
+	int r = open_connection(path, &socket);
+
+	if (r == 0)
+		r = check_server(socket, path);
+	if (r == 0)
+		r = greet(socket, path);
+	if (r == 0 && (r = begin_as_client(socket)) < 0 && !message_detail()[0])
+		message_set(-r, "the server at %s cannot be attached to: %s", path, strerrordesc_np(-r));
+	if (r < 0 && socket >= 0)
+		close(socket);
+	return r;
 }
 
 void client_begin(void)

@@ -2,7 +2,8 @@
 /*
  * client.h - a process that is served by the engine of another: what it knows, and how it asks
  *
- * The child of a fork is one. There is one state in a process, as there is one engine.
+ * The child of a fork is one, and a program that has connected to a server, with its children. There is one state in a process, as there
+ * is one engine.
  */
 #ifndef QUIRE_REMOTE_CLIENT_H
 #define QUIRE_REMOTE_CLIENT_H
@@ -15,6 +16,15 @@
 
 /* Whether this process is one. */
 bool client_is(void);
+
+/* Whether it has connected to a server, or a process that it comes from by fork has. */
+bool client_has_connected(void);
+
+/*
+ * Connects to the server that listens at path: this process is a client from then on. It has no engine and is none. 0, or -errno with a
+ * message, and nothing has changed.
+ */
+int client_connect(const char *path);
 
 /* A public call, made by the engine. Signals are blocked. */
 struct client_call {

@@ -1,27 +1,35 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * remote.c - the processes that an engine serves beside its own: their sockets, and how they are asked
+ *
+ * A stranger may have kept its end of a descriptor that it handed over, and read from it what was for us: nothing is read by waiting.
+ * What it says to have done is believed only where a lie harms nobody else.
  */
 #include "remote/remote.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/sockios.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "engine.h"
 #include "entry.h"
 #include "shm.h"
+#include "sys/frames.h"
 #include "sys/page_size.h"
 #include "util/fail.h"
 #include "util/message.h"
 
-#define PATIENCE_MS 1000 /* a process may be stopped, and others wait for it meanwhile */
-#define SLICE_MS    100 /* … in which it is waited for: of the time that this process is stopped itself, with the other, one is lost */
+#define PATIENCE_MS  1000 /* a process may be stopped, and others wait for it meanwhile */
+#define REMOTES_MOST 1000
+#define SLICE_MS     100 /* … in which it is waited for: of the time that this process is stopped itself, with the other, one is lost */
 
 struct remote {
 	struct far far;
@@ -37,7 +45,9 @@ struct remote {
 	bool silent;        /* [asking] what it was asked for last was taken back: it is stopped, as far as is known */
 	_Atomic bool lost;  /* nobody is there to be asked any more */
 	struct agent_line *line;
-	_Atomic int end; /* the socket whose other end goes with the process; -1: there is none yet */
+	struct caller caller; /* of a stranger */
+	bool greeted;         /* it has said hello, or need not */
+	_Atomic int end;      /* the socket whose other end goes with the process; -1: there is none yet */
 };
 
 static struct remote *remote_of(struct far *far)
@@ -53,6 +63,11 @@ struct space *remote_space(struct remote *remote)
 struct engine *remote_engine(struct remote *remote)
 {
 	return remote->engine;
+}
+
+const struct caller *remote_stranger(struct remote *remote)
+{
+	return remote->far.strange ? &remote->caller : NULL;
 }
 
 /* ---- asking the agent ---- */
@@ -105,7 +120,7 @@ static long receive(struct remote *remote, struct channel_message *message, cons
 		r = wait_for_reply(remote);
 	}
 	if (r == 0)
-		r = channel_receive(remote->agent.fd, message);
+		r = channel_try_receive(remote->agent.fd, message);
 	return r == 0 && reply->number == remote->number ? 0 : lose(remote);
 }
 
@@ -135,6 +150,51 @@ static long ask(struct remote *remote, struct agent_request *request, struct cha
 	return reply.result >= 0 && in.body_len != body_len ? lose(remote) : reply.result;
 }
 
+static void far_lose(struct far *far)
+{
+	(void)lose(remote_of(far));
+}
+
+/* Whether nothing of the space is there. Map lock held. */
+static bool is_free(const struct space *space, const char *addr, size_t len)
+{
+	size_t i = area_set_search(&space->areas, addr);
+
+	return i == space->areas.count || area_addr(space->areas.all[i]) >= addr + len;
+}
+
+/*
+ * Whether what the kernel would say to it has been said. That something was done cannot be known; but no two areas are where only one
+ * can be. Of what gives an address the map lock is held for writing.
+ */
+static bool is_plausible(const struct space *space, const struct memory_op *op, long r)
+{
+	size_t len = op->kind == MEMORY_MOVE ? op->to_len : op->len;
+	char *placed = (char *)r;
+
+	if (r < 0)
+		return r >= -4095;
+	if (op->kind != MEMORY_MAP && op->kind != MEMORY_MOVE)
+		return r == 0;
+	if (((uintptr_t)r & (page_size() - 1)) || len > ADDRESSES_END || (uintptr_t)r > ADDRESSES_END - len)
+		return false;
+	if (op->kind == MEMORY_MAP)
+		return op->flags & MAP_FIXED ? placed == op->addr : is_free(space, placed, len);
+	if (op->flags & MREMAP_FIXED)
+		return placed == op->to;
+	if (placed == op->addr)
+		return len <= op->len || is_free(space, placed + op->len, len - op->len);
+	return (op->flags & MREMAP_MAYMOVE) && is_free(space, placed, len);
+}
+
+/* A stranger gets a private mapping of frames by a descriptor that is not for writing. It, or the one there is, or -errno. */
+static int descriptor_for(const struct remote *remote, const struct memory_op *op)
+{
+	if (!remote->far.strange || (op->flags & MAP_HUGETLB) || (op->flags & MAP_TYPE) != MAP_PRIVATE)
+		return op->fd;
+	return frames_open_reader(op->fd);
+}
+
 /*
  * An operation. One that changes mappings has to be done: a process that does not answer for so long is given up, since its kernel
  * and we would disagree. Whatever else it is asked for can be asked again.
@@ -145,15 +205,20 @@ static long far_op(struct far *far, const struct memory_op *op)
 	struct agent_request request = {.n = 1};
 	struct memory_op copy = *op;
 	struct channel_message out = {.body = &copy, .body_len = sizeof(copy)};
+	int fd = op->kind == MEMORY_MAP && op->fd >= 0 ? descriptor_for(remote, op) : -1;
 	long r;
 
-	copy.fd = op->kind == MEMORY_MAP && op->fd >= 0 ? 0 : -1;
-	if (copy.fd == 0)
-		out.fds[out.n_fds++] = op->fd;
+	if (fd < -1)
+		return fd;
+	copy.fd = fd >= 0 ? 0 : -1;
+	if (fd >= 0)
+		out.fds[out.n_fds++] = fd;
 	lock_acquire(&remote->asking);
 	r = ask(remote, &request, &out, NULL, 0, op->kind == MEMORY_DROP || op->kind == MEMORY_ADVISE);
 	lock_release(&remote->asking);
-	return r;
+	if (fd >= 0 && fd != op->fd)
+		close(fd);
+	return remote->far.strange && !is_plausible(remote->space, op, r) ? lose(remote) : r;
 }
 
 /* Which descriptor of the message is fd; it is added if there is room. -1: there is none. */
@@ -174,6 +239,11 @@ static int far_ops(struct far *far, const struct memory_op *ops, size_t n)
 	struct memory_op copies[FAR_OPS];
 	long r = 0;
 
+	if (far->strange) {
+		for (size_t i = 0; i < n && r >= 0; i++)
+			r = far_op(far, &ops[i]);
+		return r < 0 ? (int)r : 0;
+	}
 	lock_acquire(&remote->asking);
 	for (size_t done = 0; done < n && r >= 0;) {
 		struct agent_request request = {.n = 0};
@@ -300,14 +370,62 @@ static void serve_faults(struct trap_source *source, struct trap_turn *turn)
 	give_up(remote);
 }
 
+static int check_hello(struct remote *remote, const struct hello *theirs, struct hello_reply *reply)
+{
+	const char *what = NULL;
+
+	if (memcmp(theirs->magic, reply->hello.magic, sizeof(theirs->magic)) != 0)
+		what = "this is a server of Quire, and was not addressed as one";
+	else if (theirs->version != reply->hello.version)
+		what = "the server has another version of the protocol: use the same version of Quire for both";
+	else if (memcmp(theirs, &reply->hello, sizeof(*theirs)) != 0)
+		what = "the server was built otherwise, for other page or message sizes: use the same build of Quire for both";
+	else if (remote->caller.uid != geteuid())
+		what = "the server is another user's, and serves that user's processes only";
+	else if (atomic_load(&remote->engine->remotes.count) > REMOTES_MOST)
+		what = "the server has as many clients as it serves";
+	if (!what)
+		return 0;
+	snprintf(reply->detail, sizeof(reply->detail), "%s", what);
+	return reply->result = -EPROTO;
+}
+
+/* The first message of a stranger. */
+static void greet(struct remote *remote, struct trap_turn *turn)
+{
+	struct hello theirs;
+	struct hello_reply reply = {.hello = hello_ours((uint32_t)page_size())};
+	struct channel_message message = {.head = &theirs, .head_len = sizeof(theirs)};
+	struct channel_message answer = {.head = &reply, .head_len = sizeof(reply)};
+	int r = channel_try_receive(remote->calls.fd, &message);
+
+	if (r == -EAGAIN)
+		return;
+	while (r == 0 && message.n_fds > 0)
+		close(message.fds[--message.n_fds]);
+	reply.result = r;
+	if (r == 0)
+		r = check_hello(remote, &theirs, &reply);
+	if (r != -EPIPE && channel_try_send(remote->calls.fd, &answer) < 0)
+		r = -EPIPE;
+	remote->greeted = r == 0;
+	if (r < 0)
+		end(remote, turn);
+}
+
 static void serve_call(struct trap_source *source, struct trap_turn *turn)
 {
 	struct remote *remote = (struct remote *)((char *)source - offsetof(struct remote, calls));
 	struct call_request request;
 	char body[CALL_INLINE];
 	struct channel_message message = {.head = &request, .head_len = sizeof(request), .body = body, .body_len = sizeof(body)};
-	int r = channel_receive(source->fd, &message);
+	int r;
 
+	if (!remote->greeted) {
+		greet(remote, turn);
+		return;
+	}
+	r = channel_try_receive(source->fd, &message);
 	if (r == -EPIPE) {
 		bool attached;
 
@@ -328,13 +446,52 @@ static void serve_call(struct trap_source *source, struct trap_turn *turn)
 	unref(remote);
 }
 
+/* Whether it is one end of a pair that is not ours: of a connection to us we would hold both ends, and never see it end. */
+static bool is_agent(int fd)
+{
+	struct sockaddr_un name;
+	struct ucred peer;
+	int type = 0;
+	socklen_t len = sizeof(type), peer_len = sizeof(peer), name_len = sizeof(name);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) < 0 || type != SOCK_SEQPACKET)
+		return false;
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &peer_len) < 0 || peer.pid == getpid())
+		return false;
+	return getpeername(fd, (struct sockaddr *)&name, &name_len) == 0 && name.sun_family == AF_UNIX &&
+	       name_len == sizeof(sa_family_t);
+}
+
+/* Whether a stranger has handed over what the names say, so that nothing that is done with it harms others. */
+static int check_handed_over(int agent, int uffd, int line, const struct address_range *taken, size_t n)
+{
+	int seals = fcntl(line, F_GET_SEALS);
+	struct stat st;
+
+	if (!is_agent(agent))
+		return message_set(EPROTO, "the agent's descriptor is no socket of the kind that is needed");
+	if (!uffd_is(uffd))
+		return message_set(EPROTO, "the descriptor for faults is no userfaultfd");
+	/* It could be cut while it is read here. */
+	if (seals < 0 || !(seals & F_SEAL_SHRINK) || fstat(line, &st) < 0 || (size_t)st.st_size < page_size() ||
+	    (size_t)st.st_blksize != page_size())
+		return message_set(EPROTO, "the line is no memfd of a page, sealed against being cut");
+	for (size_t i = 0; i < n; i++)
+		if ((((uintptr_t)taken[i].addr | (uintptr_t)taken[i].end) & (page_size() - 1)) || taken[i].addr >= taken[i].end ||
+		    (uintptr_t)taken[i].end > ADDRESSES_END)
+			return message_set(EPROTO, "a range that is taken is none");
+	return 0;
+}
+
 int remote_attach(struct remote *remote, int agent, int uffd, int line, const struct address_range *taken, size_t n)
 {
 	struct thread_trap *trap = remote->engine->thread_trap;
 	int r;
 
 	lock_acquire(&remote->attach_lock);
-	r = remote->gone || remote->attached ? -EALREADY : 0;
+	r = remote->gone || remote->attached || remote->agent.fd >= 0 ? -EALREADY : 0;
+	if (r == 0 && remote->far.strange)
+		r = check_handed_over(agent, uffd, line, taken, n);
 	/* Nothing is mapped there yet, so nothing is taken away. */
 	for (size_t i = 0; i < n && r == 0; i++)
 		r = space_unmap(remote->space, taken[i].addr, (size_t)(taken[i].end - taken[i].addr));
@@ -392,6 +549,18 @@ static int note_area(void *arg, const struct part *part)
 	return r;
 }
 
+/* remotes.lock held. */
+static void add_to_list(struct remotes *remotes, struct remote *remote, int calls)
+{
+	remote->calls.fd = calls;
+	atomic_store(&remote->end, calls);
+	remote->next = remotes->head;
+	if (remote->next)
+		remote->next->link = &remote->next;
+	remote->link = &remotes->head;
+	remotes->head = remote;
+}
+
 /* Under the lock that a fork holds: no other child has the engine's end without knowing that it is to close it. */
 static int make_calls(struct engine *engine, struct remote *remote, int ret_pair[2])
 {
@@ -399,63 +568,96 @@ static int make_calls(struct engine *engine, struct remote *remote, int ret_pair
 
 	lock_acquire(&engine->remotes.lock);
 	r = channel_pair(ret_pair);
-	if (r == 0) {
-		remote->calls.fd = ret_pair[0];
-		atomic_store(&remote->end, ret_pair[0]);
-		remote->next = engine->remotes.head;
-		if (remote->next)
-			remote->next->link = &remote->next;
-		remote->link = &engine->remotes.head;
-		engine->remotes.head = remote;
-	}
+	if (r == 0)
+		add_to_list(&engine->remotes, remote, ret_pair[0]);
 	lock_release(&engine->remotes.lock);
 	return r;
 }
 
-int remote_create(struct engine *engine, struct space *from, struct ranges *ret_ranges, int *ret_calls)
+/* Listens to it. On failure it is off the list. */
+static int start_calls(struct engine *engine, struct remote *remote)
+{
+	int r = thread_trap_watch(engine->thread_trap, &remote->calls, false);
+
+	if (r < 0)
+		take_off_list(&engine->remotes, remote);
+	else
+		atomic_fetch_add(&engine->remotes.count, 1);
+	return r;
+}
+
+/* One that nobody knows yet, with a space like from's. 0 or -errno. */
+static int make(struct engine *engine, struct space *from, const struct caller *stranger, struct remote **ret)
 {
 	struct remote *remote = fail_now(FAIL_ALLOC) ? NULL : calloc(1, sizeof(*remote));
-	int pair[2] = {-1, -1};
 	uint64_t features = 0;
 	int r = remote ? start_serving(engine) : -ENOMEM;
 
 	/* Its faults are messages, whatever catches ours: SIGBUS has to be raised from here. */
 	if (r == 0 && (uffd_probe(engine->source, &features) < 0 || !(features & QUIRE_UFFD_POISON)))
 		r = -EOPNOTSUPP;
+	if (r == 0) {
+		remote->far = (struct far){
+		    .op = far_op, .read = far_read, .ops = far_ops, .gone = far_gone, .lose = far_lose, .strange = stranger};
+		if (stranger)
+			remote->caller = *stranger;
+		atomic_init(&remote->end, -1);
+		remote->engine = engine;
+		remote->refs = 1;
+		remote->calls = (struct trap_source){-1, serve_call};
+		remote->agent = (struct trap_source){-1, serve_agent};
+		remote->faults = (struct trap_source){-1, serve_faults};
+		r = space_fork(from, &remote->far, &remote->space);
+	}
+	if (r < 0)
+		free(remote);
+	else
+		*ret = remote;
+	return r;
+}
+
+int remote_accept(struct engine *engine, int socket, const struct caller *caller)
+{
+	struct remote *remote;
+	int r = make(engine, engine->space, caller, &remote);
 
 	if (r < 0) {
-		free(remote);
+		close(socket);
 		return message_set(-r, "no further process can be served: %s", strerrordesc_np(-r));
 	}
-	remote->far = (struct far){.op = far_op, .read = far_read, .ops = far_ops, .gone = far_gone};
-	atomic_init(&remote->end, -1);
-	remote->engine = engine;
-	remote->refs = 1;
-	remote->calls = (struct trap_source){-1, serve_call};
-	remote->agent = (struct trap_source){-1, serve_agent};
-	remote->faults = (struct trap_source){-1, serve_faults};
-	r = space_fork(from, &remote->far, &remote->space);
+	lock_acquire(&engine->remotes.lock);
+	add_to_list(&engine->remotes, remote, socket);
+	lock_release(&engine->remotes.lock);
+	r = start_calls(engine, remote);
 	if (r == 0)
-		r = segments_repeat(engine, from, remote->space);
+		return 0;
+	destroy(remote);
+	return message_set(-r, "a process cannot be listened to: %s", strerrordesc_np(-r));
+}
+
+int remote_create(struct engine *engine, struct space *from, struct ranges *ret_ranges, int *ret_calls)
+{
+	const struct caller *stranger = from->pmap.far ? remote_stranger(remote_of(from->pmap.far)) : NULL;
+	struct remote *remote;
+	int pair[2] = {-1, -1};
+	int r = make(engine, from, stranger, &remote);
+
+	if (r < 0)
+		return message_set(-r, "no further process can be served: %s", strerrordesc_np(-r));
+	remote->greeted = true;
+	r = segments_repeat(engine, from, remote->space);
 	if (r == 0)
 		r = space_visit(remote->space, NULL, ADDRESSES_END, note_area, ret_ranges);
 	if (r == 0)
 		r = make_calls(engine, remote, pair);
-	if (r == 0) {
-		r = thread_trap_watch(engine->thread_trap, &remote->calls, false);
-		if (r < 0)
-			take_off_list(&engine->remotes, remote);
-	}
+	if (r == 0)
+		r = start_calls(engine, remote);
 	if (r < 0) {
 		if (pair[1] >= 0)
 			close(pair[1]);
-		if (remote->space)
-			destroy(remote);
-		else
-			free(remote);
+		destroy(remote);
 		return message_set(-r, "the child of a fork cannot be given its mappings: %s", strerrordesc_np(-r));
 	}
-	atomic_fetch_add(&engine->remotes.count, 1);
 	*ret_calls = pair[1];
 	return 0;
 }

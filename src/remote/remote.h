@@ -2,8 +2,10 @@
 /*
  * remote.h - the processes that an engine serves beside its own, seen from the engine
  *
- * Each has a space of the engine. It begins when a process is about to fork, and ends when nobody holds the other end of its sockets
- * any more: the process has ended, or called exec, or its fork has failed.
+ * Each has a space of the engine. It begins when a process is about to fork, or has connected to a server, and ends when nobody holds
+ * the other end of its sockets any more: the process has ended, or called exec, or its fork has failed.
+ *
+ * One that has connected is a stranger, and so are its children: another program, which may say anything.
  */
 #ifndef QUIRE_REMOTE_REMOTE_H
 #define QUIRE_REMOTE_REMOTE_H
@@ -15,6 +17,7 @@
 #include "sys/channel.h"
 #include "util/lock.h"
 
+struct caller;
 struct engine;
 struct remote;
 
@@ -32,6 +35,12 @@ struct remotes {
  */
 int remote_create(struct engine *engine, struct space *from, struct ranges *ret_ranges, int *ret_calls);
 
+/*
+ * A space, with nothing in it, for a process that has connected, and is who the kernel says. The socket goes over, also when this fails.
+ * 0 or -errno, with a message.
+ */
+int remote_accept(struct engine *engine, int socket, const struct caller *caller);
+
 /* In the child of a fork: closes the descriptors that only the engine is to have. remotes.lock was held over the fork. */
 void remotes_close_inherited(struct remotes *remotes);
 
@@ -42,6 +51,8 @@ void remotes_close(struct engine *engine);
 
 struct space *remote_space(struct remote *remote);
 struct engine *remote_engine(struct remote *remote);
+/* Who a stranger is; NULL: it is none. */
+const struct caller *remote_stranger(struct remote *remote);
 
 /*
  * The process is there to be asked: agent, uffd and line go over, also when this fails. Maps all that its space holds, but for the n ranges

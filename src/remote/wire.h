@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * wire.h - what an engine and the processes that it serves say to one another
+ * wire.h - what an engine and the processes that it serves say to one another: docs/protocol.md
  *
- * A process of the same program, started by fork, is at the other end: values go as they are in memory. There are two sockets.
+ * At the other end is a process that was started by fork, or one that has connected to a server and said hello: values go as they are
+ * in memory. There are two sockets.
  *
  *   calls   from the process to the engine: a request, with a socket for its reply. Any thread of the process sends, any thread of
  *           the engine answers, in any order.
@@ -15,7 +16,28 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
+#include "remote/ranges.h"
 #include "sys/pmap.h"
+
+/* ---- hello ---- */
+
+#define HELLO_MAGIC   "quire\r\n" /* with its end, 8 bytes */
+#define HELLO_VERSION 1
+
+/* The first message on the socket of a process that has connected. Both ends have to agree in all of it. */
+struct hello {
+	char magic[8];
+	uint32_t version, page_bytes;
+	uint32_t request_bytes, reply_bytes; /* of the structures below, as the one who speaks was compiled with them */
+	uint32_t agent_bytes, op_bytes;
+};
+
+/* The answer to it, and from then on the socket is one for calls. */
+struct hello_reply {
+	struct hello hello;
+	int32_t result; /* 0, or -errno: the connection ends */
+	char detail[256];
+};
 
 /* ---- calls ---- */
 
@@ -63,6 +85,7 @@ enum call_name {
 
 #define CALL_ARGS   6
 #define CALL_INLINE 16384 /* bytes that go in the message; more goes in a file of its own, sent along as the last descriptor */
+#define CALL_APART  (1ull << 30)
 #define CALL_DETAIL 320
 
 struct call_request {
@@ -114,6 +137,17 @@ struct agent_line {
 };
 
 enum agent_state { AGENT_ASKED, AGENT_DOES, AGENT_TAKEN_BACK };
+
+static inline struct hello hello_ours(uint32_t page_bytes)
+{
+	return (struct hello){HELLO_MAGIC,
+			      HELLO_VERSION,
+			      page_bytes,
+			      sizeof(struct call_request),
+			      sizeof(struct call_reply),
+			      sizeof(struct agent_request),
+			      sizeof(struct memory_op)};
+}
 
 static inline uint32_t agent_word(uint32_t number, enum agent_state state)
 {

@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/mman.h>
 
 #include "cache/once.h"
 #include "cache/readahead.h"
@@ -52,6 +53,16 @@ static inline char *area_addr(const struct area *area)
 }
 
 char *area_end(const struct area *area);
+
+/*
+ * Whether the kernel's mapping is a private one though the area is shared: that of a stranger who may read only. The frames come to him
+ * by a descriptor that is not for writing, and the kernel registers no shared mapping of such a one. Nothing is ever stored to it, so
+ * that it shows what is shared; and what a stranger stores after having changed its protection by himself is his own copy.
+ */
+static inline bool area_is_readers(const struct pmap *pmap, bool shared, int max_prot)
+{
+	return pmap_is_strange(pmap) && shared && !(max_prot & PROT_WRITE);
+}
 
 /* The page of the object at addr. */
 uint64_t area_page(const struct area *area, const char *addr);

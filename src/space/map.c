@@ -128,11 +128,12 @@ static int check_cuts(struct space *space, const char *addr, size_t len)
 
 /* ---- map ---- */
 
-static struct memory_op map_op(const struct mapping *m)
+static struct memory_op map_op(const struct space *space, const struct mapping *m)
 {
-	int flags = (m->huge     ? (int)m->huge | (m->huge_fd < 0 ? MAP_ANONYMOUS : 0)
-		     : m->shared ? MAP_SHARED | MAP_NORESERVE
-				 : MAP_PRIVATE | MAP_NORESERVE) |
+	bool shared = m->shared && !area_is_readers(&space->pmap, m->shared, m->max_prot);
+	int flags = (m->huge  ? (int)m->huge | (m->huge_fd < 0 ? MAP_ANONYMOUS : 0)
+		     : shared ? MAP_SHARED | MAP_NORESERVE
+			      : MAP_PRIVATE | MAP_NORESERVE) |
 		    (m->object || m->huge ? 0 : MAP_ANONYMOUS) | (m->fixed ? MAP_FIXED : 0) |
 		    (m->noreplace ? MAP_FIXED_NOREPLACE : 0);
 	int fd = m->huge ? m->huge_fd : m->object ? m->object->frames : -1;
@@ -153,7 +154,7 @@ static struct memory_op map_op(const struct mapping *m)
 
 int edit_place(struct space *space, const struct mapping *m, char **ret_addr)
 {
-	struct memory_op op = map_op(m);
+	struct memory_op op = map_op(space, m);
 	int r = fail_now(FAIL_MAP) ? -ENOMEM : pmap_map(&space->pmap, &op, ret_addr);
 
 	if (r == 0 && m->noreplace && *ret_addr != m->addr) {
@@ -215,7 +216,7 @@ int edit_map_again(struct space *space, struct area *const *areas, size_t n)
 		    mapping_like(areas[i], area_addr(areas[i]), areas[i]->view.pages << page_shift, areas[i]->view.first);
 
 		m.fixed = true;
-		ops[i] = map_op(&m);
+		ops[i] = map_op(space, &m);
 	}
 	r = fail_now(FAIL_MAP) ? -ENOMEM : pmap_ops(&space->pmap, ops, n);
 	for (size_t i = 0; i < n && r == 0; i++) {
@@ -579,7 +580,8 @@ static bool is_closed(const struct area *area)
 
 static void reregister(struct space *space, struct area *area)
 {
-	ASSERT(pmap_register(&space->pmap, area_addr(area), area->view.pages << page_shift, false, area->view.object != NULL) == 0);
+	pmap_must(&space->pmap,
+		  pmap_register(&space->pmap, area_addr(area), area->view.pages << page_shift, false, area->view.object != NULL));
 }
 
 /*
@@ -592,9 +594,9 @@ static void register_moved(struct space *space, const struct mapping *m, char *a
 	size_t right = area_set_search(set, addr + len), left = area_set_search(set, addr);
 	char *edge;
 
-	ASSERT(pmap_register(&space->pmap, addr, len, false, m->object != NULL) == 0);
+	pmap_must(&space->pmap, pmap_register(&space->pmap, addr, len, false, m->object != NULL));
 	if (m->object)
-		ASSERT(pmap_protect(&space->pmap, addr, len >> page_shift, false) == 0);
+		pmap_must(&space->pmap, pmap_protect(&space->pmap, addr, len >> page_shift, false));
 	for (edge = addr + len; right < set->count && area_addr(set->all[right]) == edge && is_closed(set->all[right]); right++) {
 		reregister(space, set->all[right]);
 		edge = area_end(set->all[right]);
@@ -654,13 +656,13 @@ static int move_private(struct space *space, struct area *area, char *addr, size
 	move_lock(&edit, &m, addr, old_len, false);
 	if (flags & SPACE_DONTUNMAP) {
 		/* It is empty, and has lost its registration too. */
-		ASSERT(pmap_register(&space->pmap, addr, old_len, false, m.object != NULL) == 0);
-		ASSERT(pmap_allow(&space->pmap, addr, old_len, m.prot) == 0);
+		pmap_must(&space->pmap, pmap_register(&space->pmap, addr, old_len, false, m.object != NULL));
+		pmap_must(&space->pmap, pmap_allow(&space->pmap, addr, old_len, m.prot));
 	} else {
 		forget_range(&edit, addr, addr + old_len);
 	}
 	register_moved(space, &m, moved, new_len);
-	ASSERT(pmap_allow(&space->pmap, moved, new_len, m.prot) == 0);
+	pmap_must(&space->pmap, pmap_allow(&space->pmap, moved, new_len, m.prot));
 	moved_area = edit_spare(&edit);
 	edit_fill(moved_area, &m, space, moved);
 	edit_add(&edit, moved_area);

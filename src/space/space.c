@@ -22,6 +22,8 @@
 #define MAP_FIXED_NOREPLACE 0x100000
 #endif
 
+#define MOST_AREAS 65530 /* of a stranger: as many mappings as the kernel gives a process */
+
 static bool still_private(void *arg, const void *addr)
 {
 	struct area *area = space_find(arg, addr);
@@ -146,6 +148,9 @@ int edit_begin(struct edit *edit, struct space *space, unsigned areas)
 {
 	edit->space = space;
 	edit->spares = NULL;
+	/* What each may have of the kernel. */
+	if (pmap_is_strange(&space->pmap) && space->areas.count + areas > MOST_AREAS)
+		return message_set(ENOMEM, "this process has %zu areas, and no more are served", space->areas.count);
 	if (area_set_prepare(&space->areas, areas) < 0)
 		return message_set(ENOMEM, "no memory for the list of areas");
 	for (unsigned i = 0; i < areas; i++) {

@@ -71,7 +71,7 @@ static void take_descriptors(struct msghdr *header, struct channel_message *mess
 	}
 }
 
-int channel_receive(int fd, struct channel_message *message)
+static int receive_message(int fd, struct channel_message *message, int flags)
 {
 	struct iovec parts[2] = {{message->head, message->head_len}, {message->body, message->body_len}};
 	union control control;
@@ -82,7 +82,7 @@ int channel_receive(int fd, struct channel_message *message)
 	ssize_t n;
 
 	message->n_fds = 0;
-	while ((n = recvmsg(fd, &header, MSG_CMSG_CLOEXEC)) < 0)
+	while ((n = recvmsg(fd, &header, MSG_CMSG_CLOEXEC | flags)) < 0)
 		if (errno != EINTR)
 			return errno == ECONNRESET ? -EPIPE : -errno;
 	if (n == 0)
@@ -95,6 +95,16 @@ int channel_receive(int fd, struct channel_message *message)
 	while (message->n_fds > 0)
 		close(message->fds[--message->n_fds]);
 	return -EPROTO;
+}
+
+int channel_receive(int fd, struct channel_message *message)
+{
+	return receive_message(fd, message, 0);
+}
+
+int channel_try_receive(int fd, struct channel_message *message)
+{
+	return receive_message(fd, message, MSG_DONTWAIT);
 }
 
 int channel_wait(int fd, int other, int timeout_ms)

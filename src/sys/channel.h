@@ -32,6 +32,8 @@ int channel_try_send(int fd, const struct channel_message *message);
 
 /* Waits for a message. A head that is shorter than head_len is refused (-EPROTO); body_len becomes what came. */
 int channel_receive(int fd, struct channel_message *message);
+/* Likewise, but -EAGAIN where there is none: another process, which has the same end, may have been faster. */
+int channel_try_receive(int fd, struct channel_message *message);
 
 /* Waits for fd to have something, or other (-1: none) to have lost its other end, at most timeout_ms (-1: for ever). -ETIMEDOUT; -EPIPE: other. */
 int channel_wait(int fd, int other, int timeout_ms);

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
+#include <stdio.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -32,13 +33,24 @@ int frames_create(uint64_t pages, int *ret_fd)
 		fd = memfd_create("quire", MFD_CLOEXEC | MFD_NOEXEC_SEAL);
 	if (fd < 0)
 		return -errno;
-	r = frames_resize(fd, pages);
+	/* Who has a descriptor for reading is not to open another for writing, through /proc. */
+	r = fchmod(fd, 0600) < 0 ? -errno : frames_resize(fd, pages);
 	if (r < 0) {
 		close(fd);
 		return r;
 	}
 	*ret_fd = fd;
 	return 0;
+}
+
+int frames_open_reader(int fd)
+{
+	char path[64];
+	int reader;
+
+	snprintf(path, sizeof(path), "/proc/thread-self/fd/%d", fd);
+	reader = open(path, O_RDONLY | O_CLOEXEC);
+	return reader < 0 ? -errno : reader;
 }
 
 int frames_resize(int fd, uint64_t pages)

@@ -15,6 +15,8 @@
 #include <stdint.h>
 
 int frames_create(uint64_t pages, int *ret_fd);
+/* A descriptor of the same memfd that is for reading only. It or -errno. */
+int frames_open_reader(int fd);
 int frames_resize(int fd, uint64_t pages);
 /* Makes room for so many pages, where there is less. Not by two at once. */
 int frames_reach(int fd, uint64_t pages);

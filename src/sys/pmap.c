@@ -7,6 +7,7 @@
 
 #include "sys/page_size.h"
 #include "sys/pmap.h"
+#include "util/assert.h"
 
 int pmap_create(enum uffd_source source, bool sigbus, bool allow_tracking, struct pmap *ret)
 {
@@ -53,6 +54,14 @@ void pmap_attach(struct pmap *pmap, int uffd)
 bool pmap_is_gone(const struct pmap *pmap)
 {
 	return pmap->far && pmap->far->gone && pmap->far->gone(pmap->far);
+}
+
+void pmap_must(const struct pmap *pmap, int r)
+{
+	if (r < 0 && pmap_is_strange(pmap))
+		pmap->far->lose(pmap->far);
+	else
+		ASSERT(r == 0);
 }
 
 void pmap_destroy(struct pmap *pmap)

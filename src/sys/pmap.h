@@ -28,6 +28,9 @@ struct far {
 	int (*ops)(struct far *far, const struct memory_op *ops, size_t n);
 	/* Whether it has ended, or has called exec, which the others find out later. May be NULL: never. */
 	bool (*gone)(struct far *far);
+	/* What it says cannot be: it is served no longer. */
+	void (*lose)(struct far *far);
+	bool strange; /* another program's: what it says is checked, and it is given no more than it may have */
 };
 
 #define FAR_OPS 64
@@ -56,6 +59,14 @@ void pmap_attach(struct pmap *pmap, int uffd);
 void pmap_destroy(struct pmap *pmap);
 /* Whether there is no such process any more. */
 bool pmap_is_gone(const struct pmap *pmap);
+
+static inline bool pmap_is_strange(const struct pmap *pmap)
+{
+	return pmap->far && pmap->far->strange;
+}
+
+/* What cannot fail, but in the hands of a stranger, who is lost by it. */
+void pmap_must(const struct pmap *pmap, int r);
 
 /* Operations at fixed places, in another process. 0 or -errno: some were done. */
 int pmap_ops(struct pmap *pmap, const struct memory_op *ops, size_t n);

@@ -4,8 +4,11 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "sys/page_size.h"
@@ -192,6 +195,29 @@ int uffd_poison(int fd, void *addr, size_t len)
 	return 0;
 }
 
+/*
+ * Without waiting, whatever the description says: of another process's, that may change it, and may have read the message itself. Before
+ * 6.10 the description has the last word.
+ */
+static ssize_t read_now(int fd, void *ret, size_t len)
+{
+	struct iovec into = {ret, len};
+	ssize_t got = preadv2(fd, &into, 1, -1, RWF_NOWAIT);
+
+	return got < 0 && errno == EOPNOTSUPP ? read(fd, ret, len) : got;
+}
+
+bool uffd_is(int fd)
+{
+	static const char name[] = "anon_inode:[userfaultfd]";
+	char path[64], target[sizeof(name) + 1];
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "/proc/thread-self/fd/%d", fd);
+	n = readlink(path, target, sizeof(target));
+	return n == (ssize_t)sizeof(name) - 1 && memcmp(target, name, sizeof(name) - 1) == 0;
+}
+
 int uffd_read(int fd, struct uffd_event *ret, int max)
 {
 	struct uffd_msg messages[16];
@@ -200,7 +226,7 @@ int uffd_read(int fd, struct uffd_event *ret, int max)
 
 	if (max > 16)
 		max = 16;
-	got = read(fd, messages, (size_t)max * sizeof(messages[0]));
+	got = read_now(fd, messages, (size_t)max * sizeof(messages[0]));
 	if (got < 0)
 		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
 	for (size_t i = 0; i < (size_t)got / sizeof(messages[0]); i++) {

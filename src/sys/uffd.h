@@ -70,6 +70,9 @@ int uffd_wake(int fd, void *addr, size_t len);
 /* The next touch raises SIGBUS. A page that is there stays. */
 int uffd_poison(int fd, void *addr, size_t len);
 
+/* Whether it is one at all, as /proc has it. */
+bool uffd_is(int fd);
+
 /* Up to max events; number read, 0: none now, or -errno. */
 int uffd_read(int fd, struct uffd_event *ret, int max);
 

@@ -272,7 +272,7 @@ static void on_sigsegv(int number, siginfo_t *info, void *context)
 	struct space *space = atomic_load_explicit(&trapped_space, memory_order_acquire);
 
 	/* A thread that holds the map lock is inside of the engine. */
-	if (space && (is_own(space) || client_is()) && rwlock_held == 0 &&
+	if ((client_is() || (space && is_own(space))) && rwlock_held == 0 &&
 	    (info->si_code == SEGV_ACCERR || info->si_code == SEGV_MAPERR)) {
 		int saved_errno = errno;
 		bool again = is_to_be_tried_again(space, info, access_of(context));

@@ -16,7 +16,7 @@
 
 #include "space/space.h"
 
-/* Installs the SIGBUS handler for a space; there is one space per process. What was installed before gets what is not ours. 0 or -errno. */
+/* Installs the SIGBUS handler for a space; there is one space per process, and none (NULL) in one that a server serves. What was installed before gets what is not ours. 0 or -errno. */
 int signal_trap_start(struct space *space);
 void signal_trap_stop(void);
 /*
