@@ -381,6 +381,24 @@ static void look_at(struct object *object)
 	atomic_store(&object->seen, looks);
 }
 
+void coherent_begin(const struct stat *st)
+{
+	struct engine *engine = entry_engine_if_started();
+	struct object *object;
+	struct entry entry;
+	uint64_t never = 0;
+
+	if (!engine)
+		return;
+	entry_begin(&entry, "coherent_begin");
+	object = find(engine, st);
+	if (object) {
+		atomic_compare_exchange_strong(&object->seen, &never, file_looks(st));
+		done_with(object);
+	}
+	entry_end(&entry, 0);
+}
+
 void coherent_look(void)
 {
 	struct engine *engine = entry_engine_if_started();

@@ -34,6 +34,9 @@ int coherent_flush(int fd, off_t offset, off_t n);
  * for, too. To be flushed before: what is dirty stays. */
 int coherent_changed(int fd, off_t offset, off_t n);
 
+/* The file has just been mapped, and looked so before: no page of it is older, if it was not mapped already. */
+void coherent_begin(const struct stat *st);
+
 /*
  * For a program that has just been told that another may have changed files: it has got a lock, or a child of its has ended. What the
  * kernel says has changed since the last time is read again by the next touch; also, without need, what only this program has written.

@@ -150,7 +150,7 @@ static int check_program(const char *name, const char *path, unsigned depth)
 
 static bool find_preload(char path[PATH_MAX])
 {
-	static const char *const places[] = {"../preload", "../lib/quire"};
+	static const char *const places[] = {"../preload", PRELOAD_FROM_HERE};
 	char self[PATH_MAX], name[2 * PATH_MAX];
 	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
 	char *slash;

@@ -537,18 +537,24 @@ static int file_size(struct pager *pager, uint64_t *ret_bytes)
 	return 0;
 }
 
-bool file_pager_looks(struct pager *pager, uint64_t *ret)
+uint64_t file_looks(const struct stat *st)
 {
 	const uint64_t prime = 0x100000001b3;
+	uint64_t looks = (uint64_t)st->st_size;
+
+	looks = looks * prime ^ (uint64_t)st->st_mtim.tv_sec;
+	looks = looks * prime ^ (uint64_t)st->st_mtim.tv_nsec;
+	return looks * prime ^ (uint64_t)st->st_ctim.tv_nsec;
+}
+
+bool file_pager_looks(struct pager *pager, uint64_t *ret)
+{
 	struct file_pager *file = file_of(pager);
 	struct stat st;
 
 	if (pager->ops != &file_ops || file_fd(file) < 0 || fstat(file_fd(file), &st) < 0)
 		return false;
-	*ret = (uint64_t)st.st_size;
-	*ret = *ret * prime ^ (uint64_t)st.st_mtim.tv_sec;
-	*ret = *ret * prime ^ (uint64_t)st.st_mtim.tv_nsec;
-	*ret = *ret * prime ^ (uint64_t)st.st_ctim.tv_nsec;
+	*ret = file_looks(&st);
 	return true;
 }
 

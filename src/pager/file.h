@@ -38,6 +38,8 @@ int file_pager_scratch(struct io *io, bool allow_direct, struct pager **ret);
 int file_pager_adopt(struct pager *pager, int fd);
 bool file_pager_is_adopted(struct pager *pager);
 
+struct stat;
+uint64_t file_looks(const struct stat *st);
 /* A number that is another one when the file has been written to or cut, by anyone. False: it is no such pager, or cannot be asked. */
 bool file_pager_looks(struct pager *pager, uint64_t *ret);
 

@@ -27,6 +27,8 @@ static void *map_by_quire(void *addr, const struct rules_request *q, off_t offse
 	void *result = quire_mmap(addr, q->len, q->prot, q->flags, q->fd, offset);
 
 	files_settle(file);
+	if (result != MAP_FAILED && of_file)
+		coherent_begin(&q->st);
 	if (result == MAP_FAILED && of_file) {
 		int saved_errno = errno;
 
