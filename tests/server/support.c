@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -35,6 +36,8 @@ pid_t start_server(const char *path, const char *option, const char *value)
 	assert_true(child >= 0);
 	if (child > 0)
 		return child;
+	/* None outlives a test that has failed. */
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (freopen("/dev/null", "w", stderr))
 		execl(getenv("QUIRE_COMMAND"), "quire", "serve", "--socket", path, option, value, NULL);
 	_exit(127);
@@ -119,6 +122,7 @@ pid_t run_client(int (*run)(void *arg), void *arg)
 	assert_true(child >= 0);
 	if (child > 0)
 		return child;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	/* Those of the framework are not to be asked. */
 	signal(SIGBUS, SIG_DFL);
 	signal(SIGSEGV, SIG_DFL);
