@@ -11,7 +11,7 @@ jobs()
 {
 	kind=$1
 	shift
-	serve 0 fio --name=job --directory="$scratch" --ioengine=mmap --bs=4k --size=16M --numjobs=3 --group_reporting --verify=crc32c \
+	serve 0 fio --name=job --directory="$scratch" --ioengine=mmap --bs=4k --size=16M --numjobs=3 --group_reporting --verify=crc32c --verify_state_save=0 \
 		"$@" $([ "$kind" = thread ] && echo --thread) && out_has 'err= 0' && served mmap 3
 }
 
@@ -30,7 +30,7 @@ for kind in thread process; do
 	rm -f "$scratch"/job.*
 done
 # Written through Quire, verified by the kernel.
-job=(--name=job --filename="$scratch/one" --ioengine=mmap --rw=randwrite --bs=4k --size=48M --verify=crc32c)
+job=(--name=job --filename="$scratch/one" --ioengine=mmap --rw=randwrite --bs=4k --size=48M --verify=crc32c --verify_state_save=0)
 serve 0 fio "${job[@]}" --do_verify=0 && served mmap && run 0 fio "${job[@]}" --verify_only && out_has 'err= 0'
 say 'what was stored through Quire is in the file' $?
 finish
