@@ -169,8 +169,11 @@ static int write_object(struct object *object, const char *buf, size_t n, off_t 
 		if (!hold(object, page, &chunk, &word))
 			continue;
 		r = frames_patch(object->frames, (uint64_t)at, part, buf + done);
-		writeback_note_dirty(chunk, word);
-		epoch_stamp(chunk, (unsigned)(page % CHUNK_PAGES), 1);
+		/* Where the frame has the old bytes still, they are not to go over those that are in the file. */
+		if (r == 0) {
+			writeback_note_dirty(chunk, word);
+			epoch_stamp(chunk, (unsigned)(page % CHUNK_PAGES), 1);
+		}
 		let_go(object, word);
 		result = result < 0 ? result : r;
 	}
