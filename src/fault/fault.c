@@ -37,6 +37,7 @@
 
 #define LENT_AROUND  16  /* pages that are copied together when a child touches one that it has borrowed */
 #define AROUND_PAGES 128 /* pages read ahead that one fault maps together */
+#define ALONG_PAGES  16  /* pages that others have mapped, which one fault maps together */
 
 enum step_kind { STEP_DONE, STEP_NONE, STEP_WAIT, STEP_LOAD, STEP_PROMISE, STEP_BRING_IN, STEP_REFRESH, STEP_UNFILL, STEP_ERROR };
 
@@ -165,6 +166,30 @@ static void settle_held(const struct held *held)
 		pmap_wake(area->view.pmap, held_addr(held, held->first), held->page - held->first, tracked);
 }
 
+/*
+ * Pages behind one that another mapping shows, and which it shows as well: that they are mapped here too hides nothing from the policy, and
+ * each would cost a fault. Up to the first that has an entry here already. Not where private pages may lie over them.
+ */
+static void map_along(struct area *area, struct chunk *chunk, unsigned i, char *addr)
+{
+	const struct view *view = &area->view;
+	uint64_t before = (uint64_t)(addr - view->addr) >> page_shift;
+	unsigned first = i + 1, end = first;
+
+	while (end < CHUNK_PAGES && end - i < ALONG_PAGES && before + (end - i) < view->pages) {
+		uint32_t word = page_load(&chunk->page[end]);
+
+		if (page_state(word) != PAGE_RESIDENT || !(word & PAGE_MAPPED) || (word & (PAGE_FILLED | PAGE_ONCE)) ||
+		    !page_swap(&chunk->page[end], &word, (word & ~PAGE_STATE) | PAGE_HELD))
+			break;
+		end++;
+	}
+	if (end > first)
+		(void)pmap_enter_some(view->pmap, addr + page_size(), end - first, view_asks_to_track(view));
+	for (; first < end; first++)
+		page_settle(&chunk->page[first], PAGE_RESIDENT, 0, 0);
+}
+
 /* The page at addr is HELD by us: maps it and what was read ahead around it. */
 static struct step map_held(struct fault *fault, struct area *area, struct chunk *chunk, unsigned i, struct holding *holding)
 {
@@ -181,6 +206,8 @@ static struct step map_held(struct fault *fault, struct area *area, struct chunk
 		epoch_stamp(chunk, i, 1);
 	}
 	r = enter(&held, caught);
+	if (r == 0 && (word & PAGE_MAPPED) && area->shared)
+		map_along(area, chunk, i, fault->addr);
 	settle_held(&held);
 	if (r < 0)
 		return step_error(-r);

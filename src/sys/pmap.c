@@ -150,6 +150,11 @@ int pmap_enter(struct pmap *pmap, void *addr, size_t pages, bool tracked)
 	return uffd_continue(uffd_of(pmap, tracked), addr, pages << page_shift, true);
 }
 
+int pmap_enter_some(struct pmap *pmap, void *addr, size_t pages, bool tracked)
+{
+	return uffd_continue_some(uffd_of(pmap, tracked), addr, pages << page_shift, true);
+}
+
 int pmap_enter_private(struct pmap *pmap, void *addr, const void *source, size_t pages)
 {
 	return uffd_copy(pmap->catching_uffd, addr, source, pages << page_shift, false);

@@ -90,6 +90,8 @@ int pmap_collapse(struct pmap *pmap, void *addr, size_t len, bool tracked);
 
 /* Maps frames that are in the memfd, write-protected: the next store is noticed. */
 int pmap_enter(struct pmap *pmap, void *addr, size_t pages, bool tracked);
+/* Likewise, up to the first that has an entry already. */
+int pmap_enter_some(struct pmap *pmap, void *addr, size_t pages, bool tracked);
 /* Installs one private page. */
 int pmap_enter_private(struct pmap *pmap, void *addr, const void *source, size_t pages);
 /* Likewise, write-protected. */

@@ -122,24 +122,39 @@ int uffd_unregister(int fd, void *addr, size_t len)
 	return ioctl(fd, UFFDIO_UNREGISTER, &range) < 0 ? -errno : 0;
 }
 
+static int continue_once(int fd, void *addr, size_t len, bool protect, size_t *ret_done)
+{
+	struct uffdio_continue arg = {
+	    .range = {(uintptr_t)addr, len},
+	    .mode = UFFDIO_CONTINUE_MODE_DONTWAKE | (protect ? CONTINUE_MODE_WP : 0),
+	};
+	int r = ioctl(fd, UFFDIO_CONTINUE, &arg) < 0 ? -errno : 0;
+
+	*ret_done = arg.mapped > 0 ? (size_t)arg.mapped : 0;
+	return *ret_done > 0 ? 0 : r;
+}
+
+int uffd_continue_some(int fd, void *addr, size_t len, bool protect)
+{
+	size_t done;
+	int r = continue_once(fd, addr, len, protect, &done);
+
+	return r == -EEXIST || r == -EAGAIN || r == -EINTR ? 0 : r;
+}
+
 int uffd_continue(int fd, void *addr, size_t len, bool protect)
 {
 	size_t done = 0;
 
 	while (done < len) {
-		struct uffdio_continue arg = {
-		    .range = {(uintptr_t)addr + done, len - done},
-		    .mode = UFFDIO_CONTINUE_MODE_DONTWAKE | (protect ? CONTINUE_MODE_WP : 0),
-		};
+		size_t now;
+		int r = continue_once(fd, (char *)addr + done, len - done, protect, &now);
 
-		if (ioctl(fd, UFFDIO_CONTINUE, &arg) == 0)
-			return 0;
-		if (arg.mapped > 0)
-			done += (size_t)arg.mapped;
-		else if (errno == EEXIST)
-			done += page_size();
-		else if (errno != EAGAIN && errno != EINTR)
-			return -errno;
+		if (r == -EEXIST)
+			now = page_size();
+		else if (r < 0 && r != -EAGAIN && r != -EINTR)
+			return r;
+		done += now;
 	}
 	return 0;
 }

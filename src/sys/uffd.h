@@ -60,6 +60,9 @@ int uffd_unregister(int fd, void *addr, size_t len);
  */
 int uffd_continue(int fd, void *addr, size_t len, bool protect);
 
+/* Likewise, up to the first that is mapped, or to where the kernel is interrupted. */
+int uffd_continue_some(int fd, void *addr, size_t len, bool protect);
+
 /*
  * Installs pages with the bytes at source: private ones, or fresh frames of the memfd behind a shared mapping.
  * => protect: write-protected.

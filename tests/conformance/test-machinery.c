@@ -6,6 +6,8 @@
  */
 #include "support.h"
 
+#define MIB(n) ((size_t)(n) << 20)
+
 /* A number that belongs to page i alone. */
 static uint64_t number(size_t i)
 {
@@ -356,6 +358,26 @@ static void K03_touch_of_what_another_mapping_read_is_minor(void **state)
 	unmap(q, 16);
 }
 
+static void K03_pages_that_another_mapping_shows_come_along(void **state)
+{
+	int fd = file_new(PAGES(256));
+	char *p = map_shared(fd, 256), *q = map_shared(fd, 256);
+
+	(void)state;
+	assert_ok(quire_set_memory(MIB(16)));
+	assert_pattern(p, PAGES(256), 0);
+	assert_pattern(q, PAGES(256), 0);
+	/* Sixteen at a time; a page may be in other hands. */
+	assert_in_range(area_stats(q).minor_faults, 16, 64);
+	/* A store to one that came along is noticed as any. */
+	assert_stores(q + PAGES(3), 'q');
+	assert_loads(p + PAGES(3), 'q');
+	assert_ok(quire_msync(p, PAGES(256), MS_SYNC));
+	assert_int_equal(file_byte(fd, (off_t)PAGES(3)), 'q');
+	unmap(p, 256);
+	unmap(q, 256);
+}
+
 static void K03_untouched_pages_cost_nothing(void **state)
 {
 	const off_t size = (off_t)1 << 40;
@@ -674,6 +696,7 @@ static const struct conformance_test tests[] = {
     TEST(K03_first_touch_is_a_major_fault),
     TEST(K03_second_touch_is_no_fault),
     TEST(K03_touch_of_what_another_mapping_read_is_minor),
+    TEST(K03_pages_that_another_mapping_shows_come_along),
     TEST(K03_untouched_pages_cost_nothing),
     TEST(K04_every_page_is_copied_once),
     TEST(K04_what_is_read_ahead_is_copied_once),
