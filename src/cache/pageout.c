@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "cache/policy.h"
@@ -37,11 +38,12 @@ uint64_t budget_minimum(void)
 
 int cache_create(uint64_t limit_pages, const struct cache_ops *ops, struct io *io, struct cache **ret)
 {
-	struct cache *cache = calloc(1, sizeof(*cache));
+	struct cache *cache = aligned_alloc(_Alignof(struct cache), sizeof(*cache));
 	int r;
 
 	if (!cache)
 		return -ENOMEM;
+	memset(cache, 0, sizeof(*cache));
 	r = buffers_create(&cache->buffers, limit_pages);
 	if (r < 0) {
 		free(cache);

@@ -1,85 +1,91 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * lock.c - the slow halves of the reader-writer lock
+ * lock.c - the reader-writer lock
+ *
+ * A reader counts itself, then looks at state; a writer sets state, then looks at the counts. Of two that come at once at least one sees
+ * the other (all of these are sequentially consistent), and then the reader gives way.
  */
 #include "util/lock.h"
 
+#define LOSSES 2 /* to writers, before a reader takes his turn with them */
+
 __thread unsigned rwlock_held;
 
-/* Marks the word as slept on and sleeps, if it still is what the caller saw. */
-static void rwlock_sleep(struct rwlock *lock, uint32_t seen, const struct timespec *timeout)
+/* The thread's slot, and one: threads take them by turns. */
+static __thread unsigned own_slot;
+static _Atomic unsigned next_slot;
+
+static struct rwlock_slot *slot_of(struct rwlock *lock)
 {
-	if (!(seen & RWLOCK_WAITING) && !atomic_compare_exchange_strong_explicit(&lock->word, &seen, seen | RWLOCK_WAITING,
-										 memory_order_relaxed, memory_order_relaxed))
-		return;
-	futex_wait(&lock->word, seen | RWLOCK_WAITING, timeout);
+	if (own_slot == 0)
+		own_slot = atomic_fetch_add_explicit(&next_slot, 1, memory_order_relaxed) % RWLOCK_SLOTS + 1;
+	return &lock->slot[own_slot - 1];
+}
+
+/* A reader fewer. A writer may wait for it. */
+static void leave(struct rwlock *lock, struct rwlock_slot *slot)
+{
+	if (atomic_fetch_sub(&slot->readers, 1) == 1 && atomic_load(&lock->state) != RWLOCK_OPEN)
+		futex_wake(&slot->readers, 1);
+}
+
+static void sleep_until_open(struct rwlock *lock)
+{
+	uint32_t seen = RWLOCK_CLOSED;
+
+	if (atomic_compare_exchange_strong(&lock->state, &seen, RWLOCK_SLEPT) || seen == RWLOCK_SLEPT)
+		futex_wait(&lock->state, RWLOCK_SLEPT, NULL);
 }
 
 /*
- * A waiting writer is let before new readers, but for a moment only: the reader may be a signal handler whose own thread
- * holds the lock for reading underneath, and then the writer waits for him.
+ * One who holds it already gets in past a writer, who waits for him: he may be a signal handler whose own thread holds the lock
+ * underneath. He counts in the same slot, and is gone before it is empty.
  */
 void rwlock_read_acquire(struct rwlock *lock)
 {
-	static const struct timespec courtesy = {.tv_nsec = 1000000};
-	bool polite = true;
+	struct rwlock_slot *slot = slot_of(lock);
 
-	for (;;) {
-		uint32_t seen = atomic_load_explicit(&lock->word, memory_order_relaxed);
+	for (unsigned losses = 0;; losses++) {
+		bool turn = losses == LOSSES;
 
-		if (seen & RWLOCK_WRITER) {
-			rwlock_sleep(lock, seen, NULL);
-			continue;
-		}
-		if (polite && atomic_load_explicit(&lock->writers, memory_order_relaxed) && (seen & ~RWLOCK_WAITING)) {
-			rwlock_sleep(lock, seen, &courtesy);
-			polite = false;
-			continue;
-		}
-		if (atomic_compare_exchange_weak_explicit(&lock->word, &seen, seen + 1, memory_order_acquire, memory_order_relaxed))
+		if (turn)
+			lock_acquire(&lock->turn);
+		atomic_fetch_add(&slot->readers, 1);
+		if (turn)
+			lock_release(&lock->turn);
+		if (turn || rwlock_held > 0 || atomic_load(&lock->state) == RWLOCK_OPEN)
 			break;
+		leave(lock, slot);
+		sleep_until_open(lock);
 	}
 	rwlock_held++;
 }
 
 void rwlock_read_release(struct rwlock *lock)
 {
-	uint32_t seen = atomic_load_explicit(&lock->word, memory_order_relaxed);
-	uint32_t next;
-
-	do {
-		next = seen - 1;
-		if (next == RWLOCK_WAITING)
-			next = 0;
-	} while (!atomic_compare_exchange_weak_explicit(&lock->word, &seen, next, memory_order_release, memory_order_relaxed));
-	if (next == 0 && (seen & RWLOCK_WAITING))
-		futex_wake_all(&lock->word);
+	leave(lock, slot_of(lock));
 	rwlock_held--;
 }
 
 void rwlock_write_acquire(struct rwlock *lock)
 {
-	atomic_fetch_add_explicit(&lock->writers, 1, memory_order_relaxed);
-	for (;;) {
-		uint32_t seen = atomic_load_explicit(&lock->word, memory_order_relaxed);
+	lock_acquire(&lock->turn);
+	atomic_store(&lock->state, RWLOCK_CLOSED);
+	for (unsigned i = 0; i < RWLOCK_SLOTS; i++) {
+		uint32_t readers;
 
-		if (seen & ~RWLOCK_WAITING) {
-			rwlock_sleep(lock, seen, NULL);
-			continue;
-		}
-		if (atomic_compare_exchange_weak_explicit(&lock->word, &seen, seen | RWLOCK_WRITER, memory_order_acquire,
-							  memory_order_relaxed))
-			break;
+		while ((readers = atomic_load(&lock->slot[i].readers)) != 0)
+			futex_wait(&lock->slot[i].readers, readers, NULL);
 	}
-	atomic_fetch_sub_explicit(&lock->writers, 1, memory_order_relaxed);
+	atomic_store_explicit(&lock->written, true, memory_order_relaxed);
 	rwlock_held++;
 }
 
 void rwlock_write_release(struct rwlock *lock)
 {
-	uint32_t seen = atomic_exchange_explicit(&lock->word, 0, memory_order_release);
-
-	if (seen & RWLOCK_WAITING)
-		futex_wake_all(&lock->word);
+	atomic_store_explicit(&lock->written, false, memory_order_relaxed);
+	if (atomic_exchange(&lock->state, RWLOCK_OPEN) == RWLOCK_SLEPT)
+		futex_wake_all(&lock->state);
+	lock_release(&lock->turn);
 	rwlock_held--;
 }

@@ -68,18 +68,29 @@ static inline bool lock_is_held(struct lock *lock)
 }
 
 /*
- * word: number of readers, RWLOCK_WRITER while one writes, RWLOCK_WAITING when somebody sleeps on it. A waiting writer is
- * announced in writers, which holds new readers off, so that he is not starved.
+ * A reader counts itself in a slot of its thread's, each in a cache line of its own, so that threads that resolve faults on different
+ * pages share nothing. A writer says in state that he is coming, which holds new readers off, and waits until every slot is empty.
  */
-#define RWLOCK_WRITER  0x40000000u
-#define RWLOCK_WAITING 0x80000000u
+#define RWLOCK_SLOTS 64
 
-struct rwlock {
-	_Atomic uint32_t word;
-	_Atomic uint32_t writers;
+enum rwlock_state {
+	RWLOCK_OPEN = 0,
+	RWLOCK_CLOSED = 1, /* by a writer, who waits for readers or writes */
+	RWLOCK_SLEPT = 2,  /* likewise, and readers sleep on it */
 };
 
-/* How many of them this thread holds. */
+struct rwlock_slot {
+	_Alignas(64) _Atomic uint32_t readers; /* futex of the writer */
+};
+
+struct rwlock {
+	struct rwlock_slot slot[RWLOCK_SLOTS];
+	struct lock turn;       /* of writers; and of readers who have lost to one too often */
+	_Atomic uint32_t state; /* enum rwlock_state: futex */
+	_Atomic bool written;   /* no reader is left */
+};
+
+/* How often this thread holds one. There is one such lock in a process that matters: who holds it for reading may do so once more. */
 extern __thread unsigned rwlock_held;
 
 void rwlock_read_acquire(struct rwlock *lock);
@@ -89,7 +100,7 @@ void rwlock_write_release(struct rwlock *lock);
 
 static inline bool rwlock_is_written(struct rwlock *lock)
 {
-	return atomic_load_explicit(&lock->word, memory_order_relaxed) & RWLOCK_WRITER;
+	return atomic_load_explicit(&lock->written, memory_order_relaxed);
 }
 
 #endif

@@ -158,6 +158,15 @@ static void *compare_both(void *arg)
 	return NULL;
 }
 
+static unsigned readers_of(struct rwlock *lock)
+{
+	unsigned sum = 0;
+
+	for (unsigned i = 0; i < RWLOCK_SLOTS; i++)
+		sum += atomic_load(&lock->slot[i].readers);
+	return sum;
+}
+
 static void a_reader_never_sees_a_write_half_done_and_no_write_is_lost(void **state)
 {
 	struct shared shared = {0};
@@ -171,8 +180,8 @@ static void a_reader_never_sees_a_write_half_done_and_no_write_is_lost(void **st
 	assert_int_equal(shared.left, THREADS / 2 * ROUNDS);
 	assert_int_equal(shared.right, shared.left);
 	assert_int_equal(shared.torn, 0);
-	assert_int_equal(atomic_load(&shared.lock.word), 0);
-	assert_int_equal(atomic_load(&shared.lock.writers), 0);
+	assert_int_equal(atomic_load(&shared.lock.state), RWLOCK_OPEN);
+	assert_int_equal(readers_of(&shared.lock), 0);
 }
 
 static void *read_once(void *arg)
@@ -217,7 +226,7 @@ static void a_writer_waits_for_the_reader_and_is_woken_by_him(void **state)
 	(void)state;
 	rwlock_read_acquire(&shared.lock);
 	assert_int_equal(pthread_create(&thread, NULL, write_once, &shared), 0);
-	wait_until(&shared.lock.writers, 1);
+	wait_until(&shared.lock.state, RWLOCK_CLOSED);
 	pause_ms(5);
 	assert_false(atomic_load(&shared.through));
 	rwlock_read_release(&shared.lock);
@@ -237,7 +246,9 @@ static void readers_and_writers_wait_for_the_writer_and_are_woken_by_him(void **
 		rwlock_write_acquire(&shared.lock);
 		assert_true(rwlock_is_written(&shared.lock));
 		assert_int_equal(pthread_create(&thread, NULL, mains[i], &shared), 0);
-		wait_until(&shared.lock.word, RWLOCK_WRITER | RWLOCK_WAITING);
+		/* A reader says that he sleeps; a writer waits for his turn. */
+		wait_until(mains[i] == read_once ? &shared.lock.state : &shared.lock.turn.word,
+			   mains[i] == read_once ? (uint32_t)RWLOCK_SLEPT : 2u);
 		assert_false(atomic_load(&shared.through));
 		rwlock_write_release(&shared.lock);
 		pthread_join(thread, NULL);
@@ -254,7 +265,7 @@ static void a_nested_reader_gets_in_while_a_writer_waits(void **state)
 	(void)state;
 	rwlock_read_acquire(&shared.lock);
 	assert_int_equal(pthread_create(&thread, NULL, write_once, &shared), 0);
-	wait_until(&shared.lock.writers, 1);
+	wait_until(&shared.lock.state, RWLOCK_CLOSED);
 	for (unsigned i = 0; i < 20; i++) {
 		rwlock_read_acquire(&shared.lock);
 		rwlock_read_release(&shared.lock);
@@ -292,7 +303,39 @@ static void a_writer_is_not_starved_by_readers_that_overlap(void **state)
 	atomic_store(&shared.stop, true);
 	for (unsigned i = 0; i < THREADS; i++)
 		pthread_join(threads[i], NULL);
-	assert_int_equal(atomic_load(&shared.lock.word), 0);
+	assert_int_equal(atomic_load(&shared.lock.state), RWLOCK_OPEN);
+	assert_int_equal(readers_of(&shared.lock), 0);
+}
+
+static void *write_all_the_time(void *arg)
+{
+	struct shared *shared = arg;
+
+	while (!atomic_load(&shared->stop)) {
+		rwlock_write_acquire(&shared->lock);
+		pause_ms(1);
+		rwlock_write_release(&shared->lock);
+	}
+	return NULL;
+}
+
+static void a_reader_is_not_starved_by_writers_that_follow_each_other(void **state)
+{
+	struct shared shared = {0};
+	pthread_t threads[THREADS];
+
+	(void)state;
+	for (unsigned i = 0; i < THREADS; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, write_all_the_time, &shared), 0);
+	for (unsigned i = 0; i < 50; i++) {
+		rwlock_read_acquire(&shared.lock);
+		assert_false(rwlock_is_written(&shared.lock));
+		rwlock_read_release(&shared.lock);
+	}
+	atomic_store(&shared.stop, true);
+	for (unsigned i = 0; i < THREADS; i++)
+		pthread_join(threads[i], NULL);
+	assert_int_equal(atomic_load(&shared.lock.state), RWLOCK_OPEN);
 }
 
 int main(void)
@@ -307,6 +350,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(readers_and_writers_wait_for_the_writer_and_are_woken_by_him, set_alarm, clear_alarm),
 	    cmocka_unit_test_setup_teardown(a_nested_reader_gets_in_while_a_writer_waits, set_alarm, clear_alarm),
 	    cmocka_unit_test_setup_teardown(a_writer_is_not_starved_by_readers_that_overlap, set_alarm, clear_alarm),
+	    cmocka_unit_test_setup_teardown(a_reader_is_not_starved_by_writers_that_follow_each_other, set_alarm, clear_alarm),
 	};
 
 	return cmocka_run_group_tests_name("lock", tests, NULL, NULL);
