@@ -276,10 +276,28 @@ static int attach(void)
 	return r;
 }
 
+/*
+ * Whether the thread's stack is managed. A fault on it with a lock held would wait for the agent, which wants the lock. What a signal
+ * handler asks is about such a fault, as a rule, and is asked for without one.
+ */
+static int check_stack(enum call_name name)
+{
+	const void *frame = __builtin_frame_address(0);
+
+	if (name == CALL_FORK || name == CALL_FAULT || name == CALL_ACCESS || !client_manages(frame, 1))
+		return 0;
+	return message_set(EDEADLK,
+			   "the stack of this thread, at %p, is memory that Quire manages: a fault on it inside of this call could "
+			   "not be served. Give the thread a stack of the kernel's",
+			   frame);
+}
+
 int64_t client_ask(const struct client_call *call, bool *ret_not_ours)
 {
-	int r = call->name == CALL_FORK ? 0 : attach();
+	int r = check_stack(call->name);
 
+	if (r == 0 && call->name != CALL_FORK)
+		r = attach();
 	if (r == 0)
 		r = check_socket();
 	return r < 0 ? r : ask(call, ret_not_ours);
