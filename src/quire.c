@@ -262,8 +262,6 @@ static int find_file(struct engine *engine, struct request *q, const struct stat
 		q->max_prot &= ~PROT_WRITE;
 	if (kind == FIND_SNAPSHOT)
 		q->max_prot &= ~PROT_WRITE;
-	if (kind != FIND_ANY && rights_to_journal() < 0)
-		return -EPERM;
 	if (fstatvfs(q->fd, &fs) == 0 && (fs.f_flag & ST_NOEXEC))
 		q->max_prot &= ~PROT_EXEC;
 	return find_file_object(engine, q->fd, q->mode, st, kind, &q->object);

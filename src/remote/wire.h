@@ -81,6 +81,11 @@ enum call_name {
 	CALL_FILE_WROTE,
 	CALL_FILE_FLUSH,   /* without a descriptor: every file */
 	CALL_FILE_CHANGED, /* likewise */
+	CALL_COMMIT,       /* the ranges; arg: flags */
+	CALL_COMMIT_BEGIN, /* the ranges; fd: an eventfd, if any. The ticket */
+	CALL_COMMIT_WAIT,  /* arg: a ticket */
+	CALL_ROLLBACK,
+	CALL_CHECKPOINT,
 };
 
 #define CALL_ARGS   6
