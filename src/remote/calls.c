@@ -298,6 +298,24 @@ static struct caller who_asks(int reply)
 	return (struct caller){peer.pid, peer.uid, peer.gid};
 }
 
+/* What has failed, and why. A descriptor is named by the number that it has in the caller, not by that which it got here. */
+static void tell_failure(struct job *job)
+{
+	const char *detail = message_detail(), *found = NULL;
+	char ours[32];
+	int len = snprintf(ours, sizeof(ours), "descriptor %d", job->fd);
+
+	if (job->fd >= 0)
+		found = strstr(detail, ours);
+	if (found && found[len] >= '0' && found[len] <= '9')
+		found = NULL;
+	if (found)
+		snprintf(job->reply.detail, sizeof(job->reply.detail), "%.*sdescriptor %d%s", (int)(found - detail), detail,
+			 (int)job->request->arg[4], found + len);
+	else
+		snprintf(job->reply.detail, sizeof(job->reply.detail), "%s", detail);
+}
+
 static void make_public(struct job *job, int reply)
 {
 	const struct caller *stranger = remote_stranger(job->remote);
@@ -320,7 +338,7 @@ static void make_public(struct job *job, int reply)
 	entry_serve(NULL, NULL);
 	if (job->reply.result == -1) {
 		job->reply.result = errno ? -errno : -EIO;
-		snprintf(job->reply.detail, sizeof(job->reply.detail), "%s", message_detail());
+		tell_failure(job);
 	}
 }
 

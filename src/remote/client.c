@@ -149,8 +149,10 @@ static int64_t ask(const struct client_call *call, bool *ret_not_ours)
 	int file = -1, r;
 
 	memcpy(request.arg, call->arg, sizeof(request.arg));
-	if (call->fd >= 0)
+	if (call->fd >= 0) {
+		request.arg[4] = call->fd;
 		out.fds[out.n_fds++] = call->fd;
+	}
 	if (apart) {
 		file = put_apart(call);
 		if (file < 0)
@@ -183,6 +185,13 @@ static int64_t ask(const struct client_call *call, bool *ret_not_ours)
 
 /* ---- attaching ---- */
 
+static int open_uffd(void)
+{
+	enum uffd_source source = uffd_find(client.no_privilege);
+
+	return source == UFFD_NONE ? engine_refused() : uffd_open(source, false, false, &client.agent.uffd);
+}
+
 /* Descriptors of the agent's that it has copies of are closed here. */
 static int attach_by(int agent_socket, int engine_socket, int line)
 {
@@ -201,7 +210,7 @@ static int attach_by(int agent_socket, int engine_socket, int line)
 				      .lock = &client.lock,
 				      .ranges = &client.ranges,
 				      .over = &client.over};
-	r = client.agent.empty < 0 ? -errno : uffd_open(uffd_find(client.no_privilege), false, false, &client.agent.uffd);
+	r = client.agent.empty < 0 ? -errno : open_uffd();
 	if (r == 0) {
 		client.agent.line = mmap(NULL, page_size(), PROT_READ | PROT_WRITE, MAP_SHARED, line, 0);
 		r = client.agent.line == MAP_FAILED ? -errno : 0;
