@@ -549,7 +549,7 @@ uint64_t bench_memfd_bytes(const struct bench *b)
 	return bytes;
 }
 
-uint64_t bench_huge_bytes(const struct bench *b, const void *addr)
+uint64_t bench_huge_bytes(const struct bench *b, const void *addr, uint64_t size)
 {
 	FILE *f = fopen("/proc/self/smaps", "re");
 	bool inside = false;
@@ -562,7 +562,7 @@ uint64_t bench_huge_bytes(const struct bench *b, const void *addr)
 		uint64_t start, end, kib;
 
 		if (sscanf(line, "%" SCNx64 "-%" SCNx64 " ", &start, &end) == 2)
-			inside = (uintptr_t)addr >= start && (uintptr_t)addr < end;
+			inside = (uintptr_t)addr < end && (uintptr_t)addr + size > start;
 		else if (inside && (sscanf(line, "FilePmdMapped: %" SCNu64, &kib) == 1 ||
 				    sscanf(line, "ShmemPmdMapped: %" SCNu64, &kib) == 1))
 			bytes += kib * KIB;

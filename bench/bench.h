@@ -219,8 +219,8 @@ struct bench_memory bench_memory(const struct bench *b);
 /* Bytes allocated to the memfds this process holds: the frames, whether or not they are mapped anywhere. */
 uint64_t bench_memfd_bytes(const struct bench *b);
 
-/* Bytes of the mapping at addr that 2 MiB entries map (smaps: FilePmdMapped + ShmemPmdMapped). */
-uint64_t bench_huge_bytes(const struct bench *b, const void *addr);
+/* Bytes of the mappings in the range that 2 MiB entries map (smaps: FilePmdMapped + ShmemPmdMapped). */
+uint64_t bench_huge_bytes(const struct bench *b, const void *addr, uint64_t size);
 
 /* ---- report.c ---- */
 

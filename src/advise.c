@@ -11,6 +11,7 @@
 
 #include "entry.h"
 #include "fault/fault.h"
+#include "object/collapse.h"
 #include "range.h"
 #include "remote/client.h"
 #include "rights.h"
@@ -179,10 +180,58 @@ static int check_advice(int advice)
 	case QUIRE_MADV_REUSE:
 		return 0;
 	case MADV_COLLAPSE:
-		return message_set(EINVAL, "MADV_COLLAPSE: the engine's pages are not made into huge ones");
+		return 0;
 	default:
 		return message_set(EINVAL, "the advice %d is unknown", advice);
 	}
+}
+
+/* How many chunks lie in what was asked for, and what the last one that could not be collapsed failed with. */
+struct collapsing {
+	unsigned chunks;
+	int r;
+};
+
+static int collapse_part(void *arg, const struct part *part)
+{
+	struct collapsing *collapsing = arg;
+	uint64_t end = part->first + part->pages;
+
+	if (!part->object || !part->shared || part->object->kind != OBJECT_FILE)
+		return 0;
+	for (struct chunk *chunk = table_next(&part->object->table, part->first); chunk && chunk->first + CHUNK_PAGES <= end;
+	     chunk = table_next(&part->object->table, chunk->first + CHUNK_PAGES)) {
+		int r;
+
+		if (chunk->first < part->first)
+			continue;
+		rwlock_read_acquire(&part->object->cache->map_lock);
+		r = collapse_chunk(part->object, chunk);
+		rwlock_read_release(&part->object->cache->map_lock);
+		collapsing->chunks++;
+		collapsing->r = r < 0 ? r : collapsing->r;
+	}
+	return 0;
+}
+
+static int collapse(struct range *range)
+{
+	struct collapsing collapsing = {0, 0};
+	int r = populate(range, false);
+
+	if (r == 0)
+		r = space_visit(entry_space(range->engine), range->addr, range->len, collapse_part, &collapsing);
+	if (r < 0)
+		return r;
+	if (collapsing.chunks == 0 || collapsing.r == -EINVAL)
+		return message_set(EINVAL,
+				   "MADV_COLLAPSE: in the range at %p lies no whole stretch of %u pages of a shared mapping of a "
+				   "file, for reading "
+				   "only, not locked, and at an address that is as far from a multiple of its length as the offset",
+				   (void *)range->addr, CHUNK_PAGES);
+	return collapsing.r == 0 ? 0
+				 : message_set(-collapsing.r, "not all pages of the range at %p could be made into huge ones: %s",
+					       (void *)range->addr, strerrordesc_np(-collapsing.r));
 }
 
 struct sorts {
@@ -283,6 +332,11 @@ static int advise(struct range *range, int advice)
 	case MADV_POPULATE_READ:
 	case MADV_POPULATE_WRITE:
 		return populate(range, advice == MADV_POPULATE_WRITE);
+	case MADV_HUGEPAGE:
+	case MADV_NOHUGEPAGE:
+		return space_set_small(space, range->addr, range->len, advice == MADV_NOHUGEPAGE);
+	case MADV_COLLAPSE:
+		return collapse(range);
 	default:
 		return 0;
 	}

@@ -196,10 +196,8 @@ static int load_debug(const char *given, struct config *ret)
 		const char *word;
 		bool *flag;
 	} known[] = {
-	    {"no-uring", &ret->no_uring},
-	    {"no-direct", &ret->no_direct},
-	    {"no-tracking", &ret->no_tracking},
-	    {"no-privilege", &ret->no_privilege},
+	    {"no-uring", &ret->no_uring}, {"no-direct", &ret->no_direct},       {"no-tracking", &ret->no_tracking},
+	    {"no-huge", &ret->no_huge},   {"no-privilege", &ret->no_privilege},
 	};
 	const char *word = given ? given : getenv("QUIRE_DEBUG");
 	size_t len, i;
@@ -213,7 +211,8 @@ static int load_debug(const char *given, struct config *ret)
 			*known[i].flag = true;
 		else if (len > 0)
 			return message_set(
-			    EINVAL, "QUIRE_DEBUG has the word «%.*s»; it knows no-uring, no-direct, no-tracking and no-privilege",
+			    EINVAL,
+			    "QUIRE_DEBUG has the word «%.*s»; it knows no-uring, no-direct, no-tracking, no-huge and no-privilege",
 			    (int)(len < 64 ? len : 64), word);
 	}
 	return 0;

@@ -17,7 +17,7 @@ struct config {
 	uint64_t journal_bytes;
 	bool stats_at_exit;
 	/* Degraded paths, switched on by QUIRE_DEBUG words. */
-	bool no_uring, no_direct, no_tracking, no_privilege;
+	bool no_uring, no_direct, no_tracking, no_huge, no_privilege;
 };
 
 /* Fills what was not set. 0 or -EINVAL with a message that names the variable. */

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "object/collapse.h"
 #include "pager/swap.h"
 #include "sys/io.h"
 #include "sys/page_size.h"
@@ -87,6 +88,7 @@ static int start_threads(struct engine *engine)
 {
 	int r = pageout_start(engine->cache);
 
+	engine->cache->collapses = !engine->config.no_huge && collapse_is_possible();
 	engine->flusher.sweep = sources_sweep;
 	engine->flusher.sweep_arg = engine;
 	if (r == 0)

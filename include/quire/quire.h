@@ -479,7 +479,8 @@ struct quire_stats {
 	uint64_t commits, committed_bytes; /* of atomic files */
 	uint64_t journal_bytes;            /* length of the journals, now */
 	uint64_t checkpoints;
-	uint64_t snapshots; /* that are mapped */
+	uint64_t snapshots;  /* that are mapped */
+	uint64_t huge_bytes; /* of files: mapped by entries of 2 MiB, or so until lately */
 };
 
 /* Fills what ret has room for. size is sizeof(struct quire_stats). => EINVAL size 0. */

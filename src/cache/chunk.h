@@ -35,6 +35,13 @@ enum chunk_queue {
 	CHUNK_TAKEN, /* in a sweeper's hands */
 };
 
+/* What its frames are; see object/collapse.c. */
+enum chunk_frames {
+	CHUNK_SMALL,     /* of a page each, or not to be told from such */
+	CHUNK_CANDIDATE, /* likewise, but all of them were there and mapped when they were last looked at */
+	CHUNK_HUGE,      /* one of the size of the chunk, and there may be entries of that size, or that are not protected */
+};
+
 /*
  * (q) the queue lock of the cache. (p) set before the chunk is published, then constant. (a) atomic.
  */
@@ -42,8 +49,9 @@ struct chunk {
 	struct object *object;         /* (p) */
 	uint64_t first;                /* (p) index of page[0] in the object */
 	struct chunk *next, *previous; /* (q) */
-	enum chunk_queue queue;        /* (q) */
-	uint32_t idle_count;           /* (q) what it adds to the cache's idle_pages */
+	uint8_t queue;                 /* (q) enum chunk_queue */
+	_Atomic uint8_t frames;        /* (a) enum chunk_frames; to and from HUGE by who has all words HELD */
+	uint16_t idle_count;           /* (q) what it adds to the cache's idle_pages */
 	_Atomic uint32_t resident;     /* (a) pages with a frame */
 	_Atomic uint32_t unsaved;      /* (a) pages with DIRTY, plus CHUNK_WRITING for each with WRITING: never less */
 	_Atomic uint32_t dirty_since;  /* (a) the engine's clock in ms when the first of them became so; 0: none */
@@ -59,6 +67,11 @@ struct chunk {
 _Static_assert(sizeof(struct chunk) <= CHUNK_PAGES * 4 + 64, "at most 8 bytes of metadata a page, of which the words are 4");
 
 #define CHUNK_WRITING 0x10000u
+
+static inline bool chunk_is_huge(const struct chunk *chunk)
+{
+	return atomic_load(&chunk->frames) == CHUNK_HUGE;
+}
 
 /* Pages with DIRTY, about; not fewer. */
 static inline unsigned chunk_dirty(struct chunk *chunk)

@@ -57,11 +57,11 @@ static void list_remove_locked(struct chunk_list *list, struct chunk *chunk)
 static void enqueue_locked(struct cache *cache, struct chunk *chunk, enum chunk_queue queue)
 {
 	INVARIANT(lock_is_held(&cache->queue_lock));
-	chunk->queue = queue;
+	chunk->queue = (uint8_t)queue;
 	if (queue == CHUNK_ACTIVE) {
 		list_push_locked(&cache->active, chunk);
 	} else if (queue == CHUNK_IDLE) {
-		chunk->idle_count = atomic_load(&chunk->resident);
+		chunk->idle_count = (uint16_t)atomic_load(&chunk->resident);
 		atomic_fetch_add(&cache->idle_pages, chunk->idle_count);
 		list_push_locked(&cache->idle, chunk);
 	} else {

@@ -13,6 +13,7 @@
 #include <time.h>
 
 #include "cache/policy.h"
+#include "object/collapse.h"
 #include "object/epoch.h"
 #include "object/object.h"
 #include "object/private.h"
@@ -87,6 +88,28 @@ static void hold_span(struct unmapping *u, const struct chunk_set *locked, unsig
 	}
 	for (unsigned w = 0; w < CHUNK_PAGES / 64; w++)
 		u->span.bits[w] = u->mapped.bits[w] | u->idle.bits[w] | u->barred.bits[w];
+}
+
+/*
+ * Of a chunk with a huge frame all goes, since its entry cannot be taken out page by page, and faults are caught again before. What another
+ * thread holds may keep an entry: ret_all. False: faults are not caught, and all stays as it is.
+ */
+static bool make_small(struct unmapping *u, const struct chunk_set *locked, bool *ret_all)
+{
+	unsigned from, end;
+
+	hold_span(u, locked, 0, CHUNK_PAGES);
+	*ret_all = true;
+	for (unsigned i = 0; i < CHUNK_PAGES; i++)
+		if (!chunk_set_has(&u->span, i) && page_has_frame(page_load(&u->chunk->page[i])))
+			*ret_all = false;
+	for (struct view *view = u->object->views; view; view = view->next)
+		if (!view->private_pages && !view->pmap->far && view_in_chunk(view, u->chunk, &from, &end) &&
+		    collapse_catch(view, view_addr(view, u->chunk, from), end - from) < 0) {
+			u->stay = u->span;
+			return false;
+		}
+	return true;
 }
 
 /*
@@ -175,12 +198,17 @@ void object_unmap(struct object *object, struct chunk *chunk, unsigned from, uns
 	struct unmapping u = {.object = object, .chunk = chunk};
 	struct chunk_set locked = {{0}};
 	unsigned a, b;
+	bool huge, all = false;
 
 	for (struct view *view = object->views; view; view = view->next)
 		if (view->locked && !locked_too && view_in_chunk(view, chunk, &a, &b))
 			add_locked(&locked, view, chunk, a, b);
 	lock_acquire(&object->lock);
 	hold_span(&u, &locked, from, to);
+	/* It does not become so any more: for that all words are held. */
+	huge = chunk_is_huge(chunk) && chunk_set_next(&u.span, 0) < CHUNK_PAGES;
+	if (huge && !make_small(&u, &locked, &all))
+		goto settle;
 	for (struct view *view = object->views; view; view = view->next) {
 		if (!view_in_chunk(view, chunk, &a, &b))
 			continue;
@@ -196,6 +224,12 @@ void object_unmap(struct object *object, struct chunk *chunk, unsigned from, uns
 			i = end;
 		}
 	}
+	/* Where an entry is left it is one without protection, and has to go before a store may come. */
+	if (huge && all && chunk_set_next(&u.stay, 0) == CHUNK_PAGES) {
+		atomic_store(&chunk->frames, CHUNK_SMALL);
+		atomic_fetch_sub(&object->cache->huge_chunks, 1);
+	}
+settle:
 	settle_span(&u);
 	lock_release(&object->lock);
 }

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "cache/policy.h"
+#include "object/collapse.h"
 #include "object/epoch.h"
 #include "object/fill.h"
 #include "object/hooks.h"
@@ -191,6 +192,8 @@ static void free_pages(struct object *object)
 	     chunk = table_next(&object->table, chunk->first + CHUNK_PAGES)) {
 		policy_remove(object->cache, chunk);
 		frames += atomic_load(&chunk->resident);
+		if (chunk_is_huge(chunk))
+			atomic_fetch_sub(&object->cache->huge_chunks, 1);
 		atomic_fetch_sub(&object->cache->dirty_pages, chunk_dirty(chunk));
 	}
 	if (object->frames >= 0) {
@@ -394,6 +397,9 @@ static void forget_frames(struct object *object, uint64_t first)
 	     chunk = table_next(&object->table, chunk->first + CHUNK_PAGES)) {
 		unsigned freed = 0;
 
+		if (chunk_is_huge(chunk))
+			object_unmap(object, chunk, 0, CHUNK_PAGES, true);
+		ASSERT(!chunk_is_huge(chunk));
 		for (unsigned i = first > chunk->first ? (unsigned)(first - chunk->first) : 0; i < CHUNK_PAGES; i++) {
 			uint32_t word = page_load(&chunk->page[i]);
 

@@ -47,6 +47,7 @@ struct view {
 	uint64_t pages;
 	bool locked;  /* pages are not taken out */
 	bool tracked; /* stores are possible now or were before: it has to be asked what was written */
+	bool small;   /* its pages are mapped by entries of a page each: collapse.c */
 	bool nosync;  /* what is stored through it is not written by its age */
 	bool denies;  /* the file is not to be opened for writing */
 	struct error_callback on_error;
@@ -85,6 +86,7 @@ struct object {
 	struct quire_page_hooks *_Atomic hooks; /* (a) set once, with map_lock for writing; NULL: none */
 	_Atomic bool beyond;       /* (a) the memfd is longer than the object: there are pages of zeros past the end, or were */
 	_Atomic uint64_t seen;     /* (a) FILE: what its file looked like when others' changes were last asked for: coherent.c */
+	uint64_t sweep_from;       /* the flusher's: where it goes on to look for what can be collapsed */
 	_Atomic bool adopted;      /* (a) the flusher has a reference, until all is written */
 	struct object *next;       /* (r) all objects of the engine */
 	struct registry *registry; /* (p) */

@@ -18,6 +18,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "object/collapse.h"
 #include "object/epoch.h"
 #include "object/hooks.h"
 #include "object/writeback.h"
@@ -28,6 +29,7 @@
 
 #define TICK_MS       500
 #define SWEEP_MS      50
+#define COLLAPSE_MS   100 /* the most of a tick that goes to collapsing the chunks of an object */
 #define WRITE_TRIES   16  /* of one run, when the program wants it tried again */
 #define DIRTY_DIVISOR 4   /* more than this part of the budget dirty: write all */
 #define PROTECT_GAP   128 /* pages between two that are protected in one call: each costs 1/300 of a call */
@@ -765,6 +767,7 @@ static void *flusher_main(void *arg)
 			object_refresh_size(object);
 			flush_aged(flusher, object);
 			retry_adopted(object);
+			collapse_sweep(object, cache_clock_ms() + COLLAPSE_MS);
 		}
 		registry_bury(flusher->registry);
 	}

@@ -98,10 +98,10 @@ bool area_joins(const struct area *left, const struct area *right)
 	if (area_end(left) != area_addr(right) || left->view.object != right->view.object || left->shared != right->shared ||
 	    left->prot != right->prot || left->max_prot != right->max_prot || left->anonymous != right->anonymous ||
 	    left->advice != right->advice || left->once != right->once || left->view.locked != right->view.locked ||
-	    left->view.tracked != right->view.tracked || left->lock_on_fault != right->lock_on_fault ||
-	    left->noreserve != right->noreserve || left->nodump != right->nodump || left->view.nosync != right->view.nosync ||
-	    left->guard != right->guard || left->view.denies != right->view.denies || left->huge != right->huge ||
-	    left->inherit != right->inherit || left->view.on_error.call != right->view.on_error.call ||
+	    left->view.tracked != right->view.tracked || left->view.small != right->view.small ||
+	    left->lock_on_fault != right->lock_on_fault || left->noreserve != right->noreserve || left->nodump != right->nodump ||
+	    left->view.nosync != right->view.nosync || left->guard != right->guard || left->view.denies != right->view.denies ||
+	    left->huge != right->huge || left->inherit != right->inherit || left->view.on_error.call != right->view.on_error.call ||
 	    left->view.on_error.arg != right->view.on_error.arg)
 		return false;
 	return !left->view.object || left->view.first + left->view.pages == right->view.first;

@@ -152,10 +152,48 @@ static struct memory_op map_op(const struct space *space, const struct mapping *
 	};
 }
 
+/*
+ * Reserves addresses for a mapping that may be anywhere, so that its chunks can be mapped by an entry each: they begin at multiples of their
+ * size. NULL: it may not, or there are none.
+ */
+static char *reserve_aligned(struct space *space, const struct mapping *m)
+{
+	const size_t chunk = (size_t)CHUNK_PAGES << page_shift;
+	struct memory_op op = {
+	    .kind = MEMORY_MAP,
+	    .len = m->len + chunk,
+	    .arg = PROT_NONE,
+	    .flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+	    .fd = -1,
+	};
+	size_t before, after;
+	char *addr;
+
+	if (m->addr || !m->object || !m->shared || m->len < chunk || m->len > SIZE_MAX - chunk || space->pmap.far ||
+	    pmap_map(&space->pmap, &op, &addr) < 0)
+		return NULL;
+	before = ((size_t)(m->first << page_shift) - (uintptr_t)addr) & (chunk - 1);
+	after = chunk - before;
+	if (before > 0)
+		(void)pmap_unmap(&space->pmap, addr, before);
+	if (after > 0)
+		(void)pmap_unmap(&space->pmap, addr + before + m->len, after);
+	return addr + before;
+}
+
 int edit_place(struct space *space, const struct mapping *m, char **ret_addr)
 {
 	struct memory_op op = map_op(space, m);
-	int r = fail_now(FAIL_MAP) ? -ENOMEM : pmap_map(&space->pmap, &op, ret_addr);
+	char *reserved = reserve_aligned(space, m);
+	int r;
+
+	if (reserved) {
+		op.addr = reserved;
+		op.flags |= MAP_FIXED;
+	}
+	r = fail_now(FAIL_MAP) ? -ENOMEM : pmap_map(&space->pmap, &op, ret_addr);
+	if (r < 0 && reserved)
+		(void)pmap_unmap(&space->pmap, reserved, m->len);
 
 	if (r == 0 && m->noreplace && *ret_addr != m->addr) {
 		(void)pmap_unmap(&space->pmap, *ret_addr, m->len);
@@ -187,6 +225,7 @@ void edit_fill(struct area *area, const struct mapping *m, struct space *space, 
 	area->view.private_pages = m->shared ? NULL : space->private_pages;
 	area->view.locked = m->locked;
 	area->view.tracked = m->tracked || (m->shared && (m->prot & PROT_WRITE));
+	area->view.small = m->small;
 	area->view.nosync = m->nosync;
 	area->view.denies = m->denies;
 	area->view.on_error = m->on_error;
@@ -387,6 +426,8 @@ int space_protect(struct space *space, char *addr, size_t len, int prot)
 	r = may_protect(space, addr, len, prot);
 	if (r == 0)
 		r = check_cuts(space, addr, len);
+	if (r == 0 && (prot & PROT_WRITE))
+		r = edit_undo_collapses(space, addr, len);
 	if (r == 0)
 		r = edit_begin(&edit, space, 2);
 	if (r == 0) {
@@ -436,6 +477,7 @@ struct mapping mapping_like(const struct area *area, char *addr, size_t len, uin
 	    .noreserve = area->noreserve,
 	    .nodump = area->nodump,
 	    .inherit = area->inherit,
+	    .small = area->view.small,
 	    .nosync = area->view.nosync,
 	    .denies = area->view.denies,
 	    .on_error = area->view.on_error,

@@ -22,10 +22,13 @@ struct last_views {
 	char *addr, *end;
 };
 
-static bool has_view_outside(struct object *object, const char *addr, const char *end)
+/* One of a process that has ended does not count: it goes as soon as the engine comes to it, and whoever has waited for the process knows of none. */
+static bool has_view_outside(const struct object *object, const struct last_views *last)
 {
 	for (struct view *view = object->views; view; view = view->next)
-		if (view->addr < addr || view->addr + (view->pages << page_shift) > end)
+		if (view->pmap == &last->space->pmap
+			? view->addr < last->addr || view->addr + (view->pages << page_shift) > last->end
+			: !pmap_is_gone(view->pmap))
 			return true;
 	return false;
 }
@@ -39,7 +42,7 @@ static int flush_if_last(void *arg, const struct part *part)
 	if (!part->object || part->object->kind != OBJECT_FILE)
 		return 0;
 	rwlock_read_acquire(&last->space->cache->map_lock);
-	goes = !has_view_outside(part->object, last->addr, last->end);
+	goes = !has_view_outside(part->object, last);
 	rwlock_read_release(&last->space->cache->map_lock);
 	/* What is not committed is forgotten with an atomic file's last mapping. */
 	if (!goes || !part->object->writable || part->object->journal || !object_was_touched(part->object))

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "object/collapse.h"
 #include "object/lend.h"
 #include "space/edit.h"
 #include "sys/page_size.h"
@@ -421,6 +422,36 @@ int space_set_nodump(struct space *space, char *addr, size_t len, bool nodump)
 	return change_areas(space, addr, len, ask_nodump, change_nodump, &nodump);
 }
 
+int edit_undo_collapses(struct space *space, char *addr, size_t len)
+{
+	int r = 0;
+
+	for (size_t i = area_set_search(&space->areas, addr);
+	     r == 0 && i < space->areas.count && area_addr(space->areas.all[i]) < addr + len; i++) {
+		struct area *area = space->areas.all[i];
+		char *from = area_addr(area) > addr ? area_addr(area) : addr;
+		char *to = area_end(area) < addr + len ? area_end(area) : addr + len;
+
+		r = collapse_undo(&area->view, area_page(area, from), (uint64_t)(to - from) >> page_shift);
+	}
+	return r == 0 ? 0 : message_set(-r, "the kernel has no memory to map the range at %p page by page", (void *)addr);
+}
+
+static int may_be_small(struct space *space, char *addr, size_t len, const void *arg)
+{
+	return *(const bool *)arg ? edit_undo_collapses(space, addr, len) : 0;
+}
+
+static void change_small(struct area *area, const void *arg)
+{
+	area->view.small = *(const bool *)arg;
+}
+
+int space_set_small(struct space *space, char *addr, size_t len, bool small)
+{
+	return change_areas(space, addr, len, may_be_small, change_small, &small);
+}
+
 struct locking {
 	struct cache *cache;
 	bool locked, on_fault;
@@ -444,7 +475,11 @@ static int promise_locked(struct space *space, char *addr, size_t len, const voi
 {
 	const struct locking *locking = arg;
 	uint64_t fresh = 0;
+	/* What is locked stays mapped, and may be stored to by the kernel. */
+	int r = locking->locked ? edit_undo_collapses(space, addr, len) : 0;
 
+	if (r < 0)
+		return r;
 	for (size_t i = area_set_search(&space->areas, addr);
 	     locking->locked && i < space->areas.count && area_addr(space->areas.all[i]) < addr + len; i++) {
 		struct area *area = space->areas.all[i];

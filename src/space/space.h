@@ -62,7 +62,7 @@ struct mapping {
 	char *addr;
 	size_t len;
 	int prot, max_prot;
-	bool shared, fixed, noreplace, noreserve, locked, lock_on_fault, nodump, nosync, denies;
+	bool shared, fixed, noreplace, noreserve, locked, lock_on_fault, nodump, small, nosync, denies;
 	bool stack; /* a guard is kept below it, where the place is free */
 	bool guard; /* is one */
 	unsigned
@@ -108,6 +108,8 @@ int space_set_once(struct space *space, char *addr, size_t len, bool once);
 int space_set_on_error(struct space *space, char *addr, size_t len, struct error_callback callback);
 /* Leaves a range out of core files, or takes it in again. */
 int space_set_nodump(struct space *space, char *addr, size_t len, bool nodump);
+/* Whether chunks are mapped by entries of a page each, and never by one. */
+int space_set_small(struct space *space, char *addr, size_t len, bool small);
 /* Marks a range locked or not; the budget was asked. What was locked before is not counted again. */
 int space_set_locked(struct space *space, char *addr, size_t len, bool locked, bool on_fault);
 /* Pages of a range that are mapped and not locked. */

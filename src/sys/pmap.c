@@ -3,11 +3,16 @@
  * pmap.c - the kernel's page tables of one process, as far as we steer them
  */
 #include <errno.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "sys/page_size.h"
 #include "sys/pmap.h"
 #include "util/assert.h"
+
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25 /* 6.1 */
+#endif
 
 int pmap_create(enum uffd_source source, bool sigbus, bool allow_tracking, struct pmap *ret)
 {
@@ -177,6 +182,24 @@ int pmap_register(struct pmap *pmap, void *addr, size_t len, bool tracked, bool 
 	int r = uffd_register(uffd_of(pmap, tracked), addr, len, file, true);
 
 	return r < 0 && pmap->far && uffd_unprotect(uffd_of(pmap, tracked), addr, page_size()) == -ESRCH ? 0 : r;
+}
+
+/*
+ * A range that asks for minor faults is mapped page by page, and the kernel does not take write protection away but with the whole
+ * registration. While there is none nothing may be missing, and nothing may be stored to.
+ */
+int pmap_collapse(struct pmap *pmap, void *addr, size_t len, bool tracked)
+{
+	int uffd = uffd_of(pmap, tracked);
+	int collapsed, r = uffd_unregister(uffd, addr, len);
+
+	if (r < 0)
+		return r;
+	collapsed = madvise(addr, len, MADV_COLLAPSE) < 0 ? -errno : 0;
+	r = uffd_register(uffd, addr, len, collapsed < 0, true);
+	/* What is not registered reads as zeros once it is missing. */
+	ASSERT(r == 0);
+	return collapsed;
 }
 
 int pmap_protect(struct pmap *pmap, void *addr, size_t pages, bool tracked)

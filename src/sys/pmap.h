@@ -81,6 +81,13 @@ int pmap_advise(struct pmap *pmap, void *addr, size_t len, int advice);
 /* Starts catching faults on a fresh mapping. file: a mapping of a memfd. Where the other process has ended there are none. */
 int pmap_register(struct pmap *pmap, void *addr, size_t len, bool tracked, bool file);
 
+/*
+ * Makes one frame of what is behind a mapping of a memfd, of which no page is missing, and maps it by one entry; from here on a touch of what
+ * is there and not mapped is not caught, and stores are not. This process's mappings only.
+ * => 0; else stores are caught again, but not those through entries that are there.
+ */
+int pmap_collapse(struct pmap *pmap, void *addr, size_t len, bool tracked);
+
 /* Maps frames that are in the memfd, write-protected: the next store is noticed. */
 int pmap_enter(struct pmap *pmap, void *addr, size_t pages, bool tracked);
 /* Installs one private page. */

@@ -115,6 +115,13 @@ int uffd_register(int fd, void *addr, size_t len, bool minor, bool track)
 	return ioctl(fd, UFFDIO_REGISTER, &reg) < 0 ? -errno : 0;
 }
 
+int uffd_unregister(int fd, void *addr, size_t len)
+{
+	struct uffdio_range range = {(uintptr_t)addr, len};
+
+	return ioctl(fd, UFFDIO_UNREGISTER, &range) < 0 ? -errno : 0;
+}
+
 int uffd_continue(int fd, void *addr, size_t len, bool protect)
 {
 	size_t done = 0;

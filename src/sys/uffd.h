@@ -51,6 +51,9 @@ int uffd_open(enum uffd_source source, bool sigbus, bool wp_async, int *ret_fd);
 /* track: write protection; minor: frames that are there but not mapped (shmem only). Missing pages are always caught. */
 int uffd_register(int fd, void *addr, size_t len, bool minor, bool track);
 
+/* Nothing is caught there any more, and no page is write-protected. */
+int uffd_unregister(int fd, void *addr, size_t len);
+
 /*
  * Maps pages whose frames are in the memfd behind the range. protect: write-protected. Pages already mapped are fine.
  * => -ENOENT the range is not registered any more; -EFAULT there is a hole in the memfd.

@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * collapse.c - chunks whose frames are one huge one
+ *
+ * The processor finds the frame of a page in half the time where one entry maps 2 MiB. The kernel makes one folio of 512 frames
+ * (MADV_COLLAPSE), and maps it by one entry where minor faults are not asked for. So for a chunk that is HUGE we do not ask:
+ *
+ *               every page there and mapped,
+ *               at two looks in a row                          anybody takes a page of it out of a mapping
+ *      SMALL ───────────────────────────────▶ HUGE ─────────────────────────────────────────────────────────▶ SMALL
+ *                                              │ ▲
+ *                                              └─┘ the kernel maps it again by itself, unseen
+ *
+ * What is unseen must not matter. A store would: an entry of 2 MiB cannot be write-protected. So only chunks are collapsed that are shown by
+ * shared mappings for reading alone, and one is made SMALL before a mapping of it lets stores through. So would an entry that the words do not
+ * know of, when the frame goes: every word of a chunk that becomes HUGE says MAPPED, and who takes one page out of the mappings
+ * (object_unmap) has minor faults caught again first, and takes all of them out; HUGE stays as long as an entry may be left. So would a
+ * missing page, which would be born as zeros: while nothing is registered all words are HELD, and none goes.
+ *
+ * Under pressure the policy takes every chunk out of its mappings by turns, and so makes all SMALL: pages prove their worth one by one, and what
+ * is hot as a whole is mapped by its faults and collapsed again, which is cheap, since the frames still are one.
+ */
+#include "object/collapse.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include "sys/page_size.h"
+
+#define HUGE_BYTES ((uintptr_t)CHUNK_PAGES << page_shift)
+
+#define PAUSE_MS 10000u /* after the kernel had no memory of that size */
+
+/* Chunks between which there are others need two mappings of the kernel each, of which a process has 65530. */
+#define HUGE_MOST 16384u
+
+#define SWEEP_CHUNKS 8192 /* looked at in one sweep */
+
+bool collapse_is_possible(void)
+{
+	unsigned long long bytes = 0;
+	FILE *file = fopen("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size", "re");
+
+	if (file && fscanf(file, "%llu", &bytes) != 1)
+		bytes = 0;
+	if (file)
+		fclose(file);
+	return bytes == HUGE_BYTES;
+}
+
+static bool shows(const struct view *view, const struct chunk *chunk)
+{
+	return view->first < chunk->first + CHUNK_PAGES && chunk->first < view->first + view->pages;
+}
+
+static char *address(const struct view *view, const struct chunk *chunk)
+{
+	return view->addr + ((chunk->first - view->first) << page_shift);
+}
+
+/* Whether the view can map the chunk by one entry. */
+static bool fits(const struct view *view, const struct chunk *chunk)
+{
+	return !view->private_pages && !view->small && !view->pmap->far && view->first <= chunk->first &&
+	       chunk->first + CHUNK_PAGES <= view->first + view->pages && ((uintptr_t)address(view, chunk) & (HUGE_BYTES - 1)) == 0;
+}
+
+/* Whether some view has something of the collapsed chunk, and none would lose what only its entries know: stores, and that it is locked. */
+static bool allowed(const struct object *object, const struct chunk *chunk)
+{
+	bool some = false;
+
+	for (struct view *view = object->views; view; view = view->next) {
+		if (!shows(view, chunk))
+			continue;
+		if (view->tracked || view->locked)
+			return false;
+		some |= fits(view, chunk);
+	}
+	return some && object->cache->collapses && !atomic_load(&object->hooks);
+}
+
+/* Whether every page is there and mapped. */
+static bool is_whole(struct chunk *chunk)
+{
+	if (atomic_load_explicit(&chunk->resident, memory_order_relaxed) < CHUNK_PAGES)
+		return false;
+	for (unsigned i = 0; i < CHUNK_PAGES; i++) {
+		uint32_t word = page_load(&chunk->page[i]);
+
+		if (page_state(word) != PAGE_RESIDENT || !(word & PAGE_MAPPED) || (word & (PAGE_FILLED | PAGE_BEYOND)))
+			return false;
+	}
+	return true;
+}
+
+static void release(struct chunk *chunk, unsigned end)
+{
+	for (unsigned i = 0; i < end; i++)
+		page_settle(&chunk->page[i], PAGE_RESIDENT, 0, 0);
+}
+
+static bool hold_whole(struct chunk *chunk)
+{
+	for (unsigned i = 0; i < CHUNK_PAGES; i++) {
+		uint32_t word = page_load(&chunk->page[i]);
+
+		while (page_state(word) == PAGE_RESIDENT && (word & PAGE_MAPPED) && !(word & (PAGE_FILLED | PAGE_BEYOND)) &&
+		       !page_swap(&chunk->page[i], &word, (word & ~PAGE_STATE) | PAGE_HELD))
+			;
+		if (page_state(word) != PAGE_RESIDENT || !(word & PAGE_MAPPED) || (word & (PAGE_FILLED | PAGE_BEYOND))) {
+			release(chunk, i);
+			return false;
+		}
+	}
+	return true;
+}
+
+/* All words are HELD. Where one view has it, another that fails is served by small entries. */
+static int collapse_held(struct object *object, struct chunk *chunk)
+{
+	int done = -EINVAL;
+
+	for (struct view *view = object->views; view; view = view->next) {
+		bool tracks = view_asks_to_track(view);
+		int r;
+
+		if (!shows(view, chunk) || !fits(view, chunk))
+			continue;
+		r = pmap_collapse(view->pmap, address(view, chunk), HUGE_BYTES, tracks);
+		/* Entries that were there before have lost their protection, with the registration. */
+		if (r < 0)
+			pmap_must(view->pmap, pmap_remove(view->pmap, address(view, chunk), CHUNK_PAGES));
+		done = done == 0 ? 0 : r;
+	}
+	return done;
+}
+
+int collapse_chunk(struct object *object, struct chunk *chunk)
+{
+	struct cache *cache = object->cache;
+	int r;
+
+	if (chunk_is_huge(chunk))
+		return 0;
+	if (!allowed(object, chunk))
+		return -EINVAL;
+	/* The kernel copies the frames into the new one before it frees them. */
+	if (atomic_load(&cache->huge_chunks) >= HUGE_MOST || !budget_try(cache, CHUNK_PAGES))
+		return -ENOMEM;
+	r = hold_whole(chunk) ? 0 : -EAGAIN;
+	if (r == 0) {
+		r = collapse_held(object, chunk);
+		if (r == 0) {
+			atomic_store(&chunk->frames, CHUNK_HUGE);
+			atomic_fetch_add(&cache->huge_chunks, 1);
+		}
+		release(chunk, CHUNK_PAGES);
+	}
+	budget_release(cache, CHUNK_PAGES);
+	return r;
+}
+
+/* A chunk at which a sweep has come. False: there is no memory for more. */
+static bool sweep_chunk(struct object *object, struct chunk *chunk)
+{
+	uint8_t seen = CHUNK_SMALL;
+	int r = 0;
+
+	rwlock_read_acquire(&object->cache->map_lock);
+	if (!chunk_is_huge(chunk) && allowed(object, chunk) && is_whole(chunk)) {
+		if (!atomic_compare_exchange_strong(&chunk->frames, &seen, CHUNK_CANDIDATE) && seen == CHUNK_CANDIDATE)
+			r = collapse_chunk(object, chunk);
+	} else {
+		seen = CHUNK_CANDIDATE;
+		atomic_compare_exchange_strong(&chunk->frames, &seen, CHUNK_SMALL);
+	}
+	rwlock_read_release(&object->cache->map_lock);
+	if (r == -ENOMEM)
+		object->cache->collapse_after_ms = cache_clock_ms() + PAUSE_MS;
+	else if (r < 0 && r != -EAGAIN)
+		object->cache->collapses = false;
+	return r == 0 || r == -EAGAIN;
+}
+
+/* From page first on, the first page that a mapping shows which could be of huge frames; UINT64_MAX: none. Map lock not held. */
+static uint64_t next_shown(struct object *object, uint64_t first)
+{
+	uint64_t found = UINT64_MAX;
+
+	rwlock_read_acquire(&object->cache->map_lock);
+	for (struct view *view = object->views; view; view = view->next) {
+		uint64_t from = view->first > first ? view->first : first;
+
+		if (!view->private_pages && !view->tracked && !view->small && !view->pmap->far && view->pages >= CHUNK_PAGES &&
+		    from < view->first + view->pages && from < found)
+			found = from;
+	}
+	rwlock_read_release(&object->cache->map_lock);
+	return found;
+}
+
+void collapse_sweep(struct object *object, uint32_t until_ms)
+{
+	struct cache *cache = object->cache;
+	bool pauses = !cache->collapses || (int32_t)(cache_clock_ms() - cache->collapse_after_ms) < 0;
+	uint64_t at = pauses ? UINT64_MAX : next_shown(object, object->sweep_from);
+	unsigned looked = 0;
+
+	for (; at != UINT64_MAX && looked < SWEEP_CHUNKS; looked++) {
+		struct chunk *chunk = table_next(&object->table, at);
+
+		if (!chunk || !sweep_chunk(object, chunk) || (int32_t)(cache_clock_ms() - until_ms) >= 0)
+			break;
+		at = next_shown(object, chunk->first + CHUNK_PAGES);
+	}
+	object->sweep_from = at == UINT64_MAX || looked == 0 ? 0 : at;
+}
+
+int collapse_catch(struct view *view, char *addr, unsigned pages)
+{
+	bool tracks = view_asks_to_track(view);
+	int r = pmap_register(view->pmap, addr, (size_t)pages << page_shift, tracks, true);
+
+	/* Cutting a mapping of the kernel's takes memory; making all of them alike does not. */
+	return r < 0 ? pmap_register(view->pmap, view->addr, view->pages << page_shift, tracks, true) : 0;
+}
+
+int collapse_undo(struct view *view, uint64_t first, uint64_t pages)
+{
+	struct object *object = view->object;
+
+	if (!object || view->private_pages || view->pmap->far)
+		return 0;
+	for (struct chunk *chunk = table_next(&object->table, first); chunk && chunk->first < first + pages;
+	     chunk = table_next(&object->table, chunk->first + CHUNK_PAGES)) {
+		if (chunk_is_huge(chunk))
+			object_unmap(object, chunk, 0, CHUNK_PAGES, true);
+		if (chunk_is_huge(chunk))
+			return -ENOMEM;
+	}
+	return 0;
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * collapse.h - chunks whose frames are one huge one
+ */
+#ifndef QUIRE_OBJECT_COLLAPSE_H
+#define QUIRE_OBJECT_COLLAPSE_H
+
+#include "object/object.h"
+
+/* Whether the kernel has huge frames, of the size of a chunk. */
+bool collapse_is_possible(void);
+
+/*
+ * The flusher's: collapses what can be, from where it stopped the last time on: chunks of which every page was there and mapped at two calls in a row. No
+ * lock held; ends soon after until_ms (cache_clock_ms).
+ */
+void collapse_sweep(struct object *object, uint32_t until_ms);
+
+/*
+ * Collapses a chunk now. Map lock held for reading.
+ * => 0, also where it is already; -EAGAIN: not all of it is there and mapped, or a page of it is busy; -EINVAL: its mappings do not allow it;
+ *    -ENOMEM: no room in the budget, or the kernel has no memory of that size; else what the kernel says.
+ */
+int collapse_chunk(struct object *object, struct chunk *chunk);
+
+/*
+ * Pages of a view are to be caught by their faults again: of none is there an entry left that the words do not know of. Map lock held for
+ * writing.
+ * => 0; -ENOMEM: the kernel has no memory for it.
+ */
+int collapse_undo(struct view *view, uint64_t first, uint64_t pages);
+
+/*
+ * Minor faults of pages from … end of a chunk that is collapsed are caught again in a view. All pages of the chunk that are not busy are HELD.
+ * 0 or -errno.
+ */
+int collapse_catch(struct view *view, char *addr, unsigned pages);
+
+#endif
