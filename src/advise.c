@@ -14,6 +14,7 @@
 #include "object/collapse.h"
 #include "range.h"
 #include "remote/client.h"
+#include "rights.h"
 #include "space/inherit.h"
 #include "space/share.h"
 #include "sys/page_size.h"
@@ -612,7 +613,7 @@ static int lock_range(struct engine *engine, char *addr, size_t len, bool on_fau
 	int r = space_check(space, addr, len);
 
 	if (r == 0)
-		r = entry_may_lock(engine, space_unlocked_pages(space, addr, len), ENOMEM);
+		r = rights_to_lock(engine, space_unlocked_pages(space, addr, len), ENOMEM);
 	if (r == 0)
 		r = space_visit(space, addr, len, note_unlocked, &spans);
 	if (r == 0)
@@ -720,7 +721,7 @@ static int lock_all(struct engine *engine, bool on_fault)
 	for (size_t i = 0; i < spans.count; i++)
 		pages += spans.all[i].pages;
 	if (r == 0)
-		r = entry_may_lock(engine, pages, ENOMEM);
+		r = rights_to_lock(engine, pages, ENOMEM);
 	for (size_t i = 0; r == 0 && i < spans.count; i++) {
 		len = spans.all[i].pages << page_shift;
 		/* Another thread may have unmapped it since. */
@@ -776,7 +777,7 @@ int quire_mlockall(int flags)
 	else
 		r = entry_engine(&engine);
 	if (r == 0)
-		r = entry_may_lock(engine, 0, ENOMEM);
+		r = rights_to_lock(engine, 0, ENOMEM);
 	if (r == 0) {
 		int before = exchange_lock_future(engine, flags & (MCL_FUTURE | MCL_ONFAULT));
 

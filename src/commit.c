@@ -5,6 +5,7 @@
 #include "commit.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -13,6 +14,7 @@
 #include "eventfd.h"
 #include "fault/fault.h"
 #include "range.h"
+#include "remote/client.h"
 #include "sys/page_size.h"
 #include "util/fail.h"
 
@@ -128,31 +130,61 @@ static int gather(struct engine *engine, const struct iovec *ranges, int n, stru
 	return r;
 }
 
-static int begin_call(const struct iovec *ranges, int n, struct engine **ret_engine, struct commit_list *ret)
+static int check_list(const struct iovec *ranges, int n)
 {
-	int r;
-
 	if (n < 0 || (n > 0 && !ranges))
 		return message_set(EINVAL, "a list of %d ranges at %p", n, (const void *)ranges);
-	r = entry_engine(ret_engine);
+	return 0;
+}
+
+static int begin_call(const struct iovec *ranges, int n, struct engine **ret_engine, struct commit_list *ret)
+{
+	int r = entry_engine(ret_engine);
+
 	return r == 0 ? gather(*ret_engine, ranges, n, ret) : r;
 }
 
 /* ---- calls ---- */
 
+/* In a process that is served the journal is the engine's that serves it, and so is the commit. */
+static struct client_call call_of(enum call_name name, const struct iovec *ranges, int n)
+{
+	return (struct client_call){.name = name, .in = ranges, .in_len = (size_t)n * sizeof(*ranges), .fd = -1};
+}
+
 int quire_commit(const struct iovec *ranges, int n, int flags)
 {
 	struct commit_list list = {0};
+	struct client_call call;
 	struct engine *engine;
 	struct entry entry;
 	int r;
 
 	entry_begin(&entry, "quire_commit");
-	r = flags ? message_set(EINVAL, "flags %#x hold an unknown one", flags) : begin_call(ranges, n, &engine, &list);
+	r = flags ? message_set(EINVAL, "flags %#x hold an unknown one", flags) : check_list(ranges, n);
+	call = call_of(CALL_COMMIT, ranges, n);
+	if (r == 0 && client_serves(&r, &call))
+		return entry_end(&entry, r);
+	if (r == 0)
+		r = begin_call(ranges, n, &engine, &list);
 	if (r == 0 && list.count > 0)
 		r = commit_now(engine, &list);
 	commit_list_done(&list);
 	return entry_end(&entry, r);
+}
+
+static int64_t begin_by_engine(struct entry *entry, const struct iovec *ranges, int n, int event_fd)
+{
+	struct client_call call = call_of(CALL_COMMIT_BEGIN, ranges, n);
+	int64_t ticket;
+
+	call.fd = event_fd;
+	/* Before a socket for the reply gets the number. */
+	if (event_fd != -1 && fcntl(event_fd, F_GETFD) < 0)
+		ticket = message_set(EBADF, "the eventfd, %d, is not open", event_fd);
+	else
+		ticket = client_ask(&call, NULL);
+	return entry_end(entry, ticket < 0 ? (int)ticket : 0) < 0 ? -1 : ticket;
 }
 
 int64_t quire_commit_begin(const struct iovec *ranges, int n, int event_fd)
@@ -164,7 +196,11 @@ int64_t quire_commit_begin(const struct iovec *ranges, int n, int event_fd)
 	int kept = -1, r;
 
 	entry_begin(&entry, "quire_commit_begin");
-	r = begin_call(ranges, n, &engine, &list);
+	r = check_list(ranges, n);
+	if (r == 0 && client_is())
+		return begin_by_engine(&entry, ranges, n, event_fd);
+	if (r == 0)
+		r = begin_call(ranges, n, &engine, &list);
 	/* Also where there is nothing to commit, there is a ticket to wait for. */
 	if (r == 0)
 		r = committer_start(&engine->committer, &engine->atomics);
@@ -187,6 +223,8 @@ int quire_commit_wait(int64_t ticket)
 	int r;
 
 	entry_begin(&entry, "quire_commit_wait");
+	if (client_serves(&r, &(struct client_call){.name = CALL_COMMIT_WAIT, .arg = {ticket}, .fd = -1}))
+		return entry_end(&entry, r);
 	r = entry_engine(&engine);
 	if (r == 0) {
 		r = ticket > 0 ? committer_wait(&engine->committer, (uint64_t)ticket) : -EINVAL;
@@ -238,6 +276,9 @@ int quire_rollback(void *addr, size_t len)
 	int r;
 
 	entry_begin(&entry, "quire_rollback");
+	if (client_serves(&r,
+			  &(struct client_call){.name = CALL_ROLLBACK, .arg = {(int64_t)(intptr_t)addr, (int64_t)len}, .fd = -1}))
+		return entry_end(&entry, r);
 	r = entry_engine(&engine);
 	if (r == 0)
 		r = range_begin(addr, len, ENOMEM, &range);
@@ -264,7 +305,11 @@ int quire_checkpoint(int fd)
 	int r;
 
 	entry_begin(&entry, "quire_checkpoint");
-	r = fstat(fd, &st) < 0 ? message_set(EBADF, "descriptor %d is not open", fd) : entry_engine(&engine);
+	r = fstat(fd, &st) < 0 ? message_set(EBADF, "descriptor %d is not open", fd) : 0;
+	if (r == 0 && client_serves(&r, &(struct client_call){.name = CALL_CHECKPOINT, .fd = fd}))
+		return entry_end(&entry, r);
+	if (r == 0)
+		r = entry_engine(&engine);
 	if (r == 0) {
 		file = atomic_find(&engine->atomics, st.st_dev, st.st_ino);
 		r = file ? journal_checkpoint(file->journal)

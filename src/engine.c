@@ -40,7 +40,7 @@ enum quire_trap engine_choose_trap(const struct config *config, enum uffd_source
 	return QUIRE_TRAP_THREAD;
 }
 
-static int refused(void)
+int engine_refused(void)
 {
 	return message_set(EPERM,
 			   "userfaultfd is refused to this process; `quire probe` tells what to change: as a rule a container's "
@@ -57,7 +57,7 @@ static int start_space(struct engine *engine)
 
 	engine->source = uffd_find(engine->config.no_privilege);
 	if (engine->source == UFFD_NONE)
-		return refused();
+		return engine_refused();
 	engine->trap = engine_choose_trap(&engine->config, engine->source, &why);
 	uffd_probe(engine->source, &features);
 	if ((features & QUIRE_UFFD_NEEDED) != QUIRE_UFFD_NEEDED)
@@ -73,7 +73,7 @@ static int start_space(struct engine *engine)
 	if (r == 0)
 		r = space_create(&engine->registry, engine->cache, engine->source, engine->trap == QUIRE_TRAP_SIGNAL,
 				 !engine->config.no_tracking, swap, &engine->space);
-	return r == -EPERM || r == -ENOSYS ? refused() : r;
+	return r == -EPERM || r == -ENOSYS ? engine_refused() : r;
 }
 
 int engine_make_memory(struct engine *engine, uint64_t bytes, struct object **ret)

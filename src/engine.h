@@ -47,6 +47,9 @@ void engine_destroy(struct engine *engine);
 /* An object of memory without a file, all zeros. 0 or -errno. The caller has the one use. */
 int engine_make_memory(struct engine *engine, uint64_t bytes, struct object **ret);
 
+/* -EPERM with a message: this process gets no userfaultfd. */
+int engine_refused(void);
+
 /* The trap that auto chooses, and why, for the privileges of this process. */
 enum quire_trap engine_choose_trap(const struct config *config, enum uffd_source source, const char **ret_why);
 

@@ -5,14 +5,11 @@
 #include "entry.h"
 
 #include <errno.h>
-#include <linux/capability.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "fault/guard.h"
@@ -389,28 +386,6 @@ bool entry_round(const void *addr, size_t len, size_t *ret_len)
 
 	*ret_len = rounded < ADDRESSES_END ? rounded : ADDRESSES_END;
 	return pages <= SIZE_MAX >> page_shift && (uintptr_t)addr <= UINTPTR_MAX - rounded;
-}
-
-static bool may_lock_all(void)
-{
-	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-	struct __user_cap_data_struct data[2] = {{0}};
-
-	return syscall(SYS_capget, &header, data) == 0 && (data[CAP_IPC_LOCK / 32].effective & (1u << (CAP_IPC_LOCK % 32)));
-}
-
-int entry_may_lock(struct engine *engine, uint64_t more_pages, int error)
-{
-	uint64_t pages = atomic_load(&engine->cache->locked) + more_pages;
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_MEMLOCK, &limit) < 0 || limit.rlim_cur == RLIM_INFINITY ||
-	    (limit.rlim_cur > 0 && pages <= limit.rlim_cur >> page_shift) || may_lock_all())
-		return 0;
-	if (limit.rlim_cur == 0)
-		return message_set(EPERM, "RLIMIT_MEMLOCK is 0: this process may not lock memory; raise it with ulimit -l");
-	return message_set(error, "%llu bytes would be locked, and RLIMIT_MEMLOCK allows %llu; raise it with ulimit -l",
-			   (unsigned long long)(pages << page_shift), (unsigned long long)limit.rlim_cur);
 }
 
 int quire_configure(const struct quire_config *config)

@@ -69,7 +69,4 @@ bool entry_is_ours(const void *addr, size_t len);
 /* len rounded up to pages, and ADDRESSES_END if it is more. False: overflow, or the end lies outside of the address space. */
 bool entry_round(const void *addr, size_t len, size_t *ret_len);
 
-/* Locked memory of a process without CAP_IPC_LOCK ends at RLIMIT_MEMLOCK. 0 or -error with a message. */
-int entry_may_lock(struct engine *engine, uint64_t more_pages, int error);
-
 #endif

@@ -16,6 +16,7 @@
 #include <time.h>
 
 #include "pager/file.h"
+#include "rights.h"
 #include "util/message.h"
 
 struct search {
@@ -103,7 +104,9 @@ static int make_over_journal(const struct search *s, struct atomic_file *file, s
 	struct atomic_settings settings = find_atomic_settings(s->engine);
 	int r = 0;
 
-	if (!file) {
+	if (!file)
+		r = rights_to_journal();
+	if (!file && r == 0) {
 		r = committer_start(&s->engine->committer, &s->engine->atomics);
 		/* Not -EAGAIN, which is no reason to try again here. */
 		if (r < 0)
@@ -161,6 +164,14 @@ static int find_or_make(const struct search *s, struct object **ret, bool *ret_f
 	return r;
 }
 
+static bool is_atomic(struct engine *engine, const struct stat *st)
+{
+	struct atomic_file *file = atomic_find(&engine->atomics, st->st_dev, st->st_ino);
+
+	atomic_release(file);
+	return file;
+}
+
 int find_file_object(struct engine *engine, int fd, int mode, const struct stat *st, enum find_kind kind, struct object **ret)
 {
 	static const struct timespec moment = {.tv_nsec = 1000000};
@@ -168,6 +179,8 @@ int find_file_object(struct engine *engine, int fd, int mode, const struct stat 
 	bool found;
 	int r;
 
+	if (kind != FIND_ANY || is_atomic(engine, st))
+		remotes_wait_for_ends(&engine->remotes);
 	for (;;) {
 		lock_acquire(&engine->open_lock);
 		r = find_or_make(&search, ret, &found);

@@ -20,6 +20,7 @@
 #include "fault/fault.h"
 #include "find.h"
 #include "remote/client.h"
+#include "rights.h"
 #include "size.h"
 #include "sys/huge.h"
 #include "sys/page_size.h"
@@ -42,7 +43,8 @@
 #endif
 
 #define PROT_ALL       (PROT_READ | PROT_WRITE | PROT_EXEC)
-#define PROT_SEMAPHORE 0x8 /* PROT_SEM of <asm/mman.h>: accepted, without effect, as the kernel does */
+#define LOW_ADDRESSES  (1u << 20) /* vm.mmap_min_addr is less */
+#define PROT_SEMAPHORE 0x8        /* PROT_SEM of <asm/mman.h>: accepted, without effect, as the kernel does */
 
 static bool is_aligned(const void *addr)
 {
@@ -330,7 +332,11 @@ static int deny_writes(struct engine *engine, struct request *q, const struct st
 	lock_acquire(&engine->open_lock);
 	writable = q->object->writable;
 	lock_release(&engine->open_lock);
-	r = writable ? -EAGAIN : try_denial(engine, q, st);
+	/* The lease would be this process's, whose rights may be more than the caller's. */
+	if (entry_is_for_another() && !rights_to_lease(st))
+		r = -EACCES;
+	else
+		r = writable ? -EAGAIN : try_denial(engine, q, st);
 	q->denies = r == 0;
 	switch (-r) {
 	case 0:
@@ -499,7 +505,7 @@ static int map_request(struct engine *engine, struct request *q, char **ret_addr
 	int r = 0;
 
 	if (m.locked) {
-		r = entry_may_lock(engine, q->len >> page_shift, EAGAIN);
+		r = rights_to_lock(engine, q->len >> page_shift, EAGAIN);
 		if (r == 0 && budget_lock(engine->cache, q->len >> page_shift) < 0)
 			r = message_set(EAGAIN,
 					"%zu bytes cannot be locked: the memory budget of %llu bytes must keep a part that can be "
@@ -570,6 +576,27 @@ static void populate(struct engine *engine, const struct request *q, char *addr)
 		(void)fault_populate(entry_space(engine), addr, q->len, FAULT_AS_LOCKED);
 }
 
+/*
+ * What is judged by who calls, and not by the thread that maps for the engine: low addresses, which want CAP_SYS_RAWIO, and how long a
+ * file may be. 0 or -errno with a message.
+ */
+static int check_own_rights(const struct request *q)
+{
+	void *probe;
+
+	if ((q->flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) && (uintptr_t)q->addr < LOW_ADDRESSES) {
+		probe = mmap(q->addr, page_size(), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+		if (probe == MAP_FAILED && errno == EPERM)
+			return message_set(EPERM, "the kernel lets this process map nothing at %p: vm.mmap_min_addr",
+					   (void *)q->addr);
+		if (probe != MAP_FAILED)
+			munmap(probe, page_size());
+	}
+	if ((q->flags & QUIRE_MAP_EXTEND) && !(q->flags & MAP_ANONYMOUS) && q->asked_len <= (size_t)(INT64_MAX - q->offset))
+		return size_check_limit(q->fd, q->offset + (off_t)q->asked_len);
+	return 0;
+}
+
 static void *map_by_engine(struct entry *entry, const struct request *q)
 {
 	struct client_call call = {
@@ -583,6 +610,8 @@ static void *map_by_engine(struct entry *entry, const struct request *q)
 	if (call.fd != -1 && fcntl(call.fd, F_GETFD) < 0)
 		r = message_set(EBADF, "descriptor %d is not open", call.fd);
 	else
+		r = check_own_rights(q);
+	if (r == 0)
 		r = client_ask(&call, NULL);
 	return entry_end(entry, r < 0 ? (int)r : 0) < 0 ? MAP_FAILED : (void *)(intptr_t)r;
 }
@@ -755,7 +784,7 @@ void *quire_mremap(void *old_addr, size_t old_len, size_t new_len, int flags, ..
 	} else if (r == 0) {
 		r = entry_engine(&engine);
 		if (r == 0 && new_rounded > old_rounded && space_is_locked(entry_space(engine), old_addr))
-			r = entry_may_lock(engine, (new_rounded - old_rounded) >> page_shift, EAGAIN);
+			r = rights_to_lock(engine, (new_rounded - old_rounded) >> page_shift, EAGAIN);
 		if (r == 0)
 			r = space_remap(entry_space(engine), old_addr, old_rounded, new_rounded,
 					(flags & MREMAP_MAYMOVE ? SPACE_MAYMOVE : 0) | (flags & MREMAP_FIXED ? SPACE_FIXED : 0) |

@@ -6,7 +6,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -62,6 +64,19 @@ static int truncate_file(void *arg)
 	return ftruncate(truncation->fd, truncation->size) < 0 ? -errno : 0;
 }
 
+int size_check_limit(int fd, off_t size)
+{
+	struct rlimit limit;
+	struct stat st;
+
+	if (getrlimit(RLIMIT_FSIZE, &limit) < 0 || limit.rlim_cur == RLIM_INFINITY || size < 0 || (rlim_t)size <= limit.rlim_cur ||
+	    fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || size <= st.st_size)
+		return 0;
+	raise(SIGXFSZ);
+	return message_set(EFBIG, "the file of descriptor %d would be %lld bytes long, and RLIMIT_FSIZE allows %llu", fd,
+			   (long long)size, (unsigned long long)limit.rlim_cur);
+}
+
 int quire_ftruncate(int fd, off_t size)
 {
 	struct truncation truncation = {fd, size};
@@ -74,7 +89,9 @@ int quire_ftruncate(int fd, off_t size)
 
 	entry_begin(&entry, "quire_ftruncate");
 	if (client_is() && fcntl(fd, F_GETFD) >= 0) {
-		(void)client_serves(&r, &(struct client_call){.name = CALL_FTRUNCATE, .arg = {size}, .fd = fd});
+		r = size_check_limit(fd, size);
+		if (r == 0)
+			(void)client_serves(&r, &(struct client_call){.name = CALL_FTRUNCATE, .arg = {size}, .fd = fd});
 		return entry_end(&entry, r);
 	}
 	if (engine && size >= 0 && fstat(fd, &st) == 0)

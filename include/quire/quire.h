@@ -50,7 +50,7 @@ extern "C" {
  * => Commits are kept in a journal beside the file, FILE-quire, until they are copied into the file: now and then, by quire_checkpoint(),
  *    when the last mapping is removed, and by the next one who maps the file after a crash. Until then read(2) and other programs
  *    see an earlier commit, or a part of what is being copied.
- * => One process at a time. quire_ftruncate() and QUIRE_MAP_EXTEND set the size that the next commit has; who changes the file by other
+ * => One process at a time, with its children, or the clients of one server. quire_ftruncate() and QUIRE_MAP_EXTEND set the size that the next commit has; who changes the file by other
  *    means meanwhile destroys it.
  */
 #define QUIRE_MAP_ATOMIC 0x00400000

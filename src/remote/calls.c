@@ -175,11 +175,6 @@ static int check_stranger(const struct job *job)
 	switch (q->name) {
 	case CALL_SET_MEMORY:
 		return message_set(EPERM, "the memory budget is the server's: quire serve --memory sets it");
-	case CALL_MMAP:
-		if (!(q->arg[3] & (QUIRE_MAP_ATOMIC | QUIRE_MAP_SNAPSHOT)))
-			return 0;
-		return message_set(EOPNOTSUPP,
-				   "atomic mappings are not served to other processes: use QUIRE_SERVER=off for this program");
 	case CALL_FILE_READ:
 	case CALL_FILE_WROTE:
 	case CALL_FILE_FLUSH:
@@ -199,7 +194,7 @@ static int64_t make(struct job *job)
 {
 	const struct call_request *q = job->request;
 	const int64_t *arg = q->arg;
-	int n = (int)(q->out_len / sizeof(struct iovec)), r;
+	int n = (int)(q->out_len / sizeof(struct iovec)), n_in = (int)(q->in_len / sizeof(struct iovec)), r;
 
 	switch (q->name) {
 	case CALL_MMAP:
@@ -249,7 +244,7 @@ static int64_t make(struct job *job)
 	case CALL_RESIDENT:
 		return quire_resident(pointer(arg[0]), (size_t)arg[1]);
 	case CALL_PREFETCH:
-		return quire_prefetch(job->in, (int)(q->in_len / sizeof(struct iovec)), job->fd);
+		return quire_prefetch(job->in, n_in, job->fd);
 	case CALL_DIRTY:
 		return quire_dirty(pointer(arg[0]), (size_t)arg[1], job->out, n);
 	case CALL_WRITTEN:
@@ -277,6 +272,16 @@ static int64_t make(struct job *job)
 		if (job->fd < 0)
 			return 0;
 		return failed(coherent_changed(job->fd, (off_t)arg[0], (off_t)arg[1]));
+	case CALL_COMMIT:
+		return quire_commit(job->in, n_in, (int)arg[0]);
+	case CALL_COMMIT_BEGIN:
+		return quire_commit_begin(job->in, n_in, job->fd);
+	case CALL_COMMIT_WAIT:
+		return quire_commit_wait(arg[0]);
+	case CALL_ROLLBACK:
+		return quire_rollback(pointer(arg[0]), (size_t)arg[1]);
+	case CALL_CHECKPOINT:
+		return quire_checkpoint(job->fd);
 	default:
 		errno = EPROTO;
 		return -1;
@@ -291,6 +296,24 @@ static struct caller who_asks(int reply)
 
 	(void)getsockopt(reply, SOL_SOCKET, SO_PEERCRED, &peer, &len);
 	return (struct caller){peer.pid, peer.uid, peer.gid};
+}
+
+/* What has failed, and why. A descriptor is named by the number that it has in the caller, not by that which it got here. */
+static void tell_failure(struct job *job)
+{
+	const char *detail = message_detail(), *found = NULL;
+	char ours[32];
+	int len = snprintf(ours, sizeof(ours), "descriptor %d", job->fd);
+
+	if (job->fd >= 0)
+		found = strstr(detail, ours);
+	if (found && found[len] >= '0' && found[len] <= '9')
+		found = NULL;
+	if (found)
+		snprintf(job->reply.detail, sizeof(job->reply.detail), "%.*sdescriptor %d%s", (int)(found - detail), detail,
+			 (int)job->request->arg[4], found + len);
+	else
+		snprintf(job->reply.detail, sizeof(job->reply.detail), "%s", detail);
 }
 
 static void make_public(struct job *job, int reply)
@@ -315,7 +338,7 @@ static void make_public(struct job *job, int reply)
 	entry_serve(NULL, NULL);
 	if (job->reply.result == -1) {
 		job->reply.result = errno ? -errno : -EIO;
-		snprintf(job->reply.detail, sizeof(job->reply.detail), "%s", message_detail());
+		tell_failure(job);
 	}
 }
 

@@ -149,8 +149,10 @@ static int64_t ask(const struct client_call *call, bool *ret_not_ours)
 	int file = -1, r;
 
 	memcpy(request.arg, call->arg, sizeof(request.arg));
-	if (call->fd >= 0)
+	if (call->fd >= 0) {
+		request.arg[4] = call->fd;
 		out.fds[out.n_fds++] = call->fd;
+	}
 	if (apart) {
 		file = put_apart(call);
 		if (file < 0)
@@ -183,6 +185,13 @@ static int64_t ask(const struct client_call *call, bool *ret_not_ours)
 
 /* ---- attaching ---- */
 
+static int open_uffd(void)
+{
+	enum uffd_source source = uffd_find(client.no_privilege);
+
+	return source == UFFD_NONE ? engine_refused() : uffd_open(source, false, false, &client.agent.uffd);
+}
+
 /* Descriptors of the agent's that it has copies of are closed here. */
 static int attach_by(int agent_socket, int engine_socket, int line)
 {
@@ -201,7 +210,7 @@ static int attach_by(int agent_socket, int engine_socket, int line)
 				      .lock = &client.lock,
 				      .ranges = &client.ranges,
 				      .over = &client.over};
-	r = client.agent.empty < 0 ? -errno : uffd_open(uffd_find(client.no_privilege), false, false, &client.agent.uffd);
+	r = client.agent.empty < 0 ? -errno : open_uffd();
 	if (r == 0) {
 		client.agent.line = mmap(NULL, page_size(), PROT_READ | PROT_WRITE, MAP_SHARED, line, 0);
 		r = client.agent.line == MAP_FAILED ? -errno : 0;
@@ -276,10 +285,28 @@ static int attach(void)
 	return r;
 }
 
+/*
+ * Whether the thread's stack is managed. A fault on it with a lock held would wait for the agent, which wants the lock. What a signal
+ * handler asks is about such a fault, as a rule, and is asked for without one.
+ */
+static int check_stack(enum call_name name)
+{
+	const void *frame = __builtin_frame_address(0);
+
+	if (name == CALL_FORK || name == CALL_FAULT || name == CALL_ACCESS || !client_manages(frame, 1))
+		return 0;
+	return message_set(EDEADLK,
+			   "the stack of this thread, at %p, is memory that Quire manages: a fault on it inside of this call could "
+			   "not be served. Give the thread a stack of the kernel's",
+			   frame);
+}
+
 int64_t client_ask(const struct client_call *call, bool *ret_not_ours)
 {
-	int r = call->name == CALL_FORK ? 0 : attach();
+	int r = check_stack(call->name);
 
+	if (r == 0 && call->name != CALL_FORK)
+		r = attach();
 	if (r == 0)
 		r = check_socket();
 	return r < 0 ? r : ask(call, ret_not_ours);

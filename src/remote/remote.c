@@ -17,6 +17,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "engine.h"
@@ -29,6 +30,7 @@
 
 #define PATIENCE_MS  1000 /* a process may be stopped, and others wait for it meanwhile */
 #define REMOTES_MOST 1000
+#define ENDS_MS      10000
 #define SLICE_MS     100 /* … in which it is waited for: of the time that this process is stopped itself, with the other, one is lost */
 
 struct remote {
@@ -38,7 +40,8 @@ struct remote {
 	struct remote *next, **link; /* [remotes.lock] */
 	_Atomic unsigned refs;       /* the list's, and one for each call that is being made */
 	struct lock attach_lock;
-	bool attached, gone; /* [attach_lock] */
+	_Atomic bool attached; /* set with attach_lock */
+	bool gone;             /* [attach_lock] */
 	struct trap_source calls, agent, faults;
 	struct lock asking; /* the agent is asked one thing at a time */
 	uint32_t number;    /* [asking] */
@@ -47,6 +50,7 @@ struct remote {
 	struct agent_line *line;
 	struct caller caller; /* of a stranger */
 	bool greeted;         /* it has said hello, or need not */
+	bool ending;          /* counted as such */
 	_Atomic int end;      /* the socket whose other end goes with the process; -1: there is none yet */
 };
 
@@ -308,9 +312,12 @@ static void destroy(struct remote *remote)
 static void give_up(struct remote *remote)
 {
 	struct remotes *remotes = &remote->engine->remotes;
+	bool ending = remote->ending;
 
 	destroy(remote);
 	atomic_fetch_sub(&remotes->count, 1);
+	if (ending)
+		atomic_fetch_sub(&remotes->ending, 1);
 }
 
 static void unref(struct remote *remote)
@@ -346,8 +353,36 @@ static void end(struct remote *remote, struct trap_turn *turn)
 	thread_trap_unwatch(remote->engine->thread_trap, &remote->faults);
 	/* A fork holds the lock, and waits for locks of the C library that threads may hold whose faults wait to be served. */
 	trap_hand_on(turn);
+	remote->ending = true;
+	atomic_fetch_add(&remote->engine->remotes.ending, 1);
 	take_off_list(&remote->engine->remotes, remote);
 	unref(remote);
+}
+
+/* Whether it is about to be given up: not one that could not attach, and lives on. */
+static bool has_ended(struct remote *remote)
+{
+	return far_gone(&remote->far) && (atomic_load(&remote->attached) || channel_is_over(remote->calls.fd));
+}
+
+/* Who is about to be taken off the list is counted before: it is found in one of the two. */
+static bool is_any_ending(struct remotes *remotes)
+{
+	bool any = false;
+
+	lock_acquire(&remotes->lock);
+	for (struct remote *remote = remotes->head; remote && !any; remote = remote->next)
+		any = has_ended(remote);
+	lock_release(&remotes->lock);
+	return any || atomic_load(&remotes->ending) > 0;
+}
+
+void remotes_wait_for_ends(struct remotes *remotes)
+{
+	static const struct timespec moment = {.tv_nsec = 1000000};
+
+	for (unsigned waited = 0; waited < ENDS_MS && is_any_ending(remotes); waited++)
+		nanosleep(&moment, NULL);
 }
 
 static void serve_agent(struct trap_source *source, struct trap_turn *turn)
@@ -417,7 +452,7 @@ static void serve_call(struct trap_source *source, struct trap_turn *turn)
 {
 	struct remote *remote = (struct remote *)((char *)source - offsetof(struct remote, calls));
 	struct call_request request;
-	char body[CALL_INLINE];
+	_Alignas(max_align_t) char body[CALL_INLINE];
 	struct channel_message message = {.head = &request, .head_len = sizeof(request), .body = body, .body_len = sizeof(body)};
 	int r;
 

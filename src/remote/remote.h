@@ -24,8 +24,9 @@ struct remote;
 /* Those of one engine. */
 struct remotes {
 	struct lock lock;
-	struct remote *head;    /* [lock] */
-	_Atomic unsigned count; /* also of those that are about to be given up */
+	struct remote *head;     /* [lock] */
+	_Atomic unsigned count;  /* also of those that are about to be given up */
+	_Atomic unsigned ending; /* have been taken off the list, and may have areas yet */
 };
 
 /*
@@ -40,6 +41,12 @@ int remote_create(struct engine *engine, struct space *from, struct ranges *ret_
  * 0 or -errno, with a message.
  */
 int remote_accept(struct engine *engine, int socket, const struct caller *caller);
+
+/*
+ * Waits until nothing is left of processes that have ended by now, for ten seconds at most: what they have not committed is not to be
+ * found by who comes next. No lock held.
+ */
+void remotes_wait_for_ends(struct remotes *remotes);
 
 /* In the child of a fork: closes the descriptors that only the engine is to have. remotes.lock was held over the fork. */
 void remotes_close_inherited(struct remotes *remotes);

@@ -46,7 +46,10 @@ enum call_name {
 	CALL_FORK,   /* a space for a child of the caller; gives its socket for calls. fd: a file that gets the ranges of it */
 	CALL_FAULT,  /* arg: address, store. The enum fault_result; error */
 	CALL_ACCESS, /* arg: address, needed protection. Whether it is allowed, as bit 0, and the number of edits */
-	/* The public calls, with their arguments in order; a descriptor goes along, a result that is one comes so. */
+	/*
+	 * The public calls, with their arguments in order; a descriptor goes along, and its number in the caller is arg[4]; a result that is one
+	 * comes so.
+	 */
 	CALL_MMAP,
 	CALL_MUNMAP,
 	CALL_MREMAP,
@@ -81,6 +84,11 @@ enum call_name {
 	CALL_FILE_WROTE,
 	CALL_FILE_FLUSH,   /* without a descriptor: every file */
 	CALL_FILE_CHANGED, /* likewise */
+	CALL_COMMIT,       /* the ranges; arg: flags */
+	CALL_COMMIT_BEGIN, /* the ranges; fd: an eventfd, if any. The ticket */
+	CALL_COMMIT_WAIT,  /* arg: a ticket */
+	CALL_ROLLBACK,
+	CALL_CHECKPOINT,
 };
 
 #define CALL_ARGS   6

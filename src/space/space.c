@@ -513,6 +513,17 @@ uint64_t space_unlocked_pages(struct space *space, char *addr, size_t len)
 	return pages;
 }
 
+uint64_t space_locked_pages(struct space *space)
+{
+	uint64_t pages = 0;
+
+	rwlock_read_acquire(&space->cache->map_lock);
+	for (size_t i = 0; i < space->areas.count; i++)
+		pages += space->areas.all[i]->view.locked ? space->areas.all[i]->view.pages : 0;
+	rwlock_read_release(&space->cache->map_lock);
+	return pages;
+}
+
 bool space_is_locked(struct space *space, char *addr)
 {
 	return space_unlocked_pages(space, addr, page_size()) == 0 && space_check(space, addr, page_size()) == 0;

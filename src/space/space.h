@@ -114,6 +114,8 @@ int space_set_small(struct space *space, char *addr, size_t len, bool small);
 int space_set_locked(struct space *space, char *addr, size_t len, bool locked, bool on_fault);
 /* Pages of a range that are mapped and not locked. */
 uint64_t space_unlocked_pages(struct space *space, char *addr, size_t len);
+/* All that are locked. */
+uint64_t space_locked_pages(struct space *space);
 bool space_is_locked(struct space *space, char *addr);
 /* Forgets private pages of a range, so that the object or zeros show again. */
 int space_discard_private(struct space *space, char *addr, size_t len);

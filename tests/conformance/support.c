@@ -6,6 +6,7 @@
  * that are there once the engine has started are remembered, and put back at the start of each test.
  */
 #include "support.h"
+#include "served.h"
 
 #include <linux/capability.h>
 #include <poll.h>
@@ -517,7 +518,11 @@ void settle(void)
 static void run(void **state)
 {
 	const struct conformance_test *test = *state;
+	const char *why = reason_not_served(test->name);
 	sigjmp_buf here;
+
+	if (why)
+		skip_because(why);
 
 	if (test->own_process && !alone) {
 		int status = run_alone(test);
@@ -587,6 +592,8 @@ int conformance_main(int argc, char **argv, const struct conformance_test *tests
 	if (!units)
 		return EXIT_FAILURE;
 	page_size = (size_t)sysconf(_SC_PAGESIZE);
+	if (is_served() && !served_list_is_right(tests, n))
+		return EXIT_FAILURE;
 	alone = argc > 1;
 	for (size_t i = 0; i < n; i++) {
 		if (alone && strcmp(argv[1], tests[i].name))

@@ -930,13 +930,26 @@ static void B01_child_stores_and_commits(void **state)
 	p[0] = 'c';
 	CHILD(&child)
 	{
+		int event = eventfd(0, EFD_CLOEXEC);
+		int64_t ticket;
+		uint64_t count;
 		char *q;
 
 		p[PAGES(1)] = 'c';
 		assert_ok(quire_msync(p, PAGES(2), MS_SYNC));
-		assert_fails(commit(p, 4), EOPNOTSUPP);
-		assert_fails(quire_rollback(p, PAGES(4)), EOPNOTSUPP);
-		assert_fails(quire_checkpoint(fd), EOPNOTSUPP);
+		p[PAGES(1)] = 'd';
+		assert_ok(commit(p, 4));
+		assert_ok(quire_checkpoint(fd));
+		assert_int_equal(file_byte(fd, (off_t)PAGES(1)), 'd');
+		p[PAGES(1)] = 'x';
+		assert_ok(quire_rollback(p, PAGES(4)));
+		assert_loads(p + PAGES(1), 'd');
+		p[PAGES(1)] = 'c';
+		ticket = quire_commit_begin(&(struct iovec){p, PAGES(4)}, 1, event);
+		assert_true(ticket > 0);
+		assert_ok(quire_commit_wait(ticket));
+		assert_int_equal(read(event, &count, sizeof(count)), sizeof(count));
+		assert_int_equal(count, 1);
 		q = SNAPSHOT(fd, 4);
 		p[PAGES(2)] = 'x';
 		assert_loads(q + PAGES(1), 'c');
@@ -958,8 +971,8 @@ static void B01_child_stores_and_commits(void **state)
 
 static void B01_what_cannot_be_atomic_is_refused(void **state)
 {
-	char path[FILE_PATH_MAX], uri[FILE_PATH_MAX + 32];
-	int fd = file_named(PAGES(2), path), reader = file_reopen(fd, O_RDONLY), source;
+	char path[FILE_PATH_MAX];
+	int fd = file_named(PAGES(2), path), reader = file_reopen(fd, O_RDONLY);
 	char *p;
 
 	(void)state;
@@ -969,12 +982,6 @@ static void B01_what_cannot_be_atomic_is_refused(void **state)
 	assert_fails(quire_mmap(NULL, PAGES(2), PROT_READ, MAP_SHARED | QUIRE_MAP_ATOMIC, reader, 0), EACCES);
 	assert_message("quire_mmap", "reading and writing");
 	assert_fails(quire_mmap(NULL, PAGES(2), PROT_READ, MAP_SHARED | QUIRE_MAP_ATOMIC | QUIRE_MAP_SNAPSHOT, fd, 0), EINVAL);
-	snprintf(uri, sizeof(uri), "delay:us=1:file:%s", path);
-	source = quire_open(uri, O_RDWR, 0);
-	assert_true(source >= 0);
-	assert_fails(quire_mmap(NULL, PAGES(2), RW, MAP_SHARED | QUIRE_MAP_ATOMIC, source, 0), EOPNOTSUPP);
-	assert_message("quire_mmap", "quire_open");
-	close(source);
 	p = map_shared(fd, 2);
 	assert_fails(quire_mmap(NULL, PAGES(2), RW, MAP_SHARED | QUIRE_MAP_ATOMIC, fd, 0), EBUSY);
 	assert_message("quire_mmap", "QUIRE_MAP_ATOMIC");
@@ -984,6 +991,21 @@ static void B01_what_cannot_be_atomic_is_refused(void **state)
 	assert_fails(quire_checkpoint(fd), EINVAL);
 	unmap(p, 2);
 	assert_false(has_journal(path));
+	unmap(ATOMIC(fd, 2), 2);
+}
+
+static void B01_what_is_behind_a_filter_cannot_be_atomic(void **state)
+{
+	char path[FILE_PATH_MAX], uri[FILE_PATH_MAX + 32];
+	int fd = file_named(PAGES(2), path), source;
+
+	(void)state;
+	snprintf(uri, sizeof(uri), "delay:us=1:file:%s", path);
+	source = quire_open(uri, O_RDWR, 0);
+	assert_true(source >= 0);
+	assert_fails(quire_mmap(NULL, PAGES(2), RW, MAP_SHARED | QUIRE_MAP_ATOMIC, source, 0), EOPNOTSUPP);
+	assert_message("quire_mmap", "quire_open");
+	close(source);
 	unmap(ATOMIC(fd, 2), 2);
 }
 
@@ -1100,6 +1122,7 @@ static const struct conformance_test tests[] = {
     TEST(B01_another_process_is_kept_out),
     TEST(B01_child_stores_and_commits),
     TEST(B01_what_cannot_be_atomic_is_refused),
+    TEST(B01_what_is_behind_a_filter_cannot_be_atomic),
     TEST(B01_calls_over_holes_change_nothing),
     TEST_IN_OWN_PROCESS(B01_many_commits_go_through_a_small_journal, "QUIRE_JOURNAL=1M"),
     TEST_IN_OWN_PROCESS(B01_commit_that_the_journal_does_not_hold_is_ENOSPC, "QUIRE_JOURNAL=1M"),

@@ -3,6 +3,7 @@
  * test-fork.c - what a child has, and what it and its parent then do to each other: row M18
  */
 #include "children.h"
+#include "served.h"
 
 #include <dirent.h>
 #include <linux/filter.h>
@@ -1894,11 +1895,11 @@ static void M18_child_that_touches_nothing_costs_nothing(void **state)
 	descriptors = count_entries("/proc/self/fd");
 	CHILD(&child)
 	{
-		bool eager = trap && !strcmp(trap, "thread");
+		bool eager = is_served() || (trap && !strcmp(trap, "thread"));
 
 		/* The test's socket, and the one that faults are served by. */
 		assert_true(count_entries("/proc/self/fd") <= descriptors + 2);
-		/* Under the thread trap system calls work at once, so that a thread is there. The entries . and .. come on top. */
+		/* Under the thread trap, and as a client, system calls work at once, so that a thread is there. The entries . and .. come on top. */
 		assert_int_equal(count_entries("/proc/self/task"), 2 + (eager ? 2 : 1));
 		assert_loads(p, 'A');
 		assert_true(count_entries("/proc/self/fd") <= descriptors + 2);
@@ -2221,15 +2222,26 @@ static void M18_child_asks_what_the_engine_knows(void **state)
 		found = strstr(text, line) != NULL;
 		assert_true(found);
 		free(text);
-		assert_ok(quire_set_memory(4 << 20));
-		assert_fails(quire_set_memory(1), EINVAL);
-		assert_message("quire_set_memory", "budget");
 	}
 	ends_well(&child);
 	assert_loads(p + PAGES(3), 's');
 	close(event);
 	unmap(p, 8);
 	unmap(q, N);
+}
+
+static void M18_child_sets_the_budget(void **state)
+{
+	struct child child;
+
+	(void)state;
+	CHILD(&child)
+	{
+		assert_ok(quire_set_memory(4 << 20));
+		assert_fails(quire_set_memory(1), EINVAL);
+		assert_message("quire_set_memory", "budget");
+	}
+	ends_well(&child);
 }
 
 static enum quire_error_answer no_answer(void *arg, const struct quire_error *error)
@@ -2585,6 +2597,7 @@ static const struct conformance_test tests[] = {
     TEST(M18_minherit_share_in_a_child),
     TEST(M18_minherit_share_while_another_thread_works),
     TEST(M18_child_asks_what_the_engine_knows),
+    TEST(M18_child_sets_the_budget),
     TEST(M18_calls_with_functions_are_refused_in_a_child),
     TEST(M18_callback_is_not_inherited),
     TEST(M18_pages_that_are_on_their_way_at_a_fork_are_right),
