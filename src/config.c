@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "cache/cache.h"
+#include "installed.h"
 #include "sys/page_size.h"
 #include "util/message.h"
 
@@ -271,15 +272,28 @@ int config_default_socket(char *ret, size_t size)
 	return 0;
 }
 
+int config_command(char *ret, size_t size)
+{
+	const char *command = secure_getenv("QUIRE_COMMAND");
+
+	if (!command || !*command)
+		command = INSTALLED_COMMAND;
+	if ((size_t)snprintf(ret, size, "%s", command) >= size)
+		return message_set(EINVAL, "QUIRE_COMMAND: the name is longer than %zu bytes", size - 1);
+	return 0;
+}
+
 /* Not of a program that has more rights than who has started it: the server is trusted. */
-int config_server(char *ret, size_t size)
+int config_server(char *ret, size_t size, bool *ret_may_start)
 {
 	const char *text = secure_getenv("QUIRE_SERVER");
 	int r;
 
+	*ret_may_start = false;
 	if (!text || !*text || strcmp(text, "off") == 0)
 		return 0;
 	if (strcmp(text, "auto") == 0) {
+		*ret_may_start = true;
 		r = config_default_socket(ret, size);
 		return r < 0 ? r : 1;
 	}

@@ -25,9 +25,11 @@ int config_load(const struct quire_config *given, struct config *ret);
 
 /*
  * The socket of the server that this program is to be served by, as QUIRE_SERVER says, which is off by default. ret: of at least 128
- * bytes. 1; 0: none; -EINVAL with a message.
+ * bytes. ret_may_start: one is started where none listens. 1; 0: none; -EINVAL with a message.
  */
-int config_server(char *ret, size_t size);
+int config_server(char *ret, size_t size, bool *ret_may_start);
+/* The command that is started as a server: QUIRE_COMMAND, or the one that was installed with the library. 0 or -EINVAL with a message. */
+int config_command(char *ret, size_t size);
 /* Where a server listens that was told nothing else. 0 or -EINVAL. */
 int config_default_socket(char *ret, size_t size);
 

@@ -15,11 +15,10 @@
 #include "server/server.h"
 #include "util/message.h"
 
+enum { SOCKET, MEMORY, IDLE_EXIT, DETACH };
+
 static struct verb_option serve_options[] = {
-    {"--socket", true, NULL},
-    {"--memory", true, NULL},
-    {"--idle-exit", true, NULL},
-    {NULL, false, NULL},
+    {"--socket", true, NULL}, {"--memory", true, NULL}, {"--idle-exit", true, NULL}, {"--detach", false, NULL}, {NULL, false, NULL},
 };
 
 /* Seconds, or with a unit. */
@@ -101,13 +100,15 @@ static int serve(const char *path, uint64_t memory_bytes, unsigned idle_ms)
 		server.path[0] ? server.path : "a socket that was handed over",
 		(unsigned long long)(engine->config.memory_bytes >> 20));
 	server_notify("READY=1");
+	if (serve_options[DETACH].value)
+		server_detach();
 	server_run(&server, engine);
 	return stop(&server, engine);
 }
 
 static int serve_run(int n, char **args)
 {
-	const char *memory = serve_options[1].value, *idle = serve_options[2].value;
+	const char *memory = serve_options[MEMORY].value, *idle = serve_options[IDLE_EXIT].value;
 	uint64_t memory_bytes = 0;
 	unsigned idle_ms = 0;
 	char path[128];
@@ -120,17 +121,20 @@ static int serve_run(int n, char **args)
 	if (idle && !parse_time(idle, &idle_ms))
 		return cli_usage(&serve_verb, "--idle-exit: '%s' is no time: seconds, or with ms, s, m or h", idle);
 	message_clear();
-	if (!serve_options[0].value && config_default_socket(path, sizeof(path)) < 0)
+	if (!serve_options[SOCKET].value && config_default_socket(path, sizeof(path)) < 0)
 		return cli_error(&serve_verb, "%s", message_detail());
 	/* It is the one that others are told of. */
 	unsetenv("QUIRE_SERVER");
 	raise_descriptors();
-	return serve(serve_options[0].value ? serve_options[0].value : path, memory_bytes, idle_ms);
+	/* That manager looks after the program that has started this one. */
+	if (serve_options[DETACH].value)
+		unsetenv("NOTIFY_SOCKET");
+	return serve(serve_options[SOCKET].value ? serve_options[SOCKET].value : path, memory_bytes, idle_ms);
 }
 
 const struct verb serve_verb = {
     .name = "serve",
-    .arguments = "[--socket PATH] [--memory N] [--idle-exit T]",
+    .arguments = "[--socket PATH] [--memory N] [--idle-exit T] [--detach]",
     .summary = "be the one cache of many processes",
     .text = "Runs an engine as a server on a Unix socket, until SIGTERM or SIGINT, and writes everything back before it ends. "
 	    "Programs of the\n"
@@ -140,7 +144,8 @@ const struct verb serve_verb = {
 	    "\n"
 	    "  --socket PATH   the socket; else quire.sock in $XDG_RUNTIME_DIR, or in /run\n"
 	    "  --memory N      the memory budget, as QUIRE_MEMORY\n"
-	    "  --idle-exit T   end when nobody was connected for so long: seconds, or with ms, s, m or h\n",
+	    "  --idle-exit T   end when nobody was connected for so long: seconds, or with ms, s, m or h\n"
+	    "  --detach        once it listens, leave folder and standard streams; what is said goes to the journal\n",
     .options = serve_options,
     .run = serve_run,
 };

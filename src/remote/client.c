@@ -11,20 +11,18 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "engine.h"
 #include "fault/fault.h"
 #include "fault/traps/trap.h"
 #include "remote/agent.h"
+#include "remote/connection.h"
 #include "remote/remote.h"
 #include "sys/channel.h"
 #include "sys/page_size.h"
 #include "sys/uffd.h"
 #include "util/message.h"
-
-#define CONNECT_MS 5000 /* a server is waited for: it may be about to start */
 
 /* A signal handler has no argument of ours, and a process is served by one engine at most. */
 static struct {
@@ -556,74 +554,6 @@ void client_after_fork_in_child(struct engine *engine)
 
 /* ---- connecting to a server ---- */
 
-/*
- * Who serves may do anything with the mappings of this process, so it has to be a process of the same user or of root's. 0 or -errno
- * with a message.
- */
-static int check_server(int socket, const char *path)
-{
-	struct ucred peer;
-	socklen_t len = sizeof(peer);
-
-	if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0)
-		return -errno;
-	if (peer.uid == 0 || peer.uid == geteuid())
-		return 0;
-	return message_set(EPERM, "the server at %s is user %u's, who is neither this one nor root, and is not trusted", path,
-			   (unsigned)peer.uid);
-}
-
-static int open_connection(const char *path, int *ret)
-{
-	static const struct timeval patience = {.tv_sec = CONNECT_MS / 1000};
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	int fd, r;
-
-	if (strlen(path) >= sizeof(address.sun_path))
-		return message_set(EINVAL, "the name of the socket, «%s», is longer than %zu bytes", path,
-				   sizeof(address.sun_path) - 1);
-	memcpy(address.sun_path, path, strlen(path) + 1);
-	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return message_set(errno, "no socket can be had: %s", strerrordesc_np(errno));
-	/* What is set before holds for connect as well. */
-	(void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
-	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
-		r = errno == ENOENT || errno == ECONNREFUSED
-			? message_set(errno, "no server listens at %s: start `quire serve`, or set QUIRE_SERVER=off", path)
-			: message_set(errno, "the server at %s cannot be reached: %s", path, strerrordesc_np(errno));
-		close(fd);
-		return r;
-	}
-	(void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &(struct timeval){0}, sizeof(patience));
-	*ret = fd;
-	return 0;
-}
-
-/* Both say hello. 0 or -errno with a message. */
-static int greet(int socket, const char *path)
-{
-	struct hello ours = hello_ours((uint32_t)page_size());
-	struct hello_reply reply;
-	struct channel_message out = {.head = &ours, .head_len = sizeof(ours)};
-	struct channel_message in = {.head = &reply, .head_len = sizeof(reply)};
-	int r = channel_send(socket, &out);
-
-	if (r == 0)
-		r = channel_wait(socket, -1, CONNECT_MS);
-	if (r == 0)
-		r = channel_receive(socket, &in);
-	if (r < 0)
-		return message_set(-r, "the server at %s does not answer: %s", path, strerrordesc_np(-r));
-	while (in.n_fds > 0)
-		close(in.fds[--in.n_fds]);
-	if (reply.result < 0)
-		return message_set(-reply.result, "%.*s (%s)", (int)sizeof(reply.detail) - 1, reply.detail, path);
-	if (memcmp(&reply.hello, &ours, sizeof(ours)) != 0)
-		return message_set(EPROTO, "what listens at %s is no server of this version of Quire", path);
-	return 0;
-}
-
 /* The socket is good. Whatever is caught is caught from the first mapping on. */
 static int begin_as_client(int socket)
 {
@@ -631,12 +561,13 @@ static int begin_as_client(int socket)
 
 	if (r < 0)
 		return r;
+	/* Before anybody sees that this is one: who forks takes this lock, and then the one that is held here. */
+	lock_acquire(&client.attach_lock);
 	client.is = true;
 	client.connected = true;
 	client.eager = true;
 	note_socket(socket);
 	set_mark();
-	lock_acquire(&client.attach_lock);
 	r = attach_locked();
 	if (r == 0)
 		atomic_store_explicit(&client.attached, true, memory_order_release);
@@ -649,15 +580,11 @@ static int begin_as_client(int socket)
 	return r;
 }
 
-int client_connect(const char *path)
+int client_connect(const char *path, bool may_start)
 {
 	int socket = -1;
-	int r = open_connection(path, &socket);
+	int r = connection_open(path, may_start, &socket);
 
-	if (r == 0)
-		r = check_server(socket, path);
-	if (r == 0)
-		r = greet(socket, path);
 	if (r == 0 && (r = begin_as_client(socket)) < 0 && !message_detail()[0])
 		message_set(-r, "the server at %s cannot be attached to: %s", path, strerrordesc_np(-r));
 	if (r < 0 && socket >= 0)

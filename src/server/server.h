@@ -33,6 +33,9 @@ void server_run(struct server *server, struct engine *engine);
 /* Takes no more clients. What they have stored is to be written after this. */
 void server_close(struct server *server);
 
+/* Keeps nothing of who has started it: no folder, no stream. What is said goes to the journal from then on, where there is one. */
+void server_detach(void);
+
 /* Tells the service manager, if there is one. */
 void server_notify(const char *state);
 

@@ -43,7 +43,7 @@ pid_t start_server(const char *path, const char *option, const char *value)
 	_exit(127);
 }
 
-static bool is_ready(const char *path)
+bool listens(const char *path)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
@@ -64,7 +64,7 @@ int begin_server(void **state)
 		return -1;
 	snprintf(socket_path, sizeof(socket_path), "%s/socket", folder);
 	server = start_server(socket_path, "--memory", "4M");
-	while (!is_ready(socket_path)) {
+	while (!listens(socket_path)) {
 		if (waitpid(server, NULL, WNOHANG) == server)
 			return -1;
 		rest();

@@ -29,6 +29,8 @@ extern char socket_path[];
 /* `quire serve` in a folder of its own; it is ready on return. more: another argument and its value, or NULL. */
 int begin_server(void **state);
 pid_t start_server(const char *path, const char *option, const char *value);
+/* Whether somebody listens there. */
+bool listens(const char *path);
 /* Ends it in order, which it does with status 0. */
 int end_server(void **state);
 void kill_server(void);
