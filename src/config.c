@@ -240,7 +240,7 @@ static int load_expire(unsigned given, unsigned *ret)
 int config_load(const struct quire_config *given, struct config *ret)
 {
 	static const struct quire_config none;
-	const char *stats = getenv("QUIRE_STATS");
+	const char *stats = getenv("QUIRE_STATS"), *share = getenv("QUIRE_SHARE_FILES");
 	int r;
 
 	memset(ret, 0, sizeof(*ret));
@@ -258,6 +258,7 @@ int config_load(const struct quire_config *given, struct config *ret)
 	if (r == 0)
 		r = load_expire(given->expire_ms, &ret->expire_ms);
 	ret->stats_at_exit = stats && *stats && strcmp(stats, "0") != 0;
+	ret->share_files = share && *share && strcmp(share, "0") != 0;
 	return r;
 }
 

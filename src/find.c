@@ -12,10 +12,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
 #include "pager/file.h"
+#include "sys/claim.h"
 #include "util/message.h"
 
 struct search {
@@ -159,6 +161,41 @@ static int find_or_make(const struct search *s, struct object **ret, bool *ret_f
 	}
 	object_unuse(object);
 	return r;
+}
+
+static void name_of(pid_t pid, char *ret, size_t size)
+{
+	char path[64];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%ld/comm", (long)pid);
+	file = pid > 0 ? fopen(path, "re") : NULL;
+	if (!file || !fgets(ret, (int)size, file))
+		snprintf(ret, size, "?");
+	ret[strcspn(ret, "\n")] = '\0';
+	if (file)
+		fclose(file);
+}
+
+int find_claim(const struct engine *engine, struct object *object)
+{
+	char name[64];
+	pid_t owner = 0;
+
+	if (object->kind != OBJECT_FILE || (object->dev == 0 && object->ino == 0) || atomic_load(&object->claimed))
+		return 0;
+	if (claim_take(object->dev, object->ino, engine->config.share_files, &owner) == 0) {
+		if (atomic_exchange(&object->claimed, true))
+			claim_drop(object->dev, object->ino);
+		return 0;
+	}
+	name_of(owner, name, sizeof(name));
+	return message_set(
+	    EBUSY,
+	    "process %ld (%s) has the file mapped for shared writing in a cache of its own, and two caches of a file know "
+	    "nothing of one another: have one server serve both (QUIRE_SERVER=auto, see quire-serve(1)), or, if they agree "
+	    "by msync and MS_INVALIDATE, set QUIRE_SHARE_FILES=1 for both",
+	    (long)owner, name);
 }
 
 int find_file_object(struct engine *engine, int fd, int mode, const struct stat *st, enum find_kind kind, struct object **ret)

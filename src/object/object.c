@@ -14,6 +14,7 @@
 #include "object/hooks.h"
 #include "object/private.h"
 #include "object/writeback.h"
+#include "sys/claim.h"
 #include "sys/frames.h"
 #include "sys/lease.h"
 #include "sys/page_size.h"
@@ -239,6 +240,8 @@ void registry_bury(struct registry *registry)
 		if (object_has_own_buffers(dead))
 			object_buffers_free(dead->cache, dead->buffers);
 		hooks_release(dead);
+		if (atomic_load(&dead->claimed))
+			claim_drop(dead->dev, dead->ino);
 		free(dead->private_pages);
 		free(dead);
 		lock_acquire(&registry->lock);

@@ -65,6 +65,7 @@ struct object {
 	dev_t dev;               /* (p) FILE: identity */
 	ino_t ino;
 	bool writable;                 /* (r) the pager can write */
+	_Atomic bool claimed;          /* (a) FILE: claim_take was asked for it, since it is stored to */
 	_Atomic uint32_t refs;         /* (a) uses, transfers and sweepers under way; 0: being destroyed */
 	uint32_t uses;                 /* (r) views, and calls that are about to make or have just removed one */
 	_Atomic uint64_t bytes;        /* (a) changed with map_lock for writing: the size */

@@ -248,6 +248,66 @@ static void client_is_refused_what_it_cannot_have(void **state)
 	close(fd);
 }
 
+static int map_by_itself(void *arg)
+{
+	struct job *job = arg;
+	char number[32];
+
+	setenv("QUIRE_SERVER", "off", 1);
+	snprintf(number, sizeof(number), "process %d (quire)", (int)server);
+	EXPECT(quire_mmap(NULL, page, RW, MAP_SHARED, job->fd, 0) == MAP_FAILED && errno == EBUSY);
+	EXPECT(strstr(quire_errormsg(), number));
+	EXPECT(quire_mmap(NULL, page, PROT_READ, MAP_SHARED, job->fd, 0) != MAP_FAILED);
+	atomic_store(&job->progress->turn, 2);
+	return 0;
+}
+
+static int have_it(void *arg)
+{
+	struct job *job = arg;
+
+	EXPECT(quire_mmap(NULL, page, RW, MAP_SHARED, job->fd, 0) != MAP_FAILED);
+	atomic_store(&job->progress->turn, 1);
+	await(&job->progress->turn, 2);
+	return 0;
+}
+
+static int have_it_by_itself(void *arg)
+{
+	setenv("QUIRE_SERVER", "off", 1);
+	return have_it(arg);
+}
+
+static int cannot_have_it(void *arg)
+{
+	struct job *job = arg;
+
+	EXPECT(quire_mmap(NULL, page, RW, MAP_SHARED, job->fd, 0) == MAP_FAILED && errno == EBUSY);
+	EXPECT(strstr(quire_errormsg(), "(test-server)"));
+	atomic_store(&job->progress->turn, 2);
+	return 0;
+}
+
+/* Whoever comes second, the server's client or one with an engine of its own. */
+static void program_that_would_store_past_the_server_is_refused(void **state)
+{
+	struct job job = {.fd = make_file(1), .progress = share_progress()};
+	pid_t owner = run_client(have_it, &job);
+
+	(void)state;
+	await(&job.progress->turn, 1);
+	assert_int_equal(end_of(run_client(map_by_itself, &job)), 0);
+	assert_int_equal(end_of(owner), 0);
+	close(job.fd);
+	job.fd = make_file(1);
+	atomic_store(&job.progress->turn, 0);
+	owner = run_client(have_it_by_itself, &job);
+	await(&job.progress->turn, 1);
+	assert_int_equal(end_of(run_client(cannot_have_it, &job)), 0);
+	assert_int_equal(end_of(owner), 0);
+	close(job.fd);
+}
+
 /* ---- a reader cannot write ---- */
 
 /* By the kernel's own calls, past the library. */
@@ -650,6 +710,7 @@ int main(void)
 	    TEST(K07_name_outlives_who_made_it),
 	    TEST(M18_private_memory_is_each_clients_own_and_its_childs),
 	    TEST(client_is_refused_what_it_cannot_have),
+	    TEST(program_that_would_store_past_the_server_is_refused),
 	    TEST(P01_reader_that_changes_the_protection_by_itself_changes_nothing_shared),
 	    TEST(U01_client_that_is_killed_loses_nothing_that_it_stored),
 	    TEST(U01_server_that_is_told_to_stop_writes_everything),
