@@ -252,9 +252,26 @@ void registry_bury(struct registry *registry)
 
 /* ---- views ---- */
 
+bool object_is_seen(const struct object *object, const struct pmap *pmap)
+{
+	const struct view *view = object->views;
+
+	while (view && view->pmap != pmap)
+		view = view->next;
+	return view;
+}
+
+/* Of a stranger it is counted, at its first view and its last. */
+static void count_seen(const struct object *object, const struct view *view, int by)
+{
+	if (view->pmap && pmap_is_strange(view->pmap) && !object_is_seen(object, view->pmap))
+		view->pmap->far->objects += (unsigned)by;
+}
+
 void object_add_view(struct object *object, struct view *view)
 {
 	INVARIANT(rwlock_is_written(&object->cache->map_lock));
+	count_seen(object, view, 1);
 	view->object = object;
 	view->next = object->views;
 	object->views = view;
@@ -271,6 +288,7 @@ void object_remove_view(struct object *object, struct view *view)
 		at = &(*at)->next;
 	*at = view->next;
 	view->next = NULL;
+	count_seen(object, view, -1);
 	if (view->denies)
 		object_allow_writes(object);
 }

@@ -176,6 +176,8 @@ void object_unref(struct object *object);
 void registry_bury(struct registry *registry);
 
 /* Map lock held for writing. */
+/* Whether it is mapped there. Map lock held. */
+bool object_is_seen(const struct object *object, const struct pmap *pmap);
 void object_add_view(struct object *object, struct view *view);
 void object_remove_view(struct object *object, struct view *view);
 

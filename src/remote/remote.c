@@ -597,8 +597,13 @@ static int make(struct engine *engine, struct space *from, const struct caller *
 	if (r == 0 && (uffd_probe(engine->source, &features) < 0 || !(features & QUIRE_UFFD_POISON)))
 		r = -EOPNOTSUPP;
 	if (r == 0) {
-		remote->far = (struct far){
-		    .op = far_op, .read = far_read, .ops = far_ops, .gone = far_gone, .lose = far_lose, .strange = stranger};
+		remote->far = (struct far){.op = far_op,
+					   .read = far_read,
+					   .ops = far_ops,
+					   .gone = far_gone,
+					   .lose = far_lose,
+					   .strange = stranger,
+					   .limits = &engine->remotes.limits};
 		if (stranger)
 			remote->caller = *stranger;
 		atomic_init(&remote->end, -1);
@@ -640,7 +645,7 @@ int remote_create(struct engine *engine, struct space *from, struct ranges *ret_
 	const struct caller *stranger = from->pmap.far ? remote_stranger(remote_of(from->pmap.far)) : NULL;
 	struct remote *remote;
 	int pair[2] = {-1, -1};
-	int r = make(engine, from, stranger, &remote);
+	int r = stranger && atomic_load(&engine->remotes.count) > REMOTES_MOST ? -EAGAIN : make(engine, from, stranger, &remote);
 
 	if (r < 0)
 		return message_set(-r, "no further process can be served: %s", strerrordesc_np(-r));

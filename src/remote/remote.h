@@ -24,8 +24,9 @@ struct remote;
 /* Those of one engine. */
 struct remotes {
 	struct lock lock;
-	struct remote *head;    /* [lock] */
-	_Atomic unsigned count; /* also of those that are about to be given up */
+	struct remote *head;      /* [lock] */
+	struct far_limits limits; /* of strangers; constant once there are any */
+	_Atomic unsigned count;   /* also of those that are about to be given up */
 };
 
 /*
