@@ -7,6 +7,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <limits.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -271,6 +272,28 @@ int config_default_socket(char *ret, size_t size)
 	if ((size_t)snprintf(ret, size, "%s/quire.sock", dir) >= size)
 		return message_set(EINVAL, "the name of the socket in %s is longer than %zu bytes", dir, size - 1);
 	return 0;
+}
+
+int config_server_user(uid_t *ret)
+{
+	const char *text = secure_getenv("QUIRE_SERVER_USER");
+	struct passwd *user;
+	unsigned long number;
+	char *end;
+
+	if (!text || !*text)
+		return 0;
+	errno = 0;
+	number = strtoul(text, &end, 10);
+	if (isdigit((unsigned char)text[0]) && !*end && errno == 0 && number < UINT32_MAX) {
+		*ret = (uid_t)number;
+		return 1;
+	}
+	user = getpwnam(text);
+	if (!user)
+		return message_set(EINVAL, "QUIRE_SERVER_USER is «%s», and there is no such user", text);
+	*ret = user->pw_uid;
+	return 1;
 }
 
 int config_command(char *ret, size_t size)

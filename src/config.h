@@ -6,6 +6,7 @@
 #define QUIRE_CONFIG_H
 
 #include <stdbool.h>
+#include <sys/types.h>
 
 #include <quire/quire.h>
 
@@ -29,6 +30,8 @@ int config_load(const struct quire_config *given, struct config *ret);
  * bytes. ret_may_start: one is started where none listens. 1; 0: none; -EINVAL with a message.
  */
 int config_server(char *ret, size_t size, bool *ret_may_start);
+/* The user, beside root and this one, whose server is trusted. 1; 0: none; -EINVAL with a message. */
+int config_server_user(uid_t *ret);
 /* The command that is started as a server: QUIRE_COMMAND, or the one that was installed with the library. 0 or -EINVAL with a message. */
 int config_command(char *ret, size_t size);
 /* Where a server listens that was told nothing else. 0 or -EINVAL. */

@@ -353,6 +353,11 @@ bool entry_is_for_another(void)
 	return served != NULL;
 }
 
+bool entry_is_for_another_user(void)
+{
+	return served && caller->uid != geteuid() && caller->uid != 0;
+}
+
 struct caller entry_caller(void)
 {
 	return served ? *caller : (struct caller){getpid(), geteuid(), getegid()};

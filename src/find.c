@@ -16,6 +16,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "entry.h"
+#include "journal/place.h"
 #include "pager/file.h"
 #include "sys/claim.h"
 #include "util/message.h"
@@ -52,11 +54,24 @@ static int make_object(const struct search *s, struct pager *pager, struct objec
 	return object_create(&s->engine->registry, s->engine->cache, OBJECT_FILE, pager, bytes, file, ret);
 }
 
+/* A journal is looked for by paths, which another user could lead elsewhere. */
+static int refuse_journal(int fd)
+{
+	if (!journal_place_has_mark(fd))
+		return 0;
+	return message_set(
+	    EPERM,
+	    "the file of descriptor %d has a journal, and the server of another user does not read it: `quire recover` does, "
+	    "by the file's owner",
+	    fd);
+}
+
 static int make_plain(const struct search *s, struct object **ret)
 {
 	struct atomic_settings settings = find_atomic_settings(s->engine);
 	struct pager *pager;
-	int r = atomic_recover(&s->engine->atomics, &settings, s->fd, s->st, s->writable);
+	int r = entry_is_for_another_user() ? refuse_journal(s->fd)
+					    : atomic_recover(&s->engine->atomics, &settings, s->fd, s->st, s->writable);
 
 	if (r < 0)
 		return r;

@@ -330,7 +330,11 @@ static int deny_writes(struct engine *engine, struct request *q, const struct st
 	lock_acquire(&engine->open_lock);
 	writable = q->object->writable;
 	lock_release(&engine->open_lock);
-	r = writable ? -EAGAIN : try_denial(engine, q, st);
+	/* A lease is the owner's, and this process may have one that he has not the right to. */
+	if (!writable && entry_is_for_another_user() && entry_caller().uid != st->st_uid)
+		r = -EACCES;
+	else
+		r = writable ? -EAGAIN : try_denial(engine, q, st);
 	q->denies = r == 0;
 	switch (-r) {
 	case 0:

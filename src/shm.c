@@ -69,27 +69,31 @@ static mode_t current_umask(void)
 	return mask;
 }
 
-/* The engine's process may have other rights than the one that it makes it for. Who may give nothing away keeps it. */
-static void give_to_caller(int fd)
+/*
+ * The engine's process may have other rights than the one that it makes it for. False: it may not give it away. Then the memfd is its own,
+ * for nobody else to open, and it remembers whose it would be.
+ */
+static bool give_to_caller(int fd)
 {
 	struct caller caller = entry_caller();
 
-	if (entry_is_for_another() && fchown(fd, caller.uid, caller.gid) < 0)
-		errno = 0;
+	return !entry_is_for_another() || fchown(fd, caller.uid, caller.gid) == 0;
 }
 
 static int make_source(struct engine *engine, const char *name, mode_t mode, struct source **ret)
 {
 	struct pager *swap, *pager;
 	struct object *object;
+	struct caller caller = entry_caller();
 	char label[64];
+	bool given;
 	int fd, r;
 
 	snprintf(label, sizeof(label), "/%.*s", (int)sizeof(label) - 2, name);
 	fd = source_memfd(label, 0);
 	if (fd < 0)
 		return fd;
-	give_to_caller(fd);
+	given = give_to_caller(fd);
 	r = swap_pager_open(engine->io, engine->config.swap_dir, !engine->config.no_direct, &swap);
 	if (r == 0)
 		r = memory_pager_open(swap, fd, &pager);
@@ -99,7 +103,15 @@ static int make_source(struct engine *engine, const char *name, mode_t mode, str
 		close(fd);
 		return r;
 	}
-	return source_create(engine, object, &(struct source_kind){.name = label, .mode = mode, .own_size = true, .fd = fd}, ret);
+	r = source_create(engine, object,
+			  &(struct source_kind){.name = label, .mode = given ? mode : 0600, .own_size = true, .fd = fd}, ret);
+	if (r == 0 && !given) {
+		(*ret)->owned = true;
+		(*ret)->uid = caller.uid;
+		(*ret)->gid = caller.gid;
+		(*ret)->mode = mode & 0777;
+	}
+	return r;
 }
 
 /* Open lock held. The source is kept twice: for the name and for the caller. */
@@ -209,6 +221,14 @@ int quire_shm_open(const char *name, int oflags, mode_t mode)
 	return entry_end(&entry, r);
 }
 
+/* As in a folder that is sticky, and this process's. */
+static int may_remove(const struct shm_name *name)
+{
+	if (!entry_is_for_another_user() || entry_caller().uid == source_owner(name->source))
+		return 0;
+	return message_set(EACCES, "/%s belongs to user %u", name->name, (unsigned)source_owner(name->source));
+}
+
 int quire_shm_unlink(const char *name)
 {
 	struct shm_name *found = NULL;
@@ -229,10 +249,12 @@ int quire_shm_unlink(const char *name)
 		lock_acquire(&engine->open_lock);
 		at = find_locked(engine, name);
 		found = *at;
+		r = found ? may_remove(found) : message_set(ENOENT, "there is no /%s in this program", name);
+		if (r < 0)
+			found = NULL;
 		if (found)
 			*at = found->next;
 		lock_release(&engine->open_lock);
-		r = found ? 0 : message_set(ENOENT, "there is no /%s in this program", name);
 	}
 	if (found)
 		source_release(engine, found->source);

@@ -3,6 +3,7 @@
  * serve.c - quire serve: one cache for many processes
  */
 #include <errno.h>
+#include <grp.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,15 +17,16 @@
 #include "server/server.h"
 #include "util/message.h"
 
-enum { SOCKET, MEMORY, IDLE_EXIT, DETACH, CLIENT_AREAS, CLIENT_LOCKED, CLIENT_FILES };
+enum { SOCKET, MEMORY, IDLE_EXIT, DETACH, GROUP, CLIENT_AREAS, CLIENT_LOCKED, CLIENT_FILES };
 
 /* What each client may have, where nothing else is said: as many mappings as the kernel gives a process; half of the memory. */
 #define CLIENT_AREAS_DEFAULT 65530
 #define CLIENT_FILES_DEFAULT 4096
 
 static struct verb_option serve_options[] = {
-    {"--socket", true, NULL},       {"--memory", true, NULL},        {"--idle-exit", true, NULL},    {"--detach", false, NULL},
-    {"--client-areas", true, NULL}, {"--client-locked", true, NULL}, {"--client-files", true, NULL}, {NULL, false, NULL},
+    {"--socket", true, NULL},        {"--memory", true, NULL},       {"--idle-exit", true, NULL},
+    {"--detach", false, NULL},       {"--group", true, NULL},        {"--client-areas", true, NULL},
+    {"--client-locked", true, NULL}, {"--client-files", true, NULL}, {NULL, false, NULL},
 };
 
 /* Seconds, or with a unit. */
@@ -122,17 +124,33 @@ static int stop(struct server *server, struct engine *engine)
 	return CLI_OK;
 }
 
+/* By its name, or its number. */
+static bool find_group(const char *name, gid_t *ret)
+{
+	struct group *group = getgrnam(name);
+	unsigned number;
+
+	if (!group && !(parse_count(name, &number)))
+		return false;
+	*ret = group ? group->gr_gid : (gid_t)number;
+	return true;
+}
+
 static int serve(const char *path, uint64_t memory_bytes, unsigned idle_ms)
 {
 	struct server server;
 	struct engine *engine;
+	const char *group = serve_options[GROUP].value;
 	struct far_limits limits;
 	uint64_t locked_bytes;
+	gid_t gid = 0;
 	int r = read_limits(&limits, &locked_bytes);
 
 	if (r)
 		return r;
-	if (server_open(&server, path) < 0) {
+	if (group && !find_group(group, &gid))
+		return cli_error(&serve_verb, "--group: there is no group '%s'", group);
+	if (server_open(&server, path, group ? &gid : NULL) < 0) {
 		(void)cli_error(&serve_verb, "%s", message_detail());
 		server_close(&server);
 		return CLI_FAILED;
@@ -145,6 +163,8 @@ static int serve(const char *path, uint64_t memory_bytes, unsigned idle_ms)
 	}
 	limits.locked_pages = (locked_bytes ? locked_bytes : engine->config.memory_bytes / 2) / quire_pagesize();
 	engine->remotes.limits = limits;
+	engine->remotes.serves_group = group != NULL;
+	engine->remotes.group = gid;
 	fprintf(stderr, "quire serve: listening at %s, with %llu MiB of memory\n",
 		server.path[0] ? server.path : "a socket that was handed over",
 		(unsigned long long)(engine->config.memory_bytes >> 20));
@@ -183,7 +203,7 @@ static int serve_run(int n, char **args)
 
 const struct verb serve_verb = {
     .name = "serve",
-    .arguments = "[--socket PATH] [--memory N] [--idle-exit T] [--detach]",
+    .arguments = "[--socket PATH] [--memory N] [--idle-exit T] [--group NAME]",
     .summary = "be the one cache of many processes",
     .text = "Runs an engine as a server on a Unix socket, until SIGTERM or SIGINT, and writes everything back before it ends. "
 	    "Programs of the\n"
@@ -194,6 +214,7 @@ const struct verb serve_verb = {
 	    "  --socket PATH   the socket; else quire.sock in $XDG_RUNTIME_DIR, or in /run\n"
 	    "  --memory N      the memory budget, as QUIRE_MEMORY\n"
 	    "  --idle-exit T   end when nobody was connected for so long: seconds, or with ms, s, m or h\n"
+	    "  --group NAME    serve processes of other users, too, if they are of this group; see quire-serve(1) first\n"
 	    "  --detach        once it listens, leave folder and standard streams; what is said goes to the journal\n"
 	    "\n"
 	    "What each client may have, children of forks by themselves:\n"

@@ -15,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "config.h"
 #include "remote/launch.h"
 #include "remote/wire.h"
 #include "sys/channel.h"
@@ -32,20 +33,28 @@ static bool is_absent(int r)
 }
 
 /*
- * Who serves may do anything with the mappings of this process, so it has to be a process of the same user or of root's. 0 or -errno
- * with a message.
+ * Who serves may do anything with the mappings of this process, so it has to be a process of the same user or of root's, or of one whom
+ * QUIRE_SERVER_USER names. 0 or -errno with a message.
  */
 static int check_server(int socket, const char *path)
 {
 	struct ucred peer;
 	socklen_t len = sizeof(peer);
+	uid_t trusted;
+	int r;
 
 	if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0)
 		return -errno;
 	if (peer.uid == 0 || peer.uid == geteuid())
 		return 0;
-	return message_set(EPERM, "the server at %s is user %u's, who is neither this one nor root, and is not trusted", path,
-			   (unsigned)peer.uid);
+	r = config_server_user(&trusted);
+	if (r < 0 || (r > 0 && peer.uid == trusted))
+		return r < 0 ? r : 0;
+	return message_set(
+	    EPERM,
+	    "the server at %s is user %u's, who is neither this one nor root, and is not trusted: QUIRE_SERVER_USER=%u "
+	    "trusts that user with all that this program maps",
+	    path, (unsigned)peer.uid, (unsigned)peer.uid);
 }
 
 /* 0 or -errno with a message. */

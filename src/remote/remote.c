@@ -370,6 +370,31 @@ static void serve_faults(struct trap_source *source, struct trap_turn *turn)
 	give_up(remote);
 }
 
+static bool is_of_group(const struct remote *remote, gid_t group)
+{
+	gid_t groups[1024];
+	socklen_t len = sizeof(groups);
+
+	if (remote->caller.gid == group)
+		return true;
+	if (getsockopt(remote->calls.fd, SOL_SOCKET, SO_PEERGROUPS, groups, &len) < 0)
+		return false;
+	for (size_t i = 0; i < len / sizeof(groups[0]); i++)
+		if (groups[i] == group)
+			return true;
+	return false;
+}
+
+/* The mode of the socket says the same, where it is the server's own. */
+static bool is_served(const struct remote *remote)
+{
+	const struct remotes *remotes = &remote->engine->remotes;
+
+	if (remote->caller.uid == geteuid())
+		return true;
+	return remotes->serves_group && (remote->caller.uid == 0 || is_of_group(remote, remotes->group));
+}
+
 static int check_hello(struct remote *remote, const struct hello *theirs, struct hello_reply *reply)
 {
 	const char *what = NULL;
@@ -380,8 +405,10 @@ static int check_hello(struct remote *remote, const struct hello *theirs, struct
 		what = "the server has another version of the protocol: use the same version of Quire for both";
 	else if (memcmp(theirs, &reply->hello, sizeof(*theirs)) != 0)
 		what = "the server was built otherwise, for other page or message sizes: use the same build of Quire for both";
-	else if (remote->caller.uid != geteuid())
-		what = "the server is another user's, and serves that user's processes only";
+	else if (!is_served(remote))
+		what = remote->engine->remotes.serves_group
+			   ? "the server is another user's, and serves that user's processes and those of a group"
+			   : "the server is another user's, and serves that user's processes only";
 	else if (atomic_load(&remote->engine->remotes.count) > REMOTES_MOST)
 		what = "the server has as many clients as it serves";
 	if (!what)

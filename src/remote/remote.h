@@ -25,6 +25,8 @@ struct remote;
 struct remotes {
 	struct lock lock;
 	struct remote *head;      /* [lock] */
+	bool serves_group;        /* likewise: also processes of other users, if they are of this group */
+	gid_t group;              /* likewise */
 	struct far_limits limits; /* of strangers; constant once there are any */
 	_Atomic unsigned count;   /* also of those that are about to be given up */
 };

@@ -143,6 +143,8 @@ static int listen_at(struct server *server)
 	mask = umask(0177);
 	r = bind(server->socket, (struct sockaddr *)&address, sizeof(address)) < 0 ? -errno : 0;
 	umask(mask);
+	if (r == 0 && server->for_group && (lchown(server->path, (uid_t)-1, server->group) < 0 || chmod(server->path, 0660) < 0))
+		r = -errno;
 	if (r == 0 && (listen(server->socket, BACKLOG) < 0 || lstat(server->path, &st) < 0))
 		r = -errno;
 	if (r < 0)
@@ -206,12 +208,13 @@ void server_detach(void)
 
 /* ---- life ---- */
 
-int server_open(struct server *server, const char *path)
+int server_open(struct server *server, const char *path, const gid_t *group)
 {
 	sigset_t stop;
 	int r;
 
-	*server = (struct server){.socket = -1, .lock = -1, .signals = -1};
+	*server = (struct server){.socket = -1, .lock = -1, .signals = -1, .for_group = group};
+	server->group = group ? *group : 0;
 	r = take_handed_over();
 	if (r >= 0)
 		server->socket = r;
