@@ -81,6 +81,7 @@ enum call_name {
 	CALL_FILE_WROTE,
 	CALL_FILE_FLUSH,   /* without a descriptor: every file */
 	CALL_FILE_CHANGED, /* likewise */
+	CALL_SHM_LIST,     /* fd: a file that gets what has a name, and the segments: shm_tell */
 };
 
 #define CALL_ARGS   6

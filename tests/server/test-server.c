@@ -18,6 +18,7 @@
 
 #include <quire/guard.h>
 #include <quire/quire.h>
+#include <quire/shm.h>
 
 #include "support.h"
 
@@ -174,6 +175,52 @@ static void K07_name_outlives_who_made_it(void **state)
 	(void)state;
 	assert_int_equal(end_of(run_client(make_name, name)), 0);
 	assert_int_equal(end_of(run_client(find_name, name)), 0);
+}
+
+static int make_odd_names(void *arg)
+{
+	EXPECT(quire_shm_open("/a\033[2J\tb", O_RDWR | O_CREAT, 0640) >= 0);
+	EXPECT(quire_shmget(0x1234, PAGES(3), IPC_CREAT | 0600) == 0);
+	return arg ? 1 : 0;
+}
+
+/* What the command prints of the server, and ends with. */
+static int run_shm(const char *arguments, char *ret, size_t size)
+{
+	char line[4400];
+	FILE *out;
+	size_t n;
+
+	snprintf(line, sizeof(line), "'%s' shm --socket '%s' %s 2>&1", getenv("QUIRE_COMMAND"), socket_path, arguments);
+	out = popen(line, "r");
+	assert_non_null(out);
+	n = fread(ret, 1, size - 1, out);
+	ret[n] = '\0';
+	return WEXITSTATUS(pclose(out));
+}
+
+static void K07_command_lists_and_removes_names_and_segments(void **state)
+{
+	char text[4096];
+
+	(void)state;
+	assert_int_equal(end_of(run_client(make_odd_names, NULL)), 0);
+	assert_int_equal(run_shm("", text, sizeof(text)), 0);
+	/* A name that would do something to the terminal is not printed so. */
+	assert_non_null(strstr(text, "/a\\x1b[2J\\x09b "));
+	assert_null(strchr(text, '\033'));
+	assert_non_null(strstr(text, "0x1234 "));
+	assert_non_null(strstr(text, " 12288 "));
+	assert_non_null(strstr(text, " 640 "));
+	assert_int_equal(run_shm("--remove 0 /nonesuch", text, sizeof(text)), 1);
+	assert_non_null(strstr(text, "there is no /nonesuch in this server"));
+	assert_int_equal(run_shm("--remove \"$(printf '/a\\033[2J\\tb')\"", text, sizeof(text)), 0);
+	assert_int_equal(run_shm("", text, sizeof(text)), 0);
+	assert_null(strstr(text, "0x1234"));
+	assert_null(strstr(text, "/a"));
+	assert_int_equal(run_shm("--remove 0", text, sizeof(text)), 1);
+	assert_int_equal(run_shm("--remove", text, sizeof(text)), 2);
+	assert_int_equal(run_shm("/a", text, sizeof(text)), 2);
 }
 
 /* More private memory than the server's budget, and its own; a child of the client has it, too. */
@@ -708,6 +755,7 @@ int main(void)
 	    TEST(K08_what_one_process_stores_another_sees),
 	    TEST(K08_atomic_operations_are_atomic_between_processes),
 	    TEST(K07_name_outlives_who_made_it),
+	    TEST(K07_command_lists_and_removes_names_and_segments),
 	    TEST(M18_private_memory_is_each_clients_own_and_its_childs),
 	    TEST(client_is_refused_what_it_cannot_have),
 	    TEST(program_that_would_store_past_the_server_is_refused),

@@ -394,6 +394,76 @@ static void P01_segment_of_another_user_is_had_as_its_mode_allows(void **state)
 	assert_int_equal(end_of(owner), 0);
 }
 
+/* ---- the command ---- */
+
+static const char *const remove_name[] = {"quire", "shm", "--remove", "/users-closed", NULL};
+static const char *const remove_segment[] = {"quire", "shm", "--remove", "0", NULL};
+
+static int run_command(void *arg)
+{
+	if (!freopen("/dev/null", "w", stderr))
+		return 126;
+	execv(command, arg);
+	return 127;
+}
+
+static int own_both(void *arg)
+{
+	EXPECT(quire_shmget(KEY, page, IPC_CREAT | IPC_EXCL | 0600) == 0);
+	umask(0);
+	make_name("/users-closed", 0600);
+	return arg ? 1 : 0;
+}
+
+static void P01_command_removes_ones_own_and_the_servers_user_all(void **state)
+{
+	(void)state;
+	if (cannot_be_tried())
+		skip();
+	assert_int_equal(end_of(run_as(OWNER_UID, own_both, NULL)), 0);
+	assert_int_equal(end_of(run_as(OTHER_UID, run_command, (void *)(uintptr_t)remove_name)), 1);
+	assert_int_equal(end_of(run_as(OTHER_UID, run_command, (void *)(uintptr_t)remove_segment)), 1);
+	assert_int_equal(end_of(run_as(OWNER_UID, run_command, (void *)(uintptr_t)remove_name)), 0);
+	assert_int_equal(end_of(run_as(OWNER_UID, run_command, (void *)(uintptr_t)remove_name)), 1);
+	assert_int_equal(end_of(run_as(SERVER_UID, run_command, (void *)(uintptr_t)remove_segment)), 0);
+	assert_int_equal(end_of(run_as(SERVER_UID, run_command, (void *)(uintptr_t)remove_segment)), 1);
+}
+
+/* ---- more than one user may have ---- */
+
+static int make_many(void *arg)
+{
+	char name[32];
+	int n = 0, fd = 0;
+
+	for (; n < 1100 && fd >= 0; n++) {
+		snprintf(name, sizeof(name), "/users-%d", n);
+		fd = quire_shm_open(name, O_RDWR | O_CREAT | O_EXCL, 0600);
+		if (fd >= 0)
+			close(fd);
+	}
+	EXPECT(fd < 0 && errno == ENOSPC && n == 1025);
+	for (n = 0, fd = 0; n < 1100 && fd >= 0; n++)
+		fd = quire_shmget(IPC_PRIVATE, page, 0600);
+	EXPECT(fd < 0 && errno == ENOSPC && n == 1025);
+	return arg ? 1 : 0;
+}
+
+static int make_one_more(void *arg)
+{
+	EXPECT(quire_shm_open("/users-one-more", O_RDWR | O_CREAT, 0600) >= 0 && quire_shmget(IPC_PRIVATE, page, 0600) >= 0);
+	return arg ? 1 : 0;
+}
+
+static void user_has_so_many_names_and_segments_and_others_have_theirs(void **state)
+{
+	(void)state;
+	if (cannot_be_tried())
+		skip();
+	assert_int_equal(end_of(run_as(OWNER_UID, make_many, NULL)), 0);
+	assert_int_equal(end_of(run_as(OTHER_UID, make_one_more, NULL)), 0);
+}
+
 /* ---- files ---- */
 
 /* The owner's, which others may read. */
@@ -537,6 +607,8 @@ int main(void)
 	    TEST(P01_name_of_another_user_is_had_as_its_mode_allows),
 	    TEST(P01_caller_is_who_has_connected),
 	    TEST(P01_segment_of_another_user_is_had_as_its_mode_allows),
+	    TEST(P01_command_removes_ones_own_and_the_servers_user_all),
+	    TEST(user_has_so_many_names_and_segments_and_others_have_theirs),
 	    TEST(P01_file_that_one_user_may_read_is_not_written_by_him),
 	    TEST(P01_journal_that_another_user_names_is_not_opened),
 	    TEST(M18_memory_of_another_user_comes_as_zeros),
