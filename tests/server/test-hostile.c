@@ -99,6 +99,20 @@ static void connections_that_say_nothing_keep_nobody(void **state)
 		close(fds[i]);
 }
 
+static void connections_that_say_nothing_are_not_let_in_without_end(void **state)
+{
+	static int fds[1300];
+	struct rlimit many = {4096, 4096};
+
+	(void)state;
+	setrlimit(RLIMIT_NOFILE, &many);
+	for (int i = 0; i < 1300; i++)
+		fds[i] = raw_connect();
+	assert_in_range(descriptors_of_server(), 1000, 1000 + 200 + descriptors);
+	for (int i = 0; i < 1300; i++)
+		close(fds[i]);
+}
+
 static void call_before_the_hello_or_the_attaching_harms_nobody(void **state)
 {
 	struct call_request request = {.name = CALL_MMAP, .arg = {0, 4096, RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0}};
@@ -607,6 +621,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    TEST(hello_that_is_none_ends_the_connection),
 	    TEST(connections_that_say_nothing_keep_nobody),
+	    TEST(connections_that_say_nothing_are_not_let_in_without_end),
 	    TEST(call_before_the_hello_or_the_attaching_harms_nobody),
 	    TEST(lengths_that_lie_are_refused),
 	    TEST(numbers_of_descriptors_are_nothing),

@@ -431,6 +431,41 @@ static void P01_command_removes_ones_own_and_the_servers_user_all(void **state)
 
 /* ---- more than one user may have ---- */
 
+static int connect_often(void *arg)
+{
+	struct hello hello = hello_ours((uint32_t)page);
+	struct hello_reply reply = {.result = 0};
+	int n = 0;
+
+	strcpy(socket_path, socket_name);
+	for (; n < 400 && reply.result == 0; n++) {
+		struct channel_message out = {.head = &hello, .head_len = sizeof(hello)};
+		struct channel_message in = {.head = &reply, .head_len = sizeof(reply)};
+		int fd = raw_connect();
+
+		EXPECT(channel_send(fd, &out) == 0 && channel_receive(fd, &in) == 0);
+	}
+	EXPECT(n > 200 && n <= 251 && reply.result == -EPROTO && strstr(reply.detail, "as many clients"));
+	atomic_store(turn, 1);
+	await(2);
+	return arg ? 1 : 0;
+}
+
+static void user_has_so_many_processes_and_others_have_theirs(void **state)
+{
+	pid_t other;
+
+	(void)state;
+	if (cannot_be_tried())
+		skip();
+	other = run_as(OTHER_UID, connect_often, NULL);
+	await(1);
+	assert_int_equal(end_of(run_as(OTHER_UID, is_not_let_in, &(int){EPROTO})), 0);
+	assert_int_equal(end_of(run_as(OWNER_UID, map_some, NULL)), 0);
+	atomic_store(turn, 2);
+	assert_int_equal(end_of(other), 0);
+}
+
 static int make_many(void *arg)
 {
 	char name[32];
@@ -608,6 +643,7 @@ int main(void)
 	    TEST(P01_caller_is_who_has_connected),
 	    TEST(P01_segment_of_another_user_is_had_as_its_mode_allows),
 	    TEST(P01_command_removes_ones_own_and_the_servers_user_all),
+	    TEST(user_has_so_many_processes_and_others_have_theirs),
 	    TEST(user_has_so_many_names_and_segments_and_others_have_theirs),
 	    TEST(P01_file_that_one_user_may_read_is_not_written_by_him),
 	    TEST(P01_journal_that_another_user_names_is_not_opened),
