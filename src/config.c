@@ -7,6 +7,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <limits.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,7 @@
 #include <unistd.h>
 
 #include "cache/cache.h"
+#include "installed.h"
 #include "sys/page_size.h"
 #include "util/message.h"
 
@@ -238,7 +240,7 @@ static int load_expire(unsigned given, unsigned *ret)
 int config_load(const struct quire_config *given, struct config *ret)
 {
 	static const struct quire_config none;
-	const char *stats = getenv("QUIRE_STATS");
+	const char *stats = getenv("QUIRE_STATS"), *share = getenv("QUIRE_SHARE_FILES");
 	int r;
 
 	memset(ret, 0, sizeof(*ret));
@@ -256,6 +258,7 @@ int config_load(const struct quire_config *given, struct config *ret)
 	if (r == 0)
 		r = load_expire(given->expire_ms, &ret->expire_ms);
 	ret->stats_at_exit = stats && *stats && strcmp(stats, "0") != 0;
+	ret->share_files = share && *share && strcmp(share, "0") != 0;
 	return r;
 }
 
@@ -270,15 +273,50 @@ int config_default_socket(char *ret, size_t size)
 	return 0;
 }
 
+int config_server_user(uid_t *ret)
+{
+	const char *text = secure_getenv("QUIRE_SERVER_USER");
+	struct passwd *user;
+	unsigned long number;
+	char *end;
+
+	if (!text || !*text)
+		return 0;
+	errno = 0;
+	number = strtoul(text, &end, 10);
+	if (isdigit((unsigned char)text[0]) && !*end && errno == 0 && number < UINT32_MAX) {
+		*ret = (uid_t)number;
+		return 1;
+	}
+	user = getpwnam(text);
+	if (!user)
+		return message_set(EINVAL, "QUIRE_SERVER_USER is «%s», and there is no such user", text);
+	*ret = user->pw_uid;
+	return 1;
+}
+
+int config_command(char *ret, size_t size)
+{
+	const char *command = secure_getenv("QUIRE_COMMAND");
+
+	if (!command || !*command)
+		command = INSTALLED_COMMAND;
+	if ((size_t)snprintf(ret, size, "%s", command) >= size)
+		return message_set(EINVAL, "QUIRE_COMMAND: the name is longer than %zu bytes", size - 1);
+	return 0;
+}
+
 /* Not of a program that has more rights than who has started it: the server is trusted. */
-int config_server(char *ret, size_t size)
+int config_server(char *ret, size_t size, bool *ret_may_start)
 {
 	const char *text = secure_getenv("QUIRE_SERVER");
 	int r;
 
+	*ret_may_start = false;
 	if (!text || !*text || strcmp(text, "off") == 0)
 		return 0;
 	if (strcmp(text, "auto") == 0) {
+		*ret_may_start = true;
 		r = config_default_socket(ret, size);
 		return r < 0 ? r : 1;
 	}

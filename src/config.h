@@ -6,6 +6,7 @@
 #define QUIRE_CONFIG_H
 
 #include <stdbool.h>
+#include <sys/types.h>
 
 #include <quire/quire.h>
 
@@ -16,6 +17,7 @@ struct config {
 	unsigned expire_ms;
 	uint64_t journal_bytes;
 	bool stats_at_exit;
+	bool share_files; /* files may be stored to that other processes have in caches of their own, if these allow it, too */
 	/* Degraded paths, switched on by QUIRE_DEBUG words. */
 	bool no_uring, no_direct, no_tracking, no_huge, no_privilege;
 };
@@ -25,9 +27,13 @@ int config_load(const struct quire_config *given, struct config *ret);
 
 /*
  * The socket of the server that this program is to be served by, as QUIRE_SERVER says, which is off by default. ret: of at least 128
- * bytes. 1; 0: none; -EINVAL with a message.
+ * bytes. ret_may_start: one is started where none listens. 1; 0: none; -EINVAL with a message.
  */
-int config_server(char *ret, size_t size);
+int config_server(char *ret, size_t size, bool *ret_may_start);
+/* The user, beside root and this one, whose server is trusted. 1; 0: none; -EINVAL with a message. */
+int config_server_user(uid_t *ret);
+/* The command that is started as a server: QUIRE_COMMAND, or the one that was installed with the library. 0 or -EINVAL with a message. */
+int config_command(char *ret, size_t size);
 /* Where a server listens that was told nothing else. 0 or -EINVAL. */
 int config_default_socket(char *ret, size_t size);
 

@@ -144,15 +144,16 @@ static int prepare_for_forks(void);
 static int connect_to_server(void)
 {
 	char path[128];
+	bool may_start;
 	int r;
 
 	if (atomic_load(&chosen))
 		return 0;
-	r = config_server(path, sizeof(path));
+	r = config_server(path, sizeof(path), &may_start);
 	if (r > 0) {
 		r = prepare_for_forks();
 		if (r == 0)
-			r = client_connect(path);
+			r = client_connect(path, may_start);
 	}
 	if (r == 0)
 		atomic_store(&chosen, true);
@@ -347,6 +348,11 @@ struct space *entry_space(struct engine *engine)
 bool entry_is_for_another(void)
 {
 	return served != NULL;
+}
+
+bool entry_is_for_another_user(void)
+{
+	return served && caller->uid != geteuid() && caller->uid != 0;
 }
 
 struct caller entry_caller(void)

@@ -52,6 +52,8 @@ struct caller {
 /* From now on, that one, of that process. NULL: this process's again. */
 void entry_serve(struct space *space, const struct caller *caller);
 bool entry_is_for_another(void);
+/* Whether that is another user's: what this process may, and that one may not, must not be done for it. */
+bool entry_is_for_another_user(void);
 struct caller entry_caller(void);
 /*
  * Before a range is left to the kernel, of which nothing is ours. False: the call is for another process, and that makes it by itself, which

@@ -12,11 +12,15 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
+#include "entry.h"
+#include "journal/place.h"
 #include "pager/file.h"
 #include "rights.h"
+#include "sys/claim.h"
 #include "util/message.h"
 
 struct search {
@@ -51,11 +55,24 @@ static int make_object(const struct search *s, struct pager *pager, struct objec
 	return object_create(&s->engine->registry, s->engine->cache, OBJECT_FILE, pager, bytes, file, ret);
 }
 
+/* A journal is looked for by paths, which another user could lead elsewhere. */
+static int refuse_journal(int fd)
+{
+	if (!journal_place_has_mark(fd))
+		return 0;
+	return message_set(
+	    EPERM,
+	    "the file of descriptor %d has a journal, and the server of another user does not read it: `quire recover` does, "
+	    "by the file's owner",
+	    fd);
+}
+
 static int make_plain(const struct search *s, struct object **ret)
 {
 	struct atomic_settings settings = find_atomic_settings(s->engine);
 	struct pager *pager;
-	int r = atomic_recover(&s->engine->atomics, &settings, s->fd, s->st, s->writable);
+	int r = entry_is_for_another_user() ? refuse_journal(s->fd)
+					    : atomic_recover(&s->engine->atomics, &settings, s->fd, s->st, s->writable);
 
 	if (r < 0)
 		return r;
@@ -170,6 +187,41 @@ static bool is_atomic(struct engine *engine, const struct stat *st)
 
 	atomic_release(file);
 	return file;
+}
+
+static void name_of(pid_t pid, char *ret, size_t size)
+{
+	char path[64];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%ld/comm", (long)pid);
+	file = pid > 0 ? fopen(path, "re") : NULL;
+	if (!file || !fgets(ret, (int)size, file))
+		snprintf(ret, size, "?");
+	ret[strcspn(ret, "\n")] = '\0';
+	if (file)
+		fclose(file);
+}
+
+int find_claim(const struct engine *engine, struct object *object)
+{
+	char name[64];
+	pid_t owner = 0;
+
+	if (object->kind != OBJECT_FILE || (object->dev == 0 && object->ino == 0) || atomic_load(&object->claimed))
+		return 0;
+	if (claim_take(object->dev, object->ino, engine->config.share_files, &owner) == 0) {
+		if (atomic_exchange(&object->claimed, true))
+			claim_drop(object->dev, object->ino);
+		return 0;
+	}
+	name_of(owner, name, sizeof(name));
+	return message_set(
+	    EBUSY,
+	    "process %ld (%s) has the file mapped for shared writing in a cache of its own, and two caches of a file know "
+	    "nothing of one another: have one server serve both (QUIRE_SERVER=auto, see quire-serve(1)), or, if they agree "
+	    "by msync and MS_INVALIDATE, set QUIRE_SHARE_FILES=1 for both",
+	    (long)owner, name);
 }
 
 int find_file_object(struct engine *engine, int fd, int mode, const struct stat *st, enum find_kind kind, struct object **ret)

@@ -21,4 +21,10 @@ int find_file_object(struct engine *engine, int fd, int mode, const struct stat 
 /* What atomic_open needs of an engine. */
 struct atomic_settings find_atomic_settings(const struct engine *engine);
 
+/*
+ * Before the file of an object can be stored to through a shared mapping: 0, or -EBUSY with a message, since another process has it in a
+ * cache of its own.
+ */
+int find_claim(const struct engine *engine, struct object *object);
+
 #endif

@@ -640,6 +640,8 @@ void *quire_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t offs
 		r = entry_engine(&engine);
 	if (r == 0)
 		r = find_object(engine, &q, &st);
+	if (r == 0 && (flags & MAP_TYPE) != MAP_PRIVATE && (prot & PROT_WRITE) && q.object)
+		r = find_claim(engine, q.object);
 	if (r == 0 && (flags & MAP_DENYWRITE) && q.object && !q.anonymous && !q.source)
 		r = deny_writes(engine, &q, &st);
 	if (r == 0 && (flags & QUIRE_MAP_EXTEND))
@@ -686,6 +688,11 @@ int quire_munmap(void *addr, size_t len)
 	return entry_end(&entry, r);
 }
 
+static int claim_part(void *arg, const struct part *part)
+{
+	return part->shared && part->object && (part->max_prot & PROT_WRITE) ? find_claim(arg, part->object) : 0;
+}
+
 int quire_mprotect(void *addr, size_t len, int prot)
 {
 	struct entry entry;
@@ -705,8 +712,12 @@ int quire_mprotect(void *addr, size_t len, int prot)
 		r = message_set(EINVAL, "the protection %#x has bits that are not served", prot);
 	else if (!entry_is_ours(addr, rounded))
 		r = entry_leave_to_kernel() && mprotect(addr, len, prot) < 0 ? -errno : 0;
-	else if ((r = entry_engine(&engine)) == 0)
-		r = space_protect(entry_space(engine), addr, rounded, prot & PROT_ALL);
+	else if ((r = entry_engine(&engine)) == 0) {
+		if (prot & PROT_WRITE)
+			r = space_visit(entry_space(engine), addr, rounded, claim_part, engine);
+		if (r == 0)
+			r = space_protect(entry_space(engine), addr, rounded, prot & PROT_ALL);
+	}
 	return entry_end(&entry, r);
 }
 

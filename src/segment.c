@@ -19,10 +19,11 @@
 #include "sys/page_size.h"
 #include "util/fail.h"
 
-#define SEGMENTS_MOST 4096
-#define MAY_READ      04
-#define MAY_WRITE     02
-#define MAY_EXECUTE   01
+#define SEGMENTS_MOST            4096
+#define SEGMENTS_OF_ANOTHER_MOST 1024 /* of a user that is not the server's */
+#define MAY_READ                 04
+#define MAY_WRITE                02
+#define MAY_EXECUTE              01
 
 struct attachment {
 	struct attachment *next;
@@ -47,7 +48,8 @@ static bool is_owner(const struct shmid_ds *ds)
 {
 	uid_t uid = entry_caller().uid;
 
-	return uid == 0 || uid == ds->shm_perm.uid || uid == ds->shm_perm.cuid;
+	/* Who has the server looks after what others have left. */
+	return uid == 0 || uid == ds->shm_perm.uid || uid == ds->shm_perm.cuid || (entry_is_for_another() && uid == geteuid());
 }
 
 /* wanted: MAY_… as the bits of others. */
@@ -75,7 +77,7 @@ static unsigned wanted_of(int flags)
 
 static int unknown(int id)
 {
-	return message_set(EINVAL, "there is no segment %d in this program", id);
+	return message_set(EINVAL, "there is no segment %d in this %s", id, entry_is_for_another() ? "server" : "program");
 }
 
 static struct segment *find_locked(struct engine *engine, int id)
@@ -238,15 +240,15 @@ static int create_locked(struct engine *engine, key_t key, size_t size, int flag
 {
 	struct caller caller = entry_caller();
 	struct segment *segment;
-	unsigned count = 0;
+	unsigned count = 0, own = 0;
 	int r;
 
-	for (segment = engine->segments; segment; segment = segment->next)
-		count++;
+	for (segment = engine->segments; segment; segment = segment->next, count++)
+		own += segment->ds.shm_perm.cuid == caller.uid;
 	if (size == 0 || pages_of(size) > (uint64_t)INT64_MAX >> page_shift)
 		return message_set(EINVAL, "a segment cannot have %zu bytes", size);
-	if (count >= SEGMENTS_MOST)
-		return message_set(ENOSPC, "there are %d segments already", SEGMENTS_MOST);
+	if (count >= SEGMENTS_MOST || (own >= SEGMENTS_OF_ANOTHER_MOST && entry_is_for_another_user()))
+		return message_set(ENOSPC, "there are %u segments already, %u of them this user's", count, own);
 	segment = fail_now(FAIL_ALLOC) ? NULL : calloc(1, sizeof(*segment));
 	r = segment ? engine_make_memory(engine, pages_of(size) << page_shift, &segment->object) : -ENOMEM;
 	if (r < 0) {
@@ -518,6 +520,17 @@ static int stat_locked(struct segment *segment, struct shmid_ds *ret)
 	if (segment->removed)
 		ret->shm_perm.mode |= SHM_DEST;
 	return 0;
+}
+
+void segments_tell(struct engine *engine, FILE *out)
+{
+	segments_sweep(engine);
+	lock_acquire(&engine->open_lock);
+	for (struct segment *segment = engine->segments; segment; segment = segment->next)
+		fprintf(out, "%d\t%#x\t%u\t%u\t%o\t%zu\t%lu\n", segment->id, (unsigned)segment->ds.shm_perm.__key,
+			segment->ds.shm_perm.uid, segment->ds.shm_perm.gid, segment->ds.shm_perm.mode & 0777u,
+			segment->ds.shm_segsz, (unsigned long)count_locked(segment));
+	lock_release(&engine->open_lock);
 }
 
 /* ds is the engine's, not the caller's. */

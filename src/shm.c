@@ -22,6 +22,9 @@
 #include "remote/client.h"
 #include "util/fail.h"
 
+#define NAMES_MOST            4096
+#define NAMES_OF_ANOTHER_MOST 1024 /* of a user that is not the server's */
+
 struct shm_name {
 	struct shm_name *next;
 	struct source *source; /* kept */
@@ -69,27 +72,31 @@ static mode_t current_umask(void)
 	return mask;
 }
 
-/* The engine's process may have other rights than the one that it makes it for. Who may give nothing away keeps it. */
-static void give_to_caller(int fd)
+/*
+ * The engine's process may have other rights than the one that it makes it for. False: it may not give it away. Then the memfd is its own,
+ * for nobody else to open, and it remembers whose it would be.
+ */
+static bool give_to_caller(int fd)
 {
 	struct caller caller = entry_caller();
 
-	if (entry_is_for_another() && fchown(fd, caller.uid, caller.gid) < 0)
-		errno = 0;
+	return !entry_is_for_another() || fchown(fd, caller.uid, caller.gid) == 0;
 }
 
 static int make_source(struct engine *engine, const char *name, mode_t mode, struct source **ret)
 {
 	struct pager *swap, *pager;
 	struct object *object;
+	struct caller caller = entry_caller();
 	char label[64];
+	bool given;
 	int fd, r;
 
 	snprintf(label, sizeof(label), "/%.*s", (int)sizeof(label) - 2, name);
 	fd = source_memfd(label, 0);
 	if (fd < 0)
 		return fd;
-	give_to_caller(fd);
+	given = give_to_caller(fd);
 	r = swap_pager_open(engine->io, engine->config.swap_dir, !engine->config.no_direct, &swap);
 	if (r == 0)
 		r = memory_pager_open(swap, fd, &pager);
@@ -99,16 +106,41 @@ static int make_source(struct engine *engine, const char *name, mode_t mode, str
 		close(fd);
 		return r;
 	}
-	return source_create(engine, object, &(struct source_kind){.name = label, .mode = mode, .own_size = true, .fd = fd}, ret);
+	r = source_create(engine, object,
+			  &(struct source_kind){.name = label, .mode = given ? mode : 0600, .own_size = true, .fd = fd}, ret);
+	if (r == 0 && !given) {
+		(*ret)->owned = true;
+		(*ret)->uid = caller.uid;
+		(*ret)->gid = caller.gid;
+		(*ret)->mode = mode & 0777;
+	}
+	return r;
+}
+
+/* Each costs descriptors, and stays. Open lock held. */
+static int check_count_locked(struct engine *engine)
+{
+	unsigned all = 0, own = 0;
+
+	for (const struct shm_name *name = engine->names; name; name = name->next, all++)
+		own += source_owner(name->source) == entry_caller().uid;
+	if (all < NAMES_MOST && (own < NAMES_OF_ANOTHER_MOST || !entry_is_for_another_user()))
+		return 0;
+	return message_set(
+	    ENOSPC, "there are %u names already, %u of them this user's: quire_shm_unlink, or `quire shm`, removes some", all, own);
 }
 
 /* Open lock held. The source is kept twice: for the name and for the caller. */
 static int create_locked(struct engine *engine, const char *name, mode_t mode, struct source **ret)
 {
 	size_t len = strlen(name) + 1;
-	struct shm_name *new = fail_now(FAIL_ALLOC) ? NULL : calloc(1, sizeof(*new) + len);
-	int r = new ? make_source(engine, name, mode, &new->source) : -ENOMEM;
+	struct shm_name *new;
+	int r = check_count_locked(engine);
 
+	if (r < 0)
+		return r;
+	new = fail_now(FAIL_ALLOC) ? NULL : calloc(1, sizeof(*new) + len);
+	r = new ? make_source(engine, name, mode, &new->source) : -ENOMEM;
 	if (r < 0) {
 		free(new);
 		return r;
@@ -209,6 +241,14 @@ int quire_shm_open(const char *name, int oflags, mode_t mode)
 	return entry_end(&entry, r);
 }
 
+/* As in a folder that is sticky, and this process's. */
+static int may_remove(const struct shm_name *name)
+{
+	if (!entry_is_for_another_user() || entry_caller().uid == source_owner(name->source))
+		return 0;
+	return message_set(EACCES, "/%s belongs to user %u", name->name, (unsigned)source_owner(name->source));
+}
+
 int quire_shm_unlink(const char *name)
 {
 	struct shm_name *found = NULL;
@@ -229,10 +269,13 @@ int quire_shm_unlink(const char *name)
 		lock_acquire(&engine->open_lock);
 		at = find_locked(engine, name);
 		found = *at;
+		r = found ? may_remove(found)
+			  : message_set(ENOENT, "there is no /%s in this %s", name, entry_is_for_another() ? "server" : "program");
+		if (r < 0)
+			found = NULL;
 		if (found)
 			*at = found->next;
 		lock_release(&engine->open_lock);
-		r = found ? 0 : message_set(ENOENT, "there is no /%s in this program", name);
 	}
 	if (found)
 		source_release(engine, found->source);
@@ -242,6 +285,25 @@ int quire_shm_unlink(const char *name)
 		registry_bury(&engine->registry);
 	}
 	return entry_end(&entry, r);
+}
+
+void shm_tell(struct engine *engine, FILE *out)
+{
+	lock_acquire(&engine->open_lock);
+	for (struct shm_name *name = engine->names; name; name = name->next) {
+		const struct source *source = name->source;
+		struct stat st;
+
+		if (fstat(source->fd, &st) < 0)
+			continue;
+		fputc('/', out);
+		for (const char *c = name->name; *c; c++)
+			fprintf(out, *c > ' ' && *c < 127 && *c != '\\' ? "%c" : "\\x%02x", (unsigned char)*c);
+		fprintf(out, "\t%u\t%u\t%o\t%lld\n", source->owned ? source->uid : st.st_uid,
+			source->owned ? source->gid : st.st_gid, (source->owned ? source->mode : st.st_mode) & 0777,
+			(long long)st.st_size);
+	}
+	lock_release(&engine->open_lock);
 }
 
 void shm_close(struct engine *engine)

@@ -8,6 +8,8 @@
 #ifndef QUIRE_SHM_H
 #define QUIRE_SHM_H
 
+#include <stdio.h>
+
 struct engine;
 struct shm_name;
 struct segment;
@@ -22,5 +24,12 @@ void segments_sweep(struct engine *engine);
 /* Forgets all names and segments; nothing is mapped any more. */
 void shm_close(struct engine *engine);
 void segments_close(struct engine *engine);
+
+/*
+ * One line for each: name, or id and key; owner, group, mode, bytes; how often a segment is attached. Between them tabs. What is not to be
+ * printed in a name is told as \xNN.
+ */
+void shm_tell(struct engine *engine, FILE *out);
+void segments_tell(struct engine *engine, FILE *out);
 
 #endif

@@ -28,7 +28,7 @@
 #define MFD_EXEC        0x10u
 #endif
 
-#define OWNER_WRITES 0200
+#define OWNER_OPENS 0600
 
 /* ---- the memfd ---- */
 
@@ -62,7 +62,7 @@ static bool has_descriptors(const struct source *source)
 	return fcntl(source->fd, F_OFD_GETLK, &lock) < 0 || lock.l_type != F_UNLCK;
 }
 
-/* A description of the memfd for writing only, whatever its permission bits are. fd or -errno. */
+/* A description of the memfd, whatever its permission bits are. fd or -errno. */
 static int reopen(const struct source *source, int oflags)
 {
 	char path[64];
@@ -70,9 +70,9 @@ static int reopen(const struct source *source, int oflags)
 	int fd;
 
 	snprintf(path, sizeof(path), "/proc/thread-self/fd/%d", source->fd);
-	if (fstat(source->fd, &st) < 0 || fchmod(source->fd, OWNER_WRITES) < 0)
+	if (fstat(source->fd, &st) < 0 || fchmod(source->fd, OWNER_OPENS) < 0)
 		return -errno;
-	fd = open(path, oflags | O_WRONLY);
+	fd = open(path, oflags);
 	fd = fd < 0 ? -errno : fd;
 	(void)fchmod(source->fd, st.st_mode & 07777);
 	return fd;
@@ -80,11 +80,15 @@ static int reopen(const struct source *source, int oflags)
 
 int source_open(struct engine *engine, struct source *source, int oflags)
 {
-	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_len = 1};
+	/* One for writing can set the size. Another user who may only read gets one that reads zeros instead. */
+	bool only_reads =
+	    (oflags & O_ACCMODE) == O_RDONLY && entry_is_for_another_user() && entry_caller().uid != source_owner(source);
+	struct flock lock = {.l_type = only_reads ? F_RDLCK : F_WRLCK, .l_whence = SEEK_SET, .l_len = 1};
 	int fd, r = 0;
 
 	lock_acquire(&engine->sources.lock);
-	fd = reopen(source, (oflags & O_CLOEXEC) | ((oflags & O_ACCMODE) == O_RDWR ? O_DSYNC : 0));
+	fd = reopen(source,
+		    (oflags & O_CLOEXEC) | (only_reads ? O_RDONLY : O_WRONLY) | ((oflags & O_ACCMODE) == O_RDWR ? O_DSYNC : 0));
 	lock.l_start = source->opens;
 	if (fd >= 0 && fcntl(fd, F_OFD_SETLK, &lock) < 0) {
 		r = -errno;
@@ -95,6 +99,13 @@ int source_open(struct engine *engine, struct source *source, int oflags)
 	return r < 0 ? r : fd;
 }
 
+uid_t source_owner(const struct source *source)
+{
+	struct stat st;
+
+	return source->owned ? source->uid : fstat(source->fd, &st) == 0 ? st.st_uid : 0;
+}
+
 /* As the kernel would judge it, but for groups that the process has beside its effective one. */
 static int access_for(const struct source *source, const struct caller *caller, int oflags)
 {
@@ -103,12 +114,12 @@ static int access_for(const struct source *source, const struct caller *caller, 
 
 	if (fstat(source->fd, &st) < 0)
 		return -errno;
-	mode = st.st_mode;
+	mode = source->owned ? source->mode : st.st_mode;
 	if (caller->uid == 0)
 		return 0;
-	if (caller->uid == st.st_uid)
+	if (caller->uid == (source->owned ? source->uid : st.st_uid))
 		mode >>= 6;
-	else if (caller->gid == st.st_gid)
+	else if (caller->gid == (source->owned ? source->gid : st.st_gid))
 		mode >>= 3;
 	return (wanted & ~mode & 07) == 0 ? 0 : -EACCES;
 }
@@ -120,7 +131,7 @@ int source_access(const struct source *source, int oflags)
 	char path[64];
 	int fd;
 
-	if (caller.uid != geteuid() || caller.gid != getegid())
+	if (source->owned || caller.uid != geteuid() || caller.gid != getegid())
 		return access_for(source, &caller, oflags);
 	snprintf(path, sizeof(path), "/proc/thread-self/fd/%d", source->fd);
 	fd = open(path, (oflags & O_ACCMODE) | O_CLOEXEC);

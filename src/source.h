@@ -40,6 +40,10 @@ struct source {
 	uint64_t shown;          /* (s) the size that the memfd was given */
 	unsigned opens;          /* (s) */
 	unsigned keeps;          /* (s) calls that use it, names, segments */
+	bool owned;              /* (p) by whom the following say: the memfd is the server's own, who may not give it away */
+	uid_t uid;               /* (p) */
+	gid_t gid;               /* (p) */
+	mode_t mode;             /* (p) */
 };
 
 struct sources {
@@ -63,6 +67,9 @@ int source_create(struct engine *engine, struct object *object, const struct sou
 
 /* A descriptor. oflags: O_RDONLY or O_RDWR, O_CLOEXEC. fd or -errno. */
 int source_open(struct engine *engine, struct source *source, int oflags);
+
+/* Whose it is. */
+uid_t source_owner(const struct source *source);
 
 /* Whether the kernel would open a file of its owner and permissions so, for who makes the call. 0 or -errno. */
 int source_access(const struct source *source, int oflags);

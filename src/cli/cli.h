@@ -33,7 +33,7 @@ struct verb {
 };
 
 extern const struct verb bench_verb, cat_verb, check_verb, checkpoint_verb, probe_verb, recover_verb, run_verb, serve_verb,
-    version_verb;
+    shm_verb, version_verb;
 
 /* Says on standard error that the line was wrong, and where to read how it is right. Returns CLI_USAGE. */
 int cli_usage(const struct verb *verb, const char *format, ...) __attribute__((format(printf, 2, 3)));

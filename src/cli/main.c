@@ -21,8 +21,8 @@ static const struct verb help_verb = {
     .run = help_run,
 };
 
-static const struct verb *const verbs[] = {&bench_verb,   &cat_verb, &check_verb, &checkpoint_verb, &probe_verb,
-					   &recover_verb, &run_verb, &serve_verb, &version_verb,    &help_verb};
+static const struct verb *const verbs[] = {&bench_verb, &cat_verb,   &check_verb, &checkpoint_verb, &probe_verb, &recover_verb,
+					   &run_verb,   &serve_verb, &shm_verb,   &version_verb,    &help_verb};
 
 #define VERBS (sizeof(verbs) / sizeof(verbs[0]))
 

@@ -181,6 +181,8 @@ static int set_environment(const char *preload)
 	setenv("LD_PRELOAD", list, 1);
 	/* What it reads and writes has to be seen by the engine that has its mappings: its own. */
 	setenv("QUIRE_SERVER", "off", 1);
+	/* Such programs agree at locks, at exec and when children end. */
+	setenv("QUIRE_SHARE_FILES", "1", 1);
 	if (options[MEMORY].value)
 		setenv("QUIRE_MEMORY", options[MEMORY].value, 1);
 	if (options[MATCH].value)

@@ -3,6 +3,8 @@
  * serve.c - quire serve: one cache for many processes
  */
 #include <errno.h>
+#include <grp.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,11 +17,16 @@
 #include "server/server.h"
 #include "util/message.h"
 
+enum { SOCKET, MEMORY, IDLE_EXIT, DETACH, GROUP, CLIENT_AREAS, CLIENT_LOCKED, CLIENT_FILES };
+
+/* What each client may have, where nothing else is said: as many mappings as the kernel gives a process; half of the memory. */
+#define CLIENT_AREAS_DEFAULT 65530
+#define CLIENT_FILES_DEFAULT 4096
+
 static struct verb_option serve_options[] = {
-    {"--socket", true, NULL},
-    {"--memory", true, NULL},
-    {"--idle-exit", true, NULL},
-    {NULL, false, NULL},
+    {"--socket", true, NULL},        {"--memory", true, NULL},       {"--idle-exit", true, NULL},
+    {"--detach", false, NULL},       {"--group", true, NULL},        {"--client-areas", true, NULL},
+    {"--client-locked", true, NULL}, {"--client-files", true, NULL}, {NULL, false, NULL},
 };
 
 /* Seconds, or with a unit. */
@@ -44,6 +51,42 @@ static bool parse_time(const char *text, unsigned *ret_ms)
 			return true;
 		}
 	return false;
+}
+
+/* A number from 1 on. */
+static bool parse_count(const char *text, unsigned *ret)
+{
+	unsigned long number;
+	char *end;
+
+	if (!text)
+		return true;
+	if (*text < '0' || *text > '9')
+		return false;
+	errno = 0;
+	number = strtoul(text, &end, 10);
+	if (errno || *end || number == 0 || number > INT_MAX)
+		return false;
+	*ret = (unsigned)number;
+	return true;
+}
+
+/* 0, or the exit status, when that was said. locked_bytes 0: half of the memory. */
+static int read_limits(struct far_limits *ret, uint64_t *ret_locked_bytes)
+{
+	const char *areas = serve_options[CLIENT_AREAS].value, *files = serve_options[CLIENT_FILES].value;
+	const char *locked = serve_options[CLIENT_LOCKED].value;
+	unsigned most_areas = CLIENT_AREAS_DEFAULT, most_files = CLIENT_FILES_DEFAULT;
+
+	*ret_locked_bytes = 0;
+	if (!parse_count(areas, &most_areas))
+		return cli_usage(&serve_verb, "--client-areas: '%s' is no number from 1 on", areas);
+	if (!parse_count(files, &most_files))
+		return cli_usage(&serve_verb, "--client-files: '%s' is no number from 1 on", files);
+	if (locked && (!config_parse_size(locked, ret_locked_bytes) || *ret_locked_bytes == 0))
+		return cli_usage(&serve_verb, "--client-locked: '%s' is no number of bytes, with K, M, G or T", locked);
+	*ret = (struct far_limits){.areas = most_areas, .objects = most_files};
+	return 0;
 }
 
 /* Each client and each file that is mapped is a few descriptors. */
@@ -81,12 +124,33 @@ static int stop(struct server *server, struct engine *engine)
 	return CLI_OK;
 }
 
+/* By its name, or its number. */
+static bool find_group(const char *name, gid_t *ret)
+{
+	struct group *group = getgrnam(name);
+	unsigned number;
+
+	if (!group && !(parse_count(name, &number)))
+		return false;
+	*ret = group ? group->gr_gid : (gid_t)number;
+	return true;
+}
+
 static int serve(const char *path, uint64_t memory_bytes, unsigned idle_ms)
 {
 	struct server server;
 	struct engine *engine;
+	const char *group = serve_options[GROUP].value;
+	struct far_limits limits;
+	uint64_t locked_bytes;
+	gid_t gid = 0;
+	int r = read_limits(&limits, &locked_bytes);
 
-	if (server_open(&server, path) < 0) {
+	if (r)
+		return r;
+	if (group && !find_group(group, &gid))
+		return cli_error(&serve_verb, "--group: there is no group '%s'", group);
+	if (server_open(&server, path, group ? &gid : NULL) < 0) {
 		(void)cli_error(&serve_verb, "%s", message_detail());
 		server_close(&server);
 		return CLI_FAILED;
@@ -97,17 +161,23 @@ static int serve(const char *path, uint64_t memory_bytes, unsigned idle_ms)
 		server_close(&server);
 		return CLI_FAILED;
 	}
+	limits.locked_pages = (locked_bytes ? locked_bytes : engine->config.memory_bytes / 2) / quire_pagesize();
+	engine->remotes.limits = limits;
+	engine->remotes.serves_group = group != NULL;
+	engine->remotes.group = gid;
 	fprintf(stderr, "quire serve: listening at %s, with %llu MiB of memory\n",
 		server.path[0] ? server.path : "a socket that was handed over",
 		(unsigned long long)(engine->config.memory_bytes >> 20));
 	server_notify("READY=1");
+	if (serve_options[DETACH].value)
+		server_detach();
 	server_run(&server, engine);
 	return stop(&server, engine);
 }
 
 static int serve_run(int n, char **args)
 {
-	const char *memory = serve_options[1].value, *idle = serve_options[2].value;
+	const char *memory = serve_options[MEMORY].value, *idle = serve_options[IDLE_EXIT].value;
 	uint64_t memory_bytes = 0;
 	unsigned idle_ms = 0;
 	char path[128];
@@ -120,17 +190,20 @@ static int serve_run(int n, char **args)
 	if (idle && !parse_time(idle, &idle_ms))
 		return cli_usage(&serve_verb, "--idle-exit: '%s' is no time: seconds, or with ms, s, m or h", idle);
 	message_clear();
-	if (!serve_options[0].value && config_default_socket(path, sizeof(path)) < 0)
+	if (!serve_options[SOCKET].value && config_default_socket(path, sizeof(path)) < 0)
 		return cli_error(&serve_verb, "%s", message_detail());
 	/* It is the one that others are told of. */
 	unsetenv("QUIRE_SERVER");
 	raise_descriptors();
-	return serve(serve_options[0].value ? serve_options[0].value : path, memory_bytes, idle_ms);
+	/* That manager looks after the program that has started this one. */
+	if (serve_options[DETACH].value)
+		unsetenv("NOTIFY_SOCKET");
+	return serve(serve_options[SOCKET].value ? serve_options[SOCKET].value : path, memory_bytes, idle_ms);
 }
 
 const struct verb serve_verb = {
     .name = "serve",
-    .arguments = "[--socket PATH] [--memory N] [--idle-exit T]",
+    .arguments = "[--socket PATH] [--memory N] [--idle-exit T] [--group NAME]",
     .summary = "be the one cache of many processes",
     .text = "Runs an engine as a server on a Unix socket, until SIGTERM or SIGINT, and writes everything back before it ends. "
 	    "Programs of the\n"
@@ -140,7 +213,15 @@ const struct verb serve_verb = {
 	    "\n"
 	    "  --socket PATH   the socket; else quire.sock in $XDG_RUNTIME_DIR, or in /run\n"
 	    "  --memory N      the memory budget, as QUIRE_MEMORY\n"
-	    "  --idle-exit T   end when nobody was connected for so long: seconds, or with ms, s, m or h\n",
+	    "  --idle-exit T   end when nobody was connected for so long: seconds, or with ms, s, m or h\n"
+	    "  --group NAME    serve processes of other users, too, if they are of this group; see quire-serve(1) first\n"
+	    "  --detach        once it listens, leave folder and standard streams; what is said goes to the journal\n"
+	    "\n"
+	    "What each client may have, children of forks by themselves:\n"
+	    "\n"
+	    "  --client-areas N       mappings; else 65530\n"
+	    "  --client-locked SIZE   locked bytes; else half of the memory\n"
+	    "  --client-files N       files and pieces of shared memory that are mapped; else 4096\n",
     .options = serve_options,
     .run = serve_run,
 };

@@ -106,6 +106,11 @@ bool journal_place_is_clean(int file_fd)
 	return fgetxattr(file_fd, ATTRIBUTE, NULL, 0) < 0 && errno == ENODATA;
 }
 
+bool journal_place_has_mark(int file_fd)
+{
+	return fgetxattr(file_fd, ATTRIBUTE, NULL, 0) >= 0;
+}
+
 static bool uuid_parse(const char *hex, unsigned char ret[16])
 {
 	for (int i = 0; i < 16; i++) {

@@ -24,6 +24,8 @@ enum place_mode {
 
 /* Whether it is certain that a file needs no journal: it has no mark, and the filesystem has attributes. One system call. */
 bool journal_place_is_clean(int file_fd);
+/* Whether the file says that it has a journal. Looks nowhere else. */
+bool journal_place_has_mark(int file_fd);
 
 /*
  * file_fd: open on a regular file or block device. Finds the journal by the attribute, else by the file's name.

@@ -15,6 +15,7 @@
 #include "object/hooks.h"
 #include "object/private.h"
 #include "object/writeback.h"
+#include "sys/claim.h"
 #include "sys/frames.h"
 #include "sys/lease.h"
 #include "sys/page_size.h"
@@ -242,6 +243,8 @@ void registry_bury(struct registry *registry)
 		if (object_has_own_buffers(dead))
 			object_buffers_free(dead->cache, dead->buffers);
 		hooks_release(dead);
+		if (atomic_load(&dead->claimed))
+			claim_drop(dead->dev, dead->ino);
 		free(dead->private_pages);
 		free(dead);
 		lock_acquire(&registry->lock);
@@ -252,9 +255,26 @@ void registry_bury(struct registry *registry)
 
 /* ---- views ---- */
 
+bool object_is_seen(const struct object *object, const struct pmap *pmap)
+{
+	const struct view *view = object->views;
+
+	while (view && view->pmap != pmap)
+		view = view->next;
+	return view;
+}
+
+/* Of a stranger it is counted, at its first view and its last. */
+static void count_seen(const struct object *object, const struct view *view, int by)
+{
+	if (view->pmap && pmap_is_strange(view->pmap) && !object_is_seen(object, view->pmap))
+		view->pmap->far->objects += (unsigned)by;
+}
+
 void object_add_view(struct object *object, struct view *view)
 {
 	INVARIANT(rwlock_is_written(&object->cache->map_lock));
+	count_seen(object, view, 1);
 	view->object = object;
 	view->next = object->views;
 	object->views = view;
@@ -271,6 +291,7 @@ void object_remove_view(struct object *object, struct view *view)
 		at = &(*at)->next;
 	*at = view->next;
 	view->next = NULL;
+	count_seen(object, view, -1);
 	if (view->denies)
 		object_allow_writes(object);
 }

@@ -66,6 +66,7 @@ struct object {
 	dev_t dev;               /* (p) FILE: identity */
 	ino_t ino;
 	bool writable;                 /* (r) the pager can write */
+	_Atomic bool claimed;          /* (a) FILE: claim_take was asked for it, since it is stored to */
 	_Atomic uint32_t refs;         /* (a) uses, transfers and sweepers under way; 0: being destroyed */
 	uint32_t uses;                 /* (r) views, and calls that are about to make or have just removed one */
 	_Atomic uint64_t bytes;        /* (a) changed with map_lock for writing: the size */
@@ -177,6 +178,8 @@ void object_unref(struct object *object);
 void registry_bury(struct registry *registry);
 
 /* Map lock held for writing. */
+/* Whether it is mapped there. Map lock held. */
+bool object_is_seen(const struct object *object, const struct pmap *pmap);
 void object_add_view(struct object *object, struct view *view);
 void object_remove_view(struct object *object, struct view *view);
 

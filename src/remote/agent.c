@@ -78,6 +78,12 @@ static void end(struct agent *agent)
 		pause();
 }
 
+static void take_place(struct agent *agent, char *addr, size_t len)
+{
+	ranges_add(agent->ranges, addr, len);
+	ranges_remove(agent->lost, addr, len);
+}
+
 /* Keeps account of what is managed. Two changes at most. */
 static long perform(struct agent *agent, const struct memory_op *op)
 {
@@ -86,15 +92,17 @@ static long perform(struct agent *agent, const struct memory_op *op)
 	lock_acquire(agent->lock);
 	r = ranges_prepare(agent->ranges);
 	if (r == 0)
+		r = ranges_prepare(agent->lost);
+	if (r == 0)
 		r = memory_do(op);
 	if (r >= 0 && op->kind == MEMORY_MAP)
-		ranges_add(agent->ranges, (char *)r, op->len);
+		take_place(agent, (char *)r, op->len);
 	else if (r == 0 && op->kind == MEMORY_UNMAP)
 		ranges_remove(agent->ranges, op->addr, op->len);
 	if (r >= 0 && op->kind == MEMORY_MOVE) {
 		if (!(op->flags & MREMAP_DONTUNMAP))
 			ranges_remove(agent->ranges, op->addr, op->len);
-		ranges_add(agent->ranges, (char *)r, op->to_len);
+		take_place(agent, (char *)r, op->to_len);
 	}
 	lock_release(agent->lock);
 	return r;

@@ -18,6 +18,7 @@ struct agent {
 	struct agent_line *line;
 	struct lock *lock;      /* of ranges */
 	struct ranges *ranges;  /* what is managed */
+	struct ranges *lost;    /* what was, by engines that have ended: less, where something new comes to lie */
 	_Atomic uint32_t *over; /* 1 once the engine is gone, and SIGBUS lies over all; a futex */
 	_Atomic uint32_t state; /* 0 until it runs; then 1 */
 	int error;

@@ -21,6 +21,7 @@
 #include "entry.h"
 #include "fault/fault.h"
 #include "remote/remote.h"
+#include "shm.h"
 #include "sys/page_size.h"
 
 /* A request with all that came along, and room for what goes back. */
@@ -128,6 +129,28 @@ static int64_t tell_maps(struct job *job)
 	return fclose(out) == 0 ? r : -1;
 }
 
+/* The file is written with no lock held: it may be one that does not answer. */
+static int64_t tell_shm(struct job *job)
+{
+	char *text = NULL;
+	size_t len = 0, done = 0;
+	FILE *out = open_memstream(&text, &len);
+	ssize_t n = 0;
+
+	if (!out)
+		return -1;
+	shm_tell(remote_engine(job->remote), out);
+	segments_tell(remote_engine(job->remote), out);
+	if (fclose(out) != 0)
+		n = -1;
+	for (; n >= 0 && done<len; done += n> 0 ? (size_t)n : 0) {
+		n = pwrite(job->fd, text + done, len - done, (off_t)done);
+		n = n < 0 && errno == EINTR ? 0 : n;
+	}
+	free(text);
+	return n < 0 ? -1 : 0;
+}
+
 static int64_t failed(ssize_t r)
 {
 	if (r >= 0)
@@ -175,12 +198,18 @@ static int check_stranger(const struct job *job)
 	switch (q->name) {
 	case CALL_SET_MEMORY:
 		return message_set(EPERM, "the memory budget is the server's: quire serve --memory sets it");
+	case CALL_MMAP:
+		/* A journal lies beside its file, and is found by a path. */
+		if ((q->arg[3] & (QUIRE_MAP_ATOMIC | QUIRE_MAP_SNAPSHOT)) && entry_is_for_another_user())
+			return message_set(EOPNOTSUPP, "atomic mappings are not served to other users");
+		return 0;
 	case CALL_FILE_READ:
 	case CALL_FILE_WROTE:
 	case CALL_FILE_FLUSH:
 	case CALL_FILE_CHANGED:
 		return message_set(EOPNOTSUPP, "a program under quire run has an engine of its own");
 	case CALL_MAPS:
+	case CALL_SHM_LIST:
 		if (fstat(job->fd, &st) == 0 && S_ISREG(st.st_mode))
 			return 0;
 		return message_set(EPROTO, "what is mapped is told in a file only");
@@ -259,6 +288,8 @@ static int64_t make(struct job *job)
 		return quire_area_stats_get(pointer(arg[0]), job->out);
 	case CALL_MAPS:
 		return tell_maps(job);
+	case CALL_SHM_LIST:
+		return tell_shm(job);
 	case CALL_FILE_READ:
 		return failed(coherent_read(job->fd, job->out, q->out_len, (off_t)arg[0]));
 	case CALL_FILE_WROTE:

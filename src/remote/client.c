@@ -1,41 +1,46 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * client.c - a process that is served by the engine of another
+ *
+ * When a server has ended, SIGBUS lies over what it had mapped, and stays there until it is unmapped. What is mapped afterwards is
+ * another server's: the next call that needs one connects again. Of a fork's child, whose engine was its parent's, nothing is left.
  */
 #include "remote/client.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "engine.h"
 #include "fault/fault.h"
 #include "fault/traps/trap.h"
 #include "remote/agent.h"
+#include "remote/connection.h"
 #include "remote/remote.h"
 #include "sys/channel.h"
 #include "sys/page_size.h"
 #include "sys/uffd.h"
 #include "util/message.h"
 
-#define CONNECT_MS 5000 /* a server is waited for: it may be about to start */
-
 /* A signal handler has no argument of ours, and a process is served by one engine at most. */
 static struct {
 	bool is;
 	bool connected;          /* to a server: another program's */
+	bool may_start;          /* … if there is none */
+	char path[128];          /* … which listens there */
 	int calls;               /* the socket; -1: the fork could not give this process its mappings */
 	ino_t inode;             /* of it: the program may have closed it, and opened something else */
 	struct lock attach_lock; /* one at a time */
 	_Atomic bool attached;
 	struct lock lock;
 	struct ranges ranges;  /* [lock] what is managed */
+	struct ranges lost;    /* [lock] what servers had mapped that have ended: SIGBUS lies over it */
 	struct ranges taken;   /* … and what was to be, but something else lies there: told when it attaches */
 	char *mark;            /* 1: on a page that the kernel wipes in what another call than fork makes of this process */
 	_Atomic uint32_t over; /* 1: SIGBUS lies over the ranges: the engine has ended, or this process could not attach */
@@ -69,6 +74,14 @@ static bool has_socket(void)
 	return client.calls >= 0 && fstat(client.calls, &st) == 0 && st.st_ino == client.inode && S_ISSOCK(st.st_mode);
 }
 
+static void note_socket(int calls)
+{
+	struct stat st;
+
+	client.calls = calls;
+	client.inode = calls >= 0 && fstat(calls, &st) == 0 ? st.st_ino : 0;
+}
+
 bool client_has_connected(void)
 {
 	return client.is && client.connected;
@@ -76,6 +89,8 @@ bool client_has_connected(void)
 
 static int check_socket(void)
 {
+	bool there;
+
 	if (client.calls < 0)
 		return message_set(ENOMEM, "the fork that made this process could not give it its mappings");
 	if (atomic_load(&client.over) && !client.failed)
@@ -83,7 +98,11 @@ static int check_socket(void)
 	if (atomic_load(&client.over) && client.failed != -EBADF)
 		return message_set(-client.failed, "the mappings of the process that made this one could not be made here: %s",
 				   strerrordesc_np(-client.failed));
-	if (!client.failed && has_socket())
+	/* Another may be put in its place. */
+	lock_acquire(&client.lock);
+	there = has_socket();
+	lock_release(&client.lock);
+	if (!client.failed && there)
 		return 0;
 	return message_set(EBADF, "the program has closed descriptor %d, by which it asks the engine that serves it", client.calls);
 }
@@ -192,6 +211,15 @@ static int open_uffd(void)
 	return source == UFFD_NONE ? engine_refused() : uffd_open(source, false, false, &client.agent.uffd);
 }
 
+/* One that has been started and will serve nothing: its end is not to be taken for that of an engine, nor to come later. */
+static void end_agent(int agent_socket)
+{
+	shutdown(agent_socket, SHUT_RDWR);
+	while (!atomic_load(&client.over))
+		futex_wait(&client.over, 0, NULL);
+	atomic_store(&client.over, 0);
+}
+
 /* Descriptors of the agent's that it has copies of are closed here. */
 static int attach_by(int agent_socket, int engine_socket, int line)
 {
@@ -202,6 +230,7 @@ static int attach_by(int agent_socket, int engine_socket, int line)
 	struct channel_message out = {
 	    .head = &request, .head_len = sizeof(request), .body = client.taken.all, .body_len = taken_len, .n_fds = 4};
 	struct channel_message in = {.head = &reply, .head_len = sizeof(reply)};
+	bool runs;
 	int r;
 
 	client.agent = (struct agent){.socket = agent_socket,
@@ -209,6 +238,7 @@ static int attach_by(int agent_socket, int engine_socket, int line)
 				      .uffd = -1,
 				      .lock = &client.lock,
 				      .ranges = &client.ranges,
+				      .lost = &client.lost,
 				      .over = &client.over};
 	r = client.agent.empty < 0 ? -errno : open_uffd();
 	if (r == 0) {
@@ -217,6 +247,7 @@ static int attach_by(int agent_socket, int engine_socket, int line)
 	}
 	if (r == 0)
 		r = agent_start(&client.agent);
+	runs = r == 0;
 	if (r == 0) {
 		fds[1] = client.agent.uffd;
 		memcpy(&out.fds[1], fds, sizeof(fds));
@@ -224,6 +255,8 @@ static int attach_by(int agent_socket, int engine_socket, int line)
 	}
 	if (r == 0 && reply.result < 0)
 		r = message_set((int)-reply.result, "%.*s", CALL_DETAIL, reply.detail);
+	if (r < 0 && runs)
+		end_agent(agent_socket);
 	if (client.agent.uffd >= 0)
 		close(client.agent.uffd);
 	if (client.agent.empty >= 0)
@@ -301,12 +334,174 @@ static int check_stack(enum call_name name)
 			   frame);
 }
 
+/* ---- another server, when one has ended ---- */
+
+static const char *page_of(const void *addr, size_t len, size_t *ret_len)
+{
+	uintptr_t first = (uintptr_t)addr & ~(uintptr_t)(page_size() - 1);
+
+	*ret_len = len + ((uintptr_t)addr - first);
+	return (const char *)first;
+}
+
+/* Whether any of it was a mapping of an engine that has ended. */
+static bool is_lost(const void *addr, size_t len)
+{
+	const char *first = page_of(addr, len, &len);
+	bool lost;
+
+	lock_acquire(&client.lock);
+	lost = ranges_meet(&client.lost, first, len) || (atomic_load(&client.over) && ranges_meet(&client.ranges, first, len));
+	lock_release(&client.lock);
+	return lost;
+}
+
+/* Nothing is managed any more. Lock held. 0 or -ENOMEM. */
+static int lose_ranges(void)
+{
+	while (client.ranges.count > 0) {
+		struct address_range *last = &client.ranges.all[client.ranges.count - 1];
+		int r = ranges_prepare(&client.lost);
+
+		if (r < 0)
+			return r;
+		ranges_add(&client.lost, last->addr, (size_t)(last->end - last->addr));
+		client.ranges.count--;
+	}
+	return 0;
+}
+
+/* The old socket's number stays, if it still is that: another thread may be about to send by it. */
+static void take_socket(int socket)
+{
+	if (has_socket() && dup3(socket, client.calls, O_CLOEXEC) >= 0) {
+		close(socket);
+		socket = client.calls;
+	}
+	note_socket(socket);
+}
+
+/* Attach lock held. -EOWNERDEAD with a message, when there is no server now: there may be one at the next call. */
+static int reconnect_locked(void)
+{
+	char why[512];
+	int socket, r = connection_open(client.path, client.may_start, &socket);
+
+	if (r < 0) {
+		snprintf(why, sizeof(why), "%s", message_detail());
+		return message_set(EOWNERDEAD, "the server that has served this program has ended, and there is no other: %s", why);
+	}
+	lock_acquire(&client.lock);
+	r = lose_ranges();
+	if (r == 0) {
+		take_socket(socket);
+		client.taken.count = 0;
+		client.failed = 0;
+		atomic_store(&client.attached, false);
+		atomic_store(&client.over, 0);
+	}
+	lock_release(&client.lock);
+	if (r < 0) {
+		close(socket);
+		return r;
+	}
+	if (client.agent.line && (void *)client.agent.line != MAP_FAILED)
+		munmap(client.agent.line, page_size());
+	client.agent.line = NULL;
+	r = attach_locked();
+	if (r == 0)
+		atomic_store_explicit(&client.attached, true, memory_order_release);
+	else
+		atomic_store(&client.over, 1);
+	return r;
+}
+
+/* For a call of the program's, so that it may wait. What is being stored meanwhile has its SIGBUS. */
+static int reconnect_if_over(void)
+{
+	int r = 0;
+
+	/* The agent is about to find the same. */
+	while (atomic_load(&client.attached) && !atomic_load(&client.over) && has_socket() && channel_is_over(client.calls))
+		futex_wait(&client.over, 0, NULL);
+	if (!atomic_load(&client.over))
+		return 0;
+	lock_acquire(&client.attach_lock);
+	if (atomic_load(&client.over))
+		r = reconnect_locked();
+	lock_release(&client.attach_lock);
+	return r;
+}
+
+/* What is said of a mapping that is lost. */
+static bool is_about_lost(const struct client_call *call)
+{
+	switch (call->name) {
+	case CALL_MREMAP:
+	case CALL_MPROTECT:
+	case CALL_MSYNC:
+	case CALL_MADVISE:
+	case CALL_POSIX_MADVISE:
+	case CALL_MINHERIT:
+	case CALL_MINCORE:
+	case CALL_MLOCK:
+	case CALL_MUNLOCK:
+		return is_lost((const void *)(intptr_t)call->arg[0], (size_t)call->arg[1]);
+	case CALL_SHMDT:
+		return is_lost((const void *)(intptr_t)call->arg[0], 1);
+	default:
+		return false;
+	}
+}
+
+static bool is_public(enum call_name name)
+{
+	return name >= CALL_MMAP;
+}
+
+/* Unmaps what is lost of a range. 0 or -errno. */
+static int forget_lost(char *addr, size_t len, struct ranges *from)
+{
+	int r = ranges_prepare(from);
+
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < from->count; i++) {
+		char *start = from->all[i].addr > addr ? from->all[i].addr : addr;
+		char *end = from->all[i].end < addr + len ? from->all[i].end : addr + len;
+
+		if (start < end && munmap(start, (size_t)(end - start)) < 0)
+			return -errno;
+	}
+	ranges_remove(from, addr, len);
+	return 0;
+}
+
+static int unmap_lost(char *addr, size_t len)
+{
+	size_t whole = (len + page_size() - 1) & ~(page_size() - 1);
+	int r;
+
+	lock_acquire(&client.lock);
+	r = forget_lost(addr, whole, &client.lost);
+	if (r == 0 && atomic_load(&client.over))
+		r = forget_lost(addr, whole, &client.ranges);
+	lock_release(&client.lock);
+	return r;
+}
+
 int64_t client_ask(const struct client_call *call, bool *ret_not_ours)
 {
-	int r = check_stack(call->name);
+	int r;
 
-	if (r == 0 && call->name != CALL_FORK)
+	if (is_about_lost(call))
+		return client.failed ? check_socket() : gone();
+	r = check_stack(call->name);
+	if (r == 0 && call->name != CALL_FORK) {
 		r = attach();
+		if (client.connected && is_public(call->name) && (r == 0 || atomic_load(&client.over)))
+			r = reconnect_if_over();
+	}
 	if (r == 0)
 		r = check_socket();
 	return r < 0 ? r : ask(call, ret_not_ours);
@@ -314,11 +509,11 @@ int64_t client_ask(const struct client_call *call, bool *ret_not_ours)
 
 bool client_manages(const void *addr, size_t len)
 {
-	uintptr_t first = (uintptr_t)addr & ~(uintptr_t)(page_size() - 1);
+	const char *first = page_of(addr, len, &len);
 	bool managed;
 
 	lock_acquire(&client.lock);
-	managed = ranges_meet(&client.ranges, (const char *)first, len + ((uintptr_t)addr - first));
+	managed = ranges_meet(&client.ranges, first, len) || ranges_meet(&client.lost, first, len);
 	lock_release(&client.lock);
 	return managed;
 }
@@ -347,7 +542,16 @@ bool client_serves(int *ret, const struct client_call *call)
 	bool not_ours = false;
 	int r;
 
-	if (!client_is() || is_kernels(call))
+	if (!client_is())
+		return false;
+	if (call->name == CALL_MUNMAP && is_lost((const void *)(intptr_t)call->arg[0], (size_t)call->arg[1])) {
+		r = unmap_lost((char *)(intptr_t)call->arg[0], (size_t)call->arg[1]);
+		if (r < 0) {
+			*ret = r;
+			return true;
+		}
+	}
+	if (is_kernels(call))
 		return false;
 	r = (int)client_ask(call, &not_ours);
 	if (not_ours)
@@ -365,7 +569,8 @@ enum client_fault client_fault(void *addr, bool write, struct quire_error *ret_e
 
 	if (!client_manages(addr, 1))
 		return CLIENT_NONE;
-	r = client_ask(&call, NULL);
+	/* Another engine knows nothing of it. */
+	r = is_lost(addr, 1) && !client.failed ? -EOWNERDEAD : client_ask(&call, NULL);
 	if (r == FAULT_DONE)
 		return CLIENT_AGAIN;
 	if (r == FAULT_NONE)
@@ -395,27 +600,19 @@ bool client_allows(void *addr, int need, uint64_t *ret_edits)
 		*ret_edits = ~client.forks;
 		return true;
 	}
-	if (atomic_load(&client.over))
+	if (is_lost(addr, 1))
 		return true;
 	r = client_ask(&call, NULL);
 	/* The agent is about to find the same: what is refused until then is to end in SIGBUS, too. */
 	while (r == -EOWNERDEAD && !atomic_load(&client.over) && channel_is_over(client.calls))
 		futex_wait(&client.over, 0, NULL);
 	if (r < 0)
-		return atomic_load(&client.over);
+		return is_lost(addr, 1);
 	*ret_edits = (uint64_t)r >> 1;
 	return r & 1;
 }
 
 /* ---- fork ---- */
-
-static void note_socket(int calls)
-{
-	struct stat st;
-
-	client.calls = calls;
-	client.inode = calls >= 0 && fstat(calls, &st) == 0 ? st.st_ino : 0;
-}
 
 /* What the child is to know. In the parent it lies ready, in memory that the child gets a copy of. */
 static struct {
@@ -583,74 +780,6 @@ void client_after_fork_in_child(struct engine *engine)
 
 /* ---- connecting to a server ---- */
 
-/*
- * Who serves may do anything with the mappings of this process, so it has to be a process of the same user or of root's. 0 or -errno
- * with a message.
- */
-static int check_server(int socket, const char *path)
-{
-	struct ucred peer;
-	socklen_t len = sizeof(peer);
-
-	if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0)
-		return -errno;
-	if (peer.uid == 0 || peer.uid == geteuid())
-		return 0;
-	return message_set(EPERM, "the server at %s is user %u's, who is neither this one nor root, and is not trusted", path,
-			   (unsigned)peer.uid);
-}
-
-static int open_connection(const char *path, int *ret)
-{
-	static const struct timeval patience = {.tv_sec = CONNECT_MS / 1000};
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	int fd, r;
-
-	if (strlen(path) >= sizeof(address.sun_path))
-		return message_set(EINVAL, "the name of the socket, «%s», is longer than %zu bytes", path,
-				   sizeof(address.sun_path) - 1);
-	memcpy(address.sun_path, path, strlen(path) + 1);
-	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return message_set(errno, "no socket can be had: %s", strerrordesc_np(errno));
-	/* What is set before holds for connect as well. */
-	(void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
-	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
-		r = errno == ENOENT || errno == ECONNREFUSED
-			? message_set(errno, "no server listens at %s: start `quire serve`, or set QUIRE_SERVER=off", path)
-			: message_set(errno, "the server at %s cannot be reached: %s", path, strerrordesc_np(errno));
-		close(fd);
-		return r;
-	}
-	(void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &(struct timeval){0}, sizeof(patience));
-	*ret = fd;
-	return 0;
-}
-
-/* Both say hello. 0 or -errno with a message. */
-static int greet(int socket, const char *path)
-{
-	struct hello ours = hello_ours((uint32_t)page_size());
-	struct hello_reply reply;
-	struct channel_message out = {.head = &ours, .head_len = sizeof(ours)};
-	struct channel_message in = {.head = &reply, .head_len = sizeof(reply)};
-	int r = channel_send(socket, &out);
-
-	if (r == 0)
-		r = channel_wait(socket, -1, CONNECT_MS);
-	if (r == 0)
-		r = channel_receive(socket, &in);
-	if (r < 0)
-		return message_set(-r, "the server at %s does not answer: %s", path, strerrordesc_np(-r));
-	while (in.n_fds > 0)
-		close(in.fds[--in.n_fds]);
-	if (reply.result < 0)
-		return message_set(-reply.result, "%.*s (%s)", (int)sizeof(reply.detail) - 1, reply.detail, path);
-	if (memcmp(&reply.hello, &ours, sizeof(ours)) != 0)
-		return message_set(EPROTO, "what listens at %s is no server of this version of Quire", path);
-	return 0;
-}
-
 /* The socket is good. Whatever is caught is caught from the first mapping on. */
 static int begin_as_client(int socket)
 {
@@ -658,12 +787,13 @@ static int begin_as_client(int socket)
 
 	if (r < 0)
 		return r;
+	/* Before anybody sees that this is one: who forks takes this lock, and then the one that is held here. */
+	lock_acquire(&client.attach_lock);
 	client.is = true;
 	client.connected = true;
 	client.eager = true;
 	note_socket(socket);
 	set_mark();
-	lock_acquire(&client.attach_lock);
 	r = attach_locked();
 	if (r == 0)
 		atomic_store_explicit(&client.attached, true, memory_order_release);
@@ -676,15 +806,13 @@ static int begin_as_client(int socket)
 	return r;
 }
 
-int client_connect(const char *path)
+int client_connect(const char *path, bool may_start)
 {
 	int socket = -1;
-	int r = open_connection(path, &socket);
+	int r = connection_open(path, may_start, &socket);
 
-	if (r == 0)
-		r = check_server(socket, path);
-	if (r == 0)
-		r = greet(socket, path);
+	snprintf(client.path, sizeof(client.path), "%s", path);
+	client.may_start = may_start;
 	if (r == 0 && (r = begin_as_client(socket)) < 0 && !message_detail()[0])
 		message_set(-r, "the server at %s cannot be attached to: %s", path, strerrordesc_np(-r));
 	if (r < 0 && socket >= 0)

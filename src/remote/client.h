@@ -21,10 +21,10 @@ bool client_is(void);
 bool client_has_connected(void);
 
 /*
- * Connects to the server that listens at path: this process is a client from then on. It has no engine and is none. 0, or -errno with a
- * message, and nothing has changed.
+ * Connects to the server that listens at path, or starts one if it may: this process is a client from then on. It has no engine and is
+ * none. 0, or -errno with a message, and nothing has changed.
  */
-int client_connect(const char *path);
+int client_connect(const char *path, bool may_start);
 
 /* A public call, made by the engine. Signals are blocked. */
 struct client_call {

@@ -28,10 +28,12 @@
 #include "util/fail.h"
 #include "util/message.h"
 
-#define PATIENCE_MS  1000 /* a process may be stopped, and others wait for it meanwhile */
-#define REMOTES_MOST 1000
-#define ENDS_MS      10000
-#define SLICE_MS     100 /* … in which it is waited for: of the time that this process is stopped itself, with the other, one is lost */
+#define PATIENCE_MS             1000 /* a process may be stopped, and others wait for it meanwhile */
+#define REMOTES_MOST            1000
+#define REMOTES_OF_ANOTHER_MOST 250 /* of one user that is not the server's */
+#define SILENT_MOST             100 /* more are let in, so that they can be told why they are not served */
+#define ENDS_MS                 10000
+#define SLICE_MS                100 /* … in which it is waited for: of the time that this process is stopped itself, with the other, one is lost */
 
 struct remote {
 	struct far far;
@@ -405,6 +407,49 @@ static void serve_faults(struct trap_source *source, struct trap_turn *turn)
 	give_up(remote);
 }
 
+static unsigned count_of(struct remotes *remotes, uid_t uid)
+{
+	unsigned n = 0;
+
+	lock_acquire(&remotes->lock);
+	for (const struct remote *remote = remotes->head; remote; remote = remote->next)
+		n += remote->far.strange && remote->caller.uid == uid;
+	lock_release(&remotes->lock);
+	return n;
+}
+
+/* Whether there are as many processes as are served: in all, or of this user. */
+static bool is_full(struct remotes *remotes, const struct caller *caller, unsigned more)
+{
+	return atomic_load(&remotes->count) > REMOTES_MOST + more ||
+	       (caller->uid != geteuid() && caller->uid != 0 && count_of(remotes, caller->uid) > REMOTES_OF_ANOTHER_MOST + more);
+}
+
+static bool is_of_group(const struct remote *remote, gid_t group)
+{
+	gid_t groups[1024];
+	socklen_t len = sizeof(groups);
+
+	if (remote->caller.gid == group)
+		return true;
+	if (getsockopt(remote->calls.fd, SOL_SOCKET, SO_PEERGROUPS, groups, &len) < 0)
+		return false;
+	for (size_t i = 0; i < len / sizeof(groups[0]); i++)
+		if (groups[i] == group)
+			return true;
+	return false;
+}
+
+/* The mode of the socket says the same, where it is the server's own. */
+static bool is_served(const struct remote *remote)
+{
+	const struct remotes *remotes = &remote->engine->remotes;
+
+	if (remote->caller.uid == geteuid())
+		return true;
+	return remotes->serves_group && (remote->caller.uid == 0 || is_of_group(remote, remotes->group));
+}
+
 static int check_hello(struct remote *remote, const struct hello *theirs, struct hello_reply *reply)
 {
 	const char *what = NULL;
@@ -415,9 +460,11 @@ static int check_hello(struct remote *remote, const struct hello *theirs, struct
 		what = "the server has another version of the protocol: use the same version of Quire for both";
 	else if (memcmp(theirs, &reply->hello, sizeof(*theirs)) != 0)
 		what = "the server was built otherwise, for other page or message sizes: use the same build of Quire for both";
-	else if (remote->caller.uid != geteuid())
-		what = "the server is another user's, and serves that user's processes only";
-	else if (atomic_load(&remote->engine->remotes.count) > REMOTES_MOST)
+	else if (!is_served(remote))
+		what = remote->engine->remotes.serves_group
+			   ? "the server is another user's, and serves that user's processes and those of a group"
+			   : "the server is another user's, and serves that user's processes only";
+	else if (is_full(&remote->engine->remotes, &remote->caller, 0))
 		what = "the server has as many clients as it serves";
 	if (!what)
 		return 0;
@@ -632,8 +679,13 @@ static int make(struct engine *engine, struct space *from, const struct caller *
 	if (r == 0 && (uffd_probe(engine->source, &features) < 0 || !(features & QUIRE_UFFD_POISON)))
 		r = -EOPNOTSUPP;
 	if (r == 0) {
-		remote->far = (struct far){
-		    .op = far_op, .read = far_read, .ops = far_ops, .gone = far_gone, .lose = far_lose, .strange = stranger};
+		remote->far = (struct far){.op = far_op,
+					   .read = far_read,
+					   .ops = far_ops,
+					   .gone = far_gone,
+					   .lose = far_lose,
+					   .strange = stranger,
+					   .limits = &engine->remotes.limits};
 		if (stranger)
 			remote->caller = *stranger;
 		atomic_init(&remote->end, -1);
@@ -654,7 +706,7 @@ static int make(struct engine *engine, struct space *from, const struct caller *
 int remote_accept(struct engine *engine, int socket, const struct caller *caller)
 {
 	struct remote *remote;
-	int r = make(engine, engine->space, caller, &remote);
+	int r = is_full(&engine->remotes, caller, SILENT_MOST) ? -EAGAIN : make(engine, engine->space, caller, &remote);
 
 	if (r < 0) {
 		close(socket);
@@ -675,7 +727,7 @@ int remote_create(struct engine *engine, struct space *from, struct ranges *ret_
 	const struct caller *stranger = from->pmap.far ? remote_stranger(remote_of(from->pmap.far)) : NULL;
 	struct remote *remote;
 	int pair[2] = {-1, -1};
-	int r = make(engine, from, stranger, &remote);
+	int r = stranger && is_full(&engine->remotes, stranger, 0) ? -EAGAIN : make(engine, from, stranger, &remote);
 
 	if (r < 0)
 		return message_set(-r, "no further process can be served: %s", strerrordesc_np(-r));

@@ -24,9 +24,12 @@ struct remote;
 /* Those of one engine. */
 struct remotes {
 	struct lock lock;
-	struct remote *head;     /* [lock] */
-	_Atomic unsigned count;  /* also of those that are about to be given up */
-	_Atomic unsigned ending; /* have been taken off the list, and may have areas yet */
+	struct remote *head;      /* [lock] */
+	bool serves_group;        /* likewise: also processes of other users, if they are of this group */
+	gid_t group;              /* likewise */
+	struct far_limits limits; /* of strangers; constant once there are any */
+	_Atomic unsigned count;   /* also of those that are about to be given up */
+	_Atomic unsigned ending;  /* have been taken off the list, and may have areas yet */
 };
 
 /*

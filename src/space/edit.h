@@ -19,6 +19,12 @@ struct edit {
 };
 
 /* areas: how many may be made. 0 or -ENOMEM. */
+/*
+ * Whether a stranger may have this object mapped, and so much more locked. Map lock held. 0; -error with a message, and -EMFILE for one
+ * object too many.
+ */
+int space_check_limits(const struct space *space, const struct object *object, uint64_t locked_pages, int error);
+
 int edit_begin(struct edit *edit, struct space *space, unsigned areas);
 void edit_end(struct edit *edit);
 

@@ -391,7 +391,9 @@ int space_map(struct space *space, const struct mapping *mapping, char **ret_add
 	if (r < 0)
 		return r;
 	rwlock_write_acquire(&space->cache->map_lock);
-	r = m.stack ? map_stack_locked(space, &m, ret_addr) : map_locked(space, &m, ret_addr);
+	r = space_check_limits(space, m.object, m.locked ? m.len >> page_shift : 0, EAGAIN);
+	if (r == 0)
+		r = m.stack ? map_stack_locked(space, &m, ret_addr) : map_locked(space, &m, ret_addr);
 	rwlock_write_release(&space->cache->map_lock);
 	if (m.fixed)
 		removal_end(space, &removal);
@@ -494,8 +496,10 @@ struct mapping mapping_like(const struct area *area, char *addr, size_t len, uin
 
 static int lock_more(struct space *space, const struct area *area, size_t len)
 {
-	if (!area->view.locked || budget_lock(space->cache, len >> page_shift) == 0)
-		return 0;
+	int r = area->view.locked ? space_check_limits(space, NULL, len >> page_shift, EAGAIN) : 0;
+
+	if (r < 0 || !area->view.locked || budget_lock(space->cache, len >> page_shift) == 0)
+		return r;
 	return message_set(EAGAIN, "the mapping is locked, and %zu bytes more would not fit into the memory budget", len);
 }
 

@@ -23,8 +23,6 @@
 #define MAP_FIXED_NOREPLACE 0x100000
 #endif
 
-#define MOST_AREAS 65530 /* of a stranger: as many mappings as the kernel gives a process */
-
 static bool still_private(void *arg, const void *addr)
 {
 	struct area *area = space_find(arg, addr);
@@ -143,15 +141,53 @@ int space_check(struct space *space, const char *addr, size_t len)
 	return r;
 }
 
+/* ---- what a stranger may have ---- */
+
+static uint64_t count_locked(const struct space *space)
+{
+	uint64_t pages = 0;
+
+	for (size_t i = 0; i < space->areas.count; i++)
+		pages += space->areas.all[i]->view.locked ? space->areas.all[i]->view.pages : 0;
+	return pages;
+}
+
+int space_check_limits(const struct space *space, const struct object *object, uint64_t locked_pages, int error)
+{
+	const struct far *far = space->pmap.far;
+
+	if (!pmap_is_strange(&space->pmap))
+		return 0;
+	if (locked_pages > 0) {
+		uint64_t pages = count_locked(space) + locked_pages;
+
+		if (pages > far->limits->locked_pages)
+			return message_set(error,
+					   "%llu bytes would be locked for this process, and the server allows %llu: quire serve "
+					   "--client-locked raises it",
+					   (unsigned long long)(pages << page_shift),
+					   (unsigned long long)(far->limits->locked_pages << page_shift));
+	}
+	if (object && far->objects >= far->limits->objects && !object_is_seen(object, &space->pmap))
+		return message_set(
+		    EMFILE,
+		    "this process has %u files and pieces of shared memory mapped, and the server serves no more: quire "
+		    "serve --client-files raises it",
+		    far->objects);
+	return 0;
+}
+
 /* ---- editing the set of areas ---- */
 
 int edit_begin(struct edit *edit, struct space *space, unsigned areas)
 {
 	edit->space = space;
 	edit->spares = NULL;
-	/* What each may have of the kernel. */
-	if (pmap_is_strange(&space->pmap) && space->areas.count + areas > MOST_AREAS)
-		return message_set(ENOMEM, "this process has %zu areas, and no more are served", space->areas.count);
+	if (pmap_is_strange(&space->pmap) && space->areas.count + areas > space->pmap.far->limits->areas)
+		return message_set(
+		    ENOMEM,
+		    "this process has %zu mappings, and the server serves %zu at most: quire serve --client-areas raises it",
+		    space->areas.count, space->pmap.far->limits->areas);
 	if (area_set_prepare(&space->areas, areas) < 0)
 		return message_set(ENOMEM, "no memory for the list of areas");
 	for (unsigned i = 0; i < areas; i++) {
@@ -489,6 +525,8 @@ static int promise_locked(struct space *space, char *addr, size_t len, const voi
 		if (!area->view.locked)
 			fresh += (uint64_t)(to - from) >> page_shift;
 	}
+	if (space_check_limits(space, NULL, fresh, ENOMEM) < 0)
+		return -ENOMEM;
 	if (budget_lock(space->cache, fresh) == 0)
 		return 0;
 	return message_set(

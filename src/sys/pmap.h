@@ -21,6 +21,13 @@
  * The way to another process, which does there what only it can do. op: as memory_do; -ESRCH: it has ended, or has called exec,
  * and nothing of ours is mapped there. read: as memory_read.
  */
+/* What each stranger may have at most. */
+struct far_limits {
+	size_t areas;
+	uint64_t locked_pages;
+	unsigned objects; /* files, and pieces of shared memory: each costs descriptors */
+};
+
 struct far {
 	long (*op)(struct far *far, const struct memory_op *op);
 	int (*read)(struct far *far, const void *addr, size_t len, void *ret);
@@ -30,7 +37,9 @@ struct far {
 	bool (*gone)(struct far *far);
 	/* What it says cannot be: it is served no longer. */
 	void (*lose)(struct far *far);
-	bool strange; /* another program's: what it says is checked, and it is given no more than it may have */
+	bool strange;                    /* another program's: what it says is checked, and it is given no more than it may have */
+	const struct far_limits *limits; /* of a stranger */
+	unsigned objects;                /* [map_lock] of a stranger: how many it has mapped */
 };
 
 #define FAR_OPS 64

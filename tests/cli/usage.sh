@@ -7,14 +7,14 @@ quire=$(realpath "$1")
 
 run 2 "$quire" && err_has 'Usage: quire VERB'
 say 'without a verb it says how it is used, and fails' $?
-run 0 "$quire" help && out_has 'bench ' && out_has 'cat ' && out_has 'check ' && out_has 'checkpoint ' && out_has 'probe ' && out_has 'recover ' && out_has 'run ' && out_has 'serve ' &&
+run 0 "$quire" help && out_has 'bench ' && out_has 'cat ' && out_has 'check ' && out_has 'checkpoint ' && out_has 'probe ' && out_has 'recover ' && out_has 'run ' && out_has 'serve ' && out_has 'shm ' &&
 	out_has 'version '
 say 'help lists the verbs' $?
 run 0 "$quire" --help && out_has 'Usage: quire VERB'
 say '--help is help' $?
 run 2 "$quire" nonesuch && err_has "there is no verb 'nonesuch'"
 say 'an unknown verb is named' $?
-for verb in bench cat check checkpoint probe recover run serve version help; do
+for verb in bench cat check checkpoint probe recover run serve shm version help; do
 	run 0 "$quire" $verb --help && out_has "Usage: quire $verb"
 	say "$verb --help says how it is used" $?
 	run 0 "$quire" help $verb && out_has "Usage: quire $verb"

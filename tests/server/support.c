@@ -29,21 +29,29 @@ static void rest(void)
 	nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
 }
 
-pid_t start_server(const char *path, const char *option, const char *value)
+static pid_t start_server_with(const char *path, const char *const *options)
 {
+	const char *arguments[32] = {"quire", "serve", "--socket", path};
 	pid_t child = fork();
 
 	assert_true(child >= 0);
 	if (child > 0)
 		return child;
+	for (unsigned n = 4; *options && n < 31; n++)
+		arguments[n] = *options++;
 	/* None outlives a test that has failed. */
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (freopen("/dev/null", "w", stderr))
-		execl(getenv("QUIRE_COMMAND"), "quire", "serve", "--socket", path, option, value, NULL);
+		execv(getenv("QUIRE_COMMAND"), (char *const *)(uintptr_t)arguments);
 	_exit(127);
 }
 
-static bool is_ready(const char *path)
+pid_t start_server(const char *path, const char *option, const char *value)
+{
+	return start_server_with(path, (const char *const[]){option, value, NULL});
+}
+
+bool listens(const char *path)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
@@ -57,14 +65,19 @@ static bool is_ready(const char *path)
 
 int begin_server(void **state)
 {
+	return begin_server_with(state, (const char *const[]){"--memory", "4M", NULL});
+}
+
+int begin_server_with(void **state, const char *const *options)
+{
 	(void)state;
 	page = (size_t)sysconf(_SC_PAGESIZE);
 	strcpy(folder, "/var/tmp/quire-server.XXXXXX");
 	if (!mkdtemp(folder))
 		return -1;
 	snprintf(socket_path, sizeof(socket_path), "%s/socket", folder);
-	server = start_server(socket_path, "--memory", "4M");
-	while (!is_ready(socket_path)) {
+	server = start_server_with(socket_path, options);
+	while (!listens(socket_path)) {
 		if (waitpid(server, NULL, WNOHANG) == server)
 			return -1;
 		rest();
@@ -252,18 +265,29 @@ int raw_send(int calls, const struct call_request *request, const int *fds, unsi
 	return send_request(calls, request, NULL, 0, fds, n);
 }
 
-bool raw_call(int calls, const struct call_request *request, const void *in, size_t len, const int *fds, unsigned n,
-	      struct call_reply *ret)
+static bool receive_reply(int reply, struct call_reply *ret, int *ret_fd)
 {
 	static char room[1 << 16];
 	struct channel_message back = {.head = ret, .head_len = sizeof(*ret), .body = room, .body_len = sizeof(room)};
-	int reply = send_request(calls, request, in, len, fds, n);
 	int r = channel_receive(reply, &back);
 
 	close(reply);
+	if (r == 0 && ret_fd)
+		*ret_fd = back.n_fds > 0 ? back.fds[--back.n_fds] : -1;
 	while (r == 0 && back.n_fds > 0)
 		close(back.fds[--back.n_fds]);
 	return r == 0;
+}
+
+bool raw_call(int calls, const struct call_request *request, const void *in, size_t len, const int *fds, unsigned n,
+	      struct call_reply *ret)
+{
+	return receive_reply(send_request(calls, request, in, len, fds, n), ret, NULL);
+}
+
+bool raw_call_with(int calls, const struct call_request *request, const int *fds, unsigned n, struct call_reply *ret, int *ret_fd)
+{
+	return receive_reply(send_request(calls, request, NULL, 0, fds, n), ret, ret_fd);
 }
 
 void raw_attach(struct raw *raw)

@@ -28,7 +28,11 @@ extern char socket_path[];
 
 /* `quire serve` in a folder of its own; it is ready on return. more: another argument and its value, or NULL. */
 int begin_server(void **state);
+/* options: of the command, with NULL behind them. */
+int begin_server_with(void **state, const char *const *options);
 pid_t start_server(const char *path, const char *option, const char *value);
+/* Whether somebody listens there. */
+bool listens(const char *path);
 /* Ends it in order, which it does with status 0. */
 int end_server(void **state);
 void kill_server(void);
@@ -70,6 +74,8 @@ int raw_begin(void);
 /* Sends a request with descriptors, and waits for the reply. False: the connection has ended. */
 bool raw_call(int calls, const struct call_request *request, const void *in, size_t len, const int *fds, unsigned n,
 	      struct call_reply *ret);
+/* The same, for a result that is a descriptor: the caller's; -1: none came. */
+bool raw_call_with(int calls, const struct call_request *request, const int *fds, unsigned n, struct call_reply *ret, int *ret_fd);
 /* Likewise, with an agent that is this thread. */
 void raw_attach(struct raw *raw);
 void raw_end(struct raw *raw);

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/shm.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -95,6 +96,20 @@ static void connections_that_say_nothing_keep_nobody(void **state)
 		fds[i] = raw_connect();
 	server_is_well();
 	for (int i = 0; i < 200; i++)
+		close(fds[i]);
+}
+
+static void connections_that_say_nothing_are_not_let_in_without_end(void **state)
+{
+	static int fds[1300];
+	struct rlimit many = {4096, 4096};
+
+	(void)state;
+	setrlimit(RLIMIT_NOFILE, &many);
+	for (int i = 0; i < 1300; i++)
+		fds[i] = raw_connect();
+	assert_in_range(descriptors_of_server(), 1000, 1000 + 200 + descriptors);
+	for (int i = 0; i < 1300; i++)
 		close(fds[i]);
 }
 
@@ -460,13 +475,153 @@ static void message_with_more_descriptors_than_are_taken_keeps_none(void **state
 	close(fd);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, begin, finish)
+/* ---- more than each may have ---- */
+
+static int begin_limited(void **state)
+{
+	page = (size_t)sysconf(_SC_PAGESIZE);
+	return begin_server_with(state, (const char *const[]){"--memory", "4M", "--client-areas", "40", "--client-locked", "64K",
+							      "--client-files", "10", NULL});
+}
+
+/* Kept apart, so that no two are one. */
+static unsigned map_apart(unsigned most, int (*file)(void), const char *option)
+{
+	for (unsigned n = 0; n < most; n++) {
+		int fd = file ? file() : -1, error;
+		void *p = quire_mmap(NULL, page, n % 2 ? RW : PROT_READ, fd >= 0 ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS, fd, 0);
+
+		error = errno;
+		if (fd >= 0)
+			close(fd);
+		if (p == MAP_FAILED) {
+			EXPECT(error == (file ? EMFILE : ENOMEM) && strstr(quire_errormsg(), option));
+			return n;
+		}
+	}
+	return most;
+}
+
+static int one_page(void)
+{
+	int fd = open("/var/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+
+	EXPECT(fd >= 0 && ftruncate(fd, (off_t)page) == 0);
+	return fd;
+}
+
+static int take_many_areas(void *arg)
+{
+	unsigned n;
+
+	(void)arg;
+	n = map_apart(200, NULL, "--client-areas");
+	EXPECT(n >= 30 && n <= 40);
+	return 0;
+}
+
+static int take_many_files(void *arg)
+{
+	char *p = quire_mmap(NULL, PAGES(8), RW, MAP_SHARED, *(int *)arg, 0);
+
+	EXPECT(p != MAP_FAILED);
+	EXPECT(map_apart(200, one_page, "--client-files") == 9);
+	EXPECT(quire_mmap(NULL, page, RW, MAP_SHARED | MAP_ANONYMOUS, -1, 0) == MAP_FAILED && errno == EMFILE);
+	/* One that it has already is not one more, and one that is unmapped is one less. */
+	EXPECT(quire_mmap(NULL, page, RW, MAP_SHARED, *(int *)arg, (off_t)PAGES(3)) != MAP_FAILED);
+	EXPECT(quire_munmap(p, PAGES(8)) == 0 && map_apart(200, one_page, "--client-files") == 0);
+	return 0;
+}
+
+/* All of a file and one page of it apart. */
+static int give_files_back(void *arg)
+{
+	char *p[2];
+
+	for (int i = 0; i < 30; i++) {
+		int fd = one_page();
+
+		p[0] = quire_mmap(NULL, page, RW, MAP_SHARED, fd, 0);
+		p[1] = quire_mmap(NULL, page, PROT_READ, MAP_SHARED, fd, 0);
+		close(fd);
+		EXPECT(p[0] != MAP_FAILED && p[1] != MAP_FAILED);
+		EXPECT(quire_munmap(p[i % 2], page) == 0 && quire_munmap(p[1 - i % 2], page) == 0);
+	}
+	return take_many_files(arg);
+}
+
+static int lock_much(void *arg)
+{
+	char *p = quire_mmap(NULL, PAGES(64), RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	size_t most = 65536 / page;
+
+	(void)arg;
+	EXPECT(p != MAP_FAILED && quire_mlock(p, PAGES(most)) == 0);
+	/* What is locked already is not locked once more. */
+	EXPECT(quire_mlock(p, PAGES(most)) == 0);
+	EXPECT(quire_mlock(p, PAGES(most + 1)) < 0 && errno == ENOMEM && strstr(quire_errormsg(), "--client-locked"));
+	EXPECT(quire_mmap(NULL, page, RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_LOCKED, -1, 0) == MAP_FAILED && errno == EAGAIN);
+	EXPECT(quire_mlockall(MCL_CURRENT) < 0 && errno == ENOMEM);
+	EXPECT(quire_mremap(p, PAGES(most), PAGES(most + 1), MREMAP_MAYMOVE) == MAP_FAILED && errno == EAGAIN);
+	EXPECT(quire_munlock(p, page) == 0 && quire_mlock(p + PAGES(most), page) == 0);
+	return 0;
+}
+
+static void client_gets_no_more_mappings_than_it_may_have(void **state)
+{
+	int fd = make_file(8);
+
+	(void)state;
+	assert_int_equal(end_of(run_client(take_many_areas, NULL)), 0);
+	/* Its own count, and nobody else's. */
+	assert_int_equal(end_of(run_client(take_many_areas, NULL)), 0);
+	assert_int_equal(end_of(run_client(take_many_files, &fd)), 0);
+	assert_int_equal(end_of(run_client(give_files_back, &fd)), 0);
+	close(fd);
+	server_is_well();
+}
+
+static void client_locks_no_more_than_it_may(void **state)
+{
+	(void)state;
+	assert_int_equal(end_of(run_client(lock_much, NULL)), 0);
+	assert_int_equal(end_of(run_client(lock_much, NULL)), 0);
+	server_is_well();
+}
+
+/* A space for a child, and none that ever comes for it. */
+static void children_that_are_only_asked_for_are_counted(void **state)
+{
+	struct raw raw;
+	int held[1100], file = memfd_create("ranges", MFD_CLOEXEC), n = 0;
+	struct rlimit many = {4096, 4096};
+
+	(void)state;
+	setrlimit(RLIMIT_NOFILE, &many);
+	raw_attach(&raw);
+	for (; n < 1100; n++) {
+		struct call_reply reply;
+
+		if (!raw_call_with(raw.calls, &(struct call_request){.name = CALL_FORK}, &file, 1, &reply, &held[n]) ||
+		    reply.result < 0)
+			break;
+	}
+	assert_in_range(n, 500, 1001);
+	while (n > 0)
+		close(held[--n]);
+	raw_end(&raw);
+	close(file);
+}
+
+#define TEST(name)    cmocka_unit_test_setup_teardown(name, begin, finish)
+#define LIMITED(name) cmocka_unit_test_setup_teardown(name, begin_limited, end_server)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    TEST(hello_that_is_none_ends_the_connection),
 	    TEST(connections_that_say_nothing_keep_nobody),
+	    TEST(connections_that_say_nothing_are_not_let_in_without_end),
 	    TEST(call_before_the_hello_or_the_attaching_harms_nobody),
 	    TEST(lengths_that_lie_are_refused),
 	    TEST(numbers_of_descriptors_are_nothing),
@@ -478,6 +633,9 @@ int main(void)
 	    TEST(P01_descriptor_of_frames_that_a_reader_gets_cannot_be_turned_into_writing),
 	    TEST(random_messages_harm_nobody),
 	    TEST(message_with_more_descriptors_than_are_taken_keeps_none),
+	    TEST(children_that_are_only_asked_for_are_counted),
+	    LIMITED(client_gets_no_more_mappings_than_it_may_have),
+	    LIMITED(client_locks_no_more_than_it_may),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

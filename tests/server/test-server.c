@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -17,6 +18,7 @@
 
 #include <quire/guard.h>
 #include <quire/quire.h>
+#include <quire/shm.h>
 
 #include "support.h"
 
@@ -175,6 +177,52 @@ static void K07_name_outlives_who_made_it(void **state)
 	assert_int_equal(end_of(run_client(find_name, name)), 0);
 }
 
+static int make_odd_names(void *arg)
+{
+	EXPECT(quire_shm_open("/a\033[2J\tb", O_RDWR | O_CREAT, 0640) >= 0);
+	EXPECT(quire_shmget(0x1234, PAGES(3), IPC_CREAT | 0600) == 0);
+	return arg ? 1 : 0;
+}
+
+/* What the command prints of the server, and ends with. */
+static int run_shm(const char *arguments, char *ret, size_t size)
+{
+	char line[4400];
+	FILE *out;
+	size_t n;
+
+	snprintf(line, sizeof(line), "'%s' shm --socket '%s' %s 2>&1", getenv("QUIRE_COMMAND"), socket_path, arguments);
+	out = popen(line, "r");
+	assert_non_null(out);
+	n = fread(ret, 1, size - 1, out);
+	ret[n] = '\0';
+	return WEXITSTATUS(pclose(out));
+}
+
+static void K07_command_lists_and_removes_names_and_segments(void **state)
+{
+	char text[4096];
+
+	(void)state;
+	assert_int_equal(end_of(run_client(make_odd_names, NULL)), 0);
+	assert_int_equal(run_shm("", text, sizeof(text)), 0);
+	/* A name that would do something to the terminal is not printed so. */
+	assert_non_null(strstr(text, "/a\\x1b[2J\\x09b "));
+	assert_null(strchr(text, '\033'));
+	assert_non_null(strstr(text, "0x1234 "));
+	assert_non_null(strstr(text, " 12288 "));
+	assert_non_null(strstr(text, " 640 "));
+	assert_int_equal(run_shm("--remove 0 /nonesuch", text, sizeof(text)), 1);
+	assert_non_null(strstr(text, "there is no /nonesuch in this server"));
+	assert_int_equal(run_shm("--remove \"$(printf '/a\\033[2J\\tb')\"", text, sizeof(text)), 0);
+	assert_int_equal(run_shm("", text, sizeof(text)), 0);
+	assert_null(strstr(text, "0x1234"));
+	assert_null(strstr(text, "/a"));
+	assert_int_equal(run_shm("--remove 0", text, sizeof(text)), 1);
+	assert_int_equal(run_shm("--remove", text, sizeof(text)), 2);
+	assert_int_equal(run_shm("/a", text, sizeof(text)), 2);
+}
+
 /* More private memory than the server's budget, and its own; a child of the client has it, too. */
 static int have_private(void *arg)
 {
@@ -244,6 +292,66 @@ static void client_is_refused_what_it_cannot_have(void **state)
 	assert_int_equal(end_of(run_client(ask_for_too_much, &job)), 0);
 	close(job.reader);
 	close(fd);
+}
+
+static int map_by_itself(void *arg)
+{
+	struct job *job = arg;
+	char number[32];
+
+	setenv("QUIRE_SERVER", "off", 1);
+	snprintf(number, sizeof(number), "process %d (quire)", (int)server);
+	EXPECT(quire_mmap(NULL, page, RW, MAP_SHARED, job->fd, 0) == MAP_FAILED && errno == EBUSY);
+	EXPECT(strstr(quire_errormsg(), number));
+	EXPECT(quire_mmap(NULL, page, PROT_READ, MAP_SHARED, job->fd, 0) != MAP_FAILED);
+	atomic_store(&job->progress->turn, 2);
+	return 0;
+}
+
+static int have_it(void *arg)
+{
+	struct job *job = arg;
+
+	EXPECT(quire_mmap(NULL, page, RW, MAP_SHARED, job->fd, 0) != MAP_FAILED);
+	atomic_store(&job->progress->turn, 1);
+	await(&job->progress->turn, 2);
+	return 0;
+}
+
+static int have_it_by_itself(void *arg)
+{
+	setenv("QUIRE_SERVER", "off", 1);
+	return have_it(arg);
+}
+
+static int cannot_have_it(void *arg)
+{
+	struct job *job = arg;
+
+	EXPECT(quire_mmap(NULL, page, RW, MAP_SHARED, job->fd, 0) == MAP_FAILED && errno == EBUSY);
+	EXPECT(strstr(quire_errormsg(), "(test-server)"));
+	atomic_store(&job->progress->turn, 2);
+	return 0;
+}
+
+/* Whoever comes second, the server's client or one with an engine of its own. */
+static void program_that_would_store_past_the_server_is_refused(void **state)
+{
+	struct job job = {.fd = make_file(1), .progress = share_progress()};
+	pid_t owner = run_client(have_it, &job);
+
+	(void)state;
+	await(&job.progress->turn, 1);
+	assert_int_equal(end_of(run_client(map_by_itself, &job)), 0);
+	assert_int_equal(end_of(owner), 0);
+	close(job.fd);
+	job.fd = make_file(1);
+	atomic_store(&job.progress->turn, 0);
+	owner = run_client(have_it_by_itself, &job);
+	await(&job.progress->turn, 1);
+	assert_int_equal(end_of(run_client(cannot_have_it, &job)), 0);
+	assert_int_equal(end_of(owner), 0);
+	close(job.fd);
 }
 
 /* ---- a reader cannot write ---- */
@@ -440,6 +548,154 @@ static void M20_server_that_is_killed_is_SIGBUS_and_never_zeros(void **state)
 	close(fd);
 }
 
+/* ---- another server ---- */
+
+static bool is_lost(const unsigned char *p)
+{
+	struct quire_guard guard;
+	volatile bool lost = false;
+
+	QUIRE_GUARD(&guard) {
+		(void)*(volatile const unsigned char *)p;
+	}
+	QUIRE_ERROR(&guard) {
+		lost = guard.error == EOWNERDEAD;
+	}
+	return lost;
+}
+
+static bool is_as_made(const unsigned char *p, size_t pages)
+{
+	for (size_t i = 0; i < pages; i++)
+		if (p[PAGES(i)] != byte_of(i))
+			return false;
+	return true;
+}
+
+/* In a child: what of its parent's is there, and what it maps by itself. */
+static int child_sees(const unsigned char *old, const unsigned char *new, int fd)
+{
+	pid_t child = fork();
+	unsigned char *p;
+
+	EXPECT(child >= 0);
+	if (child > 0)
+		return end_of(child);
+	EXPECT(is_lost(old) && (!new || is_as_made(new, 4)));
+	p = quire_mmap(NULL, PAGES(4), RW, MAP_SHARED, fd, 0);
+	EXPECT(p != MAP_FAILED && is_as_made(p, 4) && is_lost(old));
+	_exit(0);
+}
+
+static int map_again(void *arg)
+{
+	struct job *job = arg;
+	unsigned char *p = quire_mmap(NULL, PAGES(8), RW, MAP_SHARED, job->fd, 0), *q, *r, vec[8];
+
+	EXPECT(p != MAP_FAILED && is_as_made(p, 8));
+	p[PAGES(7) + 5] = 55;
+	EXPECT(quire_msync(p, PAGES(8), MS_SYNC) == 0);
+	atomic_store(&job->progress->turn, 1);
+	await(&job->progress->turn, 2);
+	/* It asks the new one at once, though nobody has told it that the old one is dead. */
+	EXPECT(child_sees(p, NULL, job->fd) == 0);
+	q = quire_mmap(NULL, PAGES(8), RW, MAP_SHARED, job->fd, 0);
+	EXPECT(q != MAP_FAILED && is_as_made(q, 8) && q[PAGES(7) + 5] == 55);
+	EXPECT(is_lost(p) && is_lost(p + PAGES(7)));
+	EXPECT(quire_msync(p, PAGES(8), MS_SYNC) < 0 && errno == EOWNERDEAD);
+	EXPECT(quire_mprotect(p, PAGES(1), PROT_READ) < 0 && errno == EOWNERDEAD);
+	EXPECT(quire_mremap(p, PAGES(8), PAGES(16), MREMAP_MAYMOVE) == MAP_FAILED && errno == EOWNERDEAD);
+	EXPECT(child_sees(p, q, job->fd) == 0);
+	/* Something new may lie where something lost is, and what is unmapped is there no more. */
+	r = quire_mmap(p + PAGES(2), PAGES(1), RW, MAP_SHARED | MAP_FIXED, job->fd, (off_t)PAGES(2));
+	EXPECT(r == p + PAGES(2) && *r == byte_of(2) && is_lost(p + PAGES(1)) && is_lost(p + PAGES(3)));
+	EXPECT(quire_msync(r, PAGES(1), MS_SYNC) == 0);
+	EXPECT(quire_munmap(p, PAGES(8)) == 0);
+	EXPECT(mincore(p, PAGES(1), vec) < 0 && errno == ENOMEM && mincore(p + PAGES(7), PAGES(1), vec) < 0);
+	EXPECT(is_as_made(q, 8));
+	atomic_store(&job->progress->turn, 3);
+	return 0;
+}
+
+static void start_another(void)
+{
+	server = start_server(socket_path, "--memory", "4M");
+	while (!listens(socket_path))
+		usleep(1000);
+}
+
+static void U01_client_of_a_dead_server_is_served_by_the_next(void **state)
+{
+	int fd = make_file(8);
+	struct job job = {.fd = fd, .progress = share_progress()};
+	pid_t client = run_client(map_again, &job);
+
+	(void)state;
+	await(&job.progress->turn, 1);
+	kill_server();
+	start_another();
+	atomic_store(&job.progress->turn, 2);
+	assert_int_equal(end_of(client), 0);
+	close(fd);
+}
+
+#define MAPPERS 4
+
+/* Every page reads as it was made, or is lost; every call is served, or says that the server has ended. */
+static void *map_and_unmap(void *arg)
+{
+	struct job *job = arg;
+
+	while (!atomic_load(&job->progress->stop)) {
+		unsigned char *p = quire_mmap(NULL, PAGES(8), PROT_READ, MAP_SHARED, job->fd, 0);
+		struct quire_guard guard;
+
+		if (p == MAP_FAILED) {
+			EXPECT(errno == EOWNERDEAD);
+			continue;
+		}
+		QUIRE_GUARD(&guard) {
+			EXPECT(is_as_made(p, 8));
+			atomic_fetch_add(&job->progress->stored, 1);
+		}
+		QUIRE_ERROR(&guard) {
+			EXPECT(guard.error == EOWNERDEAD);
+		}
+		while (quire_munmap(p, PAGES(8)) < 0)
+			EXPECT(errno == EOWNERDEAD);
+	}
+	return arg;
+}
+
+static int map_by_threads(void *arg)
+{
+	pthread_t threads[MAPPERS];
+
+	for (int i = 0; i < MAPPERS; i++)
+		EXPECT(pthread_create(&threads[i], NULL, map_and_unmap, arg) == 0);
+	for (int i = 0; i < MAPPERS; i++)
+		EXPECT(pthread_join(threads[i], NULL) == 0);
+	return 0;
+}
+
+static void U01_threads_go_on_from_one_server_to_the_next(void **state)
+{
+	int fd = make_file(8);
+	struct job job = {.fd = fd, .progress = share_progress()};
+	pid_t client = run_client(map_by_threads, &job);
+
+	(void)state;
+	for (int i = 0; i < 8; i++) {
+		await(&job.progress->stored, atomic_load(&job.progress->stored) + 50);
+		kill_server();
+		start_another();
+	}
+	await(&job.progress->stored, atomic_load(&job.progress->stored) + 50);
+	atomic_store(&job.progress->stop, 1);
+	assert_int_equal(end_of(client), 0);
+	close(fd);
+}
+
 /* ---- the server's own life ---- */
 
 static void second_server_on_a_socket_is_refused(void **state)
@@ -498,12 +754,16 @@ int main(void)
 	    TEST(K08_what_one_process_stores_another_sees),
 	    TEST(K08_atomic_operations_are_atomic_between_processes),
 	    TEST(K07_name_outlives_who_made_it),
+	    TEST(K07_command_lists_and_removes_names_and_segments),
 	    TEST(M18_private_memory_is_each_clients_own_and_its_childs),
 	    TEST(client_is_refused_what_it_cannot_have),
+	    TEST(program_that_would_store_past_the_server_is_refused),
 	    TEST(P01_reader_that_changes_the_protection_by_itself_changes_nothing_shared),
 	    TEST(U01_client_that_is_killed_loses_nothing_that_it_stored),
 	    TEST(U01_server_that_is_told_to_stop_writes_everything),
 	    TEST(M20_server_that_is_killed_is_SIGBUS_and_never_zeros),
+	    TEST(U01_client_of_a_dead_server_is_served_by_the_next),
+	    TEST(U01_threads_go_on_from_one_server_to_the_next),
 	    TEST(second_server_on_a_socket_is_refused),
 	    TEST(socket_is_its_owners_only),
 	    TEST(server_ends_when_it_is_idle),
