@@ -70,6 +70,7 @@ soak: all
 	QUIRE_TRAP=thread $(BUILD)/tests/oracle/threads --seconds 1800 --seed $(SEED) --forks
 	$(BUILD)/tests/crash/crash --seconds 1800 --seed $(SEED)
 	$(BUILD)/tests/crash/crash --seconds 1800 --seed $(SEED) --steps 300 --images 40
+	tests/server/served.sh $(BUILD)/src/cli/quire 4M $(BUILD)/tests/server/stress --seconds 600 --seed $(SEED)
 
 fuzz: all
 	QUIRE_TRAP=signal $(BUILD)/fuzz/calls --seconds $(SECONDS) --seed $(SEED)
