@@ -22,7 +22,7 @@ help:
 	@echo 'make bench      every benchmark, beside the kernel, SQLite and LMDB'
 	@echo 'make scaling    what is to be expected of 64 cores and 10 TB, by simulation: docs/scaling.md'
 	@echo 'make soak       the model test, the exerciser of files and the crash test for long: PROGRAMS=$(PROGRAMS) SEED=$(SEED)'
-	@echo 'make fuzz       every call with wild arguments, for SECONDS=$(SECONDS) under each trap, and damaged journals: SEED=$(SEED)'
+	@echo 'make fuzz       every call with wild arguments, for SECONDS=$(SECONDS) under each trap, damaged journals, messages to a server: SEED=$(SEED)'
 	@echo 'make filesystems the conformance programs on XFS, btrfs, ext4 and tmpfs, each on an image (root)'
 	@echo 'make asan       every test again under the address and undefined-behaviour sanitizers, in build-asan/'
 	@echo 'make clang      every test again in a build by clang, in build-clang/'
@@ -70,11 +70,13 @@ soak: all
 	QUIRE_TRAP=thread $(BUILD)/tests/oracle/threads --seconds 1800 --seed $(SEED) --forks
 	$(BUILD)/tests/crash/crash --seconds 1800 --seed $(SEED)
 	$(BUILD)/tests/crash/crash --seconds 1800 --seed $(SEED) --steps 300 --images 40
+	tests/server/served.sh $(BUILD)/src/cli/quire 4M $(BUILD)/tests/server/stress --seconds 600 --seed $(SEED)
 
 fuzz: all
 	QUIRE_TRAP=signal $(BUILD)/fuzz/calls --seconds $(SECONDS) --seed $(SEED)
 	QUIRE_TRAP=thread $(BUILD)/fuzz/calls --seconds $(SECONDS) --seed $(SEED)
 	$(BUILD)/fuzz/journals --seconds $(SECONDS) --seed $(SEED)
+	$(BUILD)/fuzz/messages --seconds $(SECONDS) --seed $(SEED)
 
 filesystems: all
 	@scripts/setup mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs

@@ -91,7 +91,7 @@ typedef void bench_function(const struct bench *b);
 bench_function bench_load_uniform, bench_load_zipf, bench_load_scan, bench_areas;
 bench_function bench_hot, bench_cold, bench_pressure, bench_scan, bench_store, bench_resident, bench_metadata, bench_sparse,
     bench_prefetch, bench_mapping, bench_fault_signal, bench_fault_thread, bench_anon, bench_fork, bench_msync, bench_policy,
-    bench_commit, bench_committers, bench_recovery;
+    bench_commit, bench_committers, bench_recovery, bench_talk, bench_served;
 
 /* ---- stopping ---- */
 

@@ -41,6 +41,8 @@ static struct bench_entry entries[] = {
     {.name = "commit", .run = bench_commit, .summary = "commits of scattered pages, beside SQLite and LMDB"},
     {.name = "committers", .run = bench_committers, .summary = "small commits by several threads"},
     {.name = "recovery", .run = bench_recovery, .summary = "opening an atomic file after a crash"},
+    {.name = "talk", .run = bench_talk, .summary = "messages between two clients of a server"},
+    {.name = "served", .run = bench_served, .summary = "faults of a client of a server, and its beginning"},
     {.name = "policy", .run = bench_policy, .summary = "hit ratios of replacement policies on made traces"},
 };
 #define ENTRIES (sizeof(entries) / sizeof(entries[0]))

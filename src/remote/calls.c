@@ -375,13 +375,16 @@ static void make_public(struct job *job, int reply)
 
 static void run(struct job *job, struct channel_message *message)
 {
+	bool whole;
+
 	switch (job->request->name) {
 	case CALL_ATTACH:
-		job->reply.result = message->n_fds == 4
-					? remote_attach(job->remote, message->fds[1], message->fds[2], message->fds[3], job->in,
-							job->request->in_len / sizeof(struct address_range))
-					: -EPROTO;
-		if (message->n_fds == 4)
+		/* All that comes along is used up: nothing may lie apart in what would be one of the three. */
+		whole = message->n_fds == 4 && !job->request->apart;
+		job->reply.result = whole ? remote_attach(job->remote, message->fds[1], message->fds[2], message->fds[3], job->in,
+							  job->request->in_len / sizeof(struct address_range))
+					  : -EPROTO;
+		if (whole)
 			message->n_fds = 1;
 		break;
 	case CALL_FORK:

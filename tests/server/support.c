@@ -24,6 +24,8 @@ pid_t server;
 char socket_path[108];
 static char folder[64];
 
+#define CASE_S 200 /* it may be stopped from outside meanwhile */
+
 static void rest(void)
 {
 	nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
@@ -63,6 +65,22 @@ bool listens(const char *path)
 	return ready;
 }
 
+static const char *case_name;
+
+/* A case that waits for ever ends all, and says which it was. */
+static void out_of_time(int number)
+{
+	static const char text[] = ": does not end\n";
+
+	(void)number;
+	(void)!write(STDERR_FILENO, "# ", 2);
+	(void)!write(STDERR_FILENO, case_name, strlen(case_name));
+	(void)!write(STDERR_FILENO, text, sizeof(text) - 1);
+	if (server > 0)
+		kill(server, SIGKILL);
+	_exit(1);
+}
+
 int begin_server(void **state)
 {
 	return begin_server_with(state, (const char *const[]){"--memory", "4M", NULL});
@@ -70,7 +88,9 @@ int begin_server(void **state)
 
 int begin_server_with(void **state, const char *const *options)
 {
-	(void)state;
+	case_name = *state;
+	signal(SIGALRM, out_of_time);
+	alarm(CASE_S);
 	page = (size_t)sysconf(_SC_PAGESIZE);
 	strcpy(folder, "/var/tmp/quire-server.XXXXXX");
 	if (!mkdtemp(folder))
@@ -106,6 +126,7 @@ int end_server(void **state)
 	snprintf(name, sizeof(name), "%s.lock", socket_path);
 	unlink(name);
 	rmdir(folder);
+	alarm(0);
 	return status;
 }
 

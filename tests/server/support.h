@@ -26,7 +26,7 @@ extern size_t page;
 extern pid_t server;
 extern char socket_path[];
 
-/* `quire serve` in a folder of its own; it is ready on return. more: another argument and its value, or NULL. */
+/* `quire serve` in a folder of its own; it is ready on return. *state: the name of the case, which is told if it does not end. */
 int begin_server(void **state);
 /* options: of the command, with NULL behind them. */
 int begin_server_with(void **state, const char *const *options);

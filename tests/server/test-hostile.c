@@ -249,6 +249,10 @@ static void attaching_with_odd_descriptors_is_refused(void **state)
 	assert_true(attach_with(good.agent, good.uffd, pipes[0]) < 0);
 	/* A connection to the server itself, for its agent: what it asks would come back to it, and it would hold both ends. */
 	assert_true(attach_with(calls, good.uffd, good.line) < 0);
+	/* What lies apart would be written to the line's number, when that is another descriptor's already. */
+	assert_int_equal(result_of(calls, (struct call_request){.name = CALL_ATTACH, .out_len = 16, .apart = 1}, NULL, 0,
+				   (int[]){good.engine_agent, good.uffd, good.line}, 3),
+			 -EPROTO);
 	assert_true(result_of(good.calls, (struct call_request){.name = CALL_ATTACH}, NULL, 0,
 			      (int[]){good.agent, good.uffd, good.line}, 3) < 0);
 	close(pipes[0]);
@@ -613,8 +617,8 @@ static void children_that_are_only_asked_for_are_counted(void **state)
 	close(file);
 }
 
-#define TEST(name)    cmocka_unit_test_setup_teardown(name, begin, finish)
-#define LIMITED(name) cmocka_unit_test_setup_teardown(name, begin_limited, end_server)
+#define TEST(name)    cmocka_unit_test_prestate_setup_teardown(name, begin, finish, (void *)(uintptr_t) #name)
+#define LIMITED(name) cmocka_unit_test_prestate_setup_teardown(name, begin_limited, end_server, (void *)(uintptr_t) #name)
 
 int main(void)
 {

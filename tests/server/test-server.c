@@ -746,7 +746,7 @@ static void program_does_not_go_on_without_the_server_it_was_told_of(void **stat
 	assert_int_equal(end_of(run_client(map_without_server, NULL)), 0);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, begin_server, end_server)
+#define TEST(name) cmocka_unit_test_prestate_setup_teardown(name, begin_server, end_server, (void *)(uintptr_t) #name)
 
 int main(void)
 {
