@@ -198,11 +198,6 @@ static int check_stranger(const struct job *job)
 	switch (q->name) {
 	case CALL_SET_MEMORY:
 		return message_set(EPERM, "the memory budget is the server's: quire serve --memory sets it");
-	case CALL_MMAP:
-		/* A journal lies beside its file, and is found by a path. */
-		if ((q->arg[3] & (QUIRE_MAP_ATOMIC | QUIRE_MAP_SNAPSHOT)) && entry_is_for_another_user())
-			return message_set(EOPNOTSUPP, "atomic mappings are not served to other users");
-		return 0;
 	case CALL_FILE_READ:
 	case CALL_FILE_WROTE:
 	case CALL_FILE_FLUSH:

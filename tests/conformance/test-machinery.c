@@ -6,8 +6,6 @@
  */
 #include "support.h"
 
-#define MIB(n) ((size_t)(n) << 20)
-
 /* A number that belongs to page i alone. */
 static uint64_t number(size_t i)
 {
@@ -364,7 +362,6 @@ static void K03_pages_that_another_mapping_shows_come_along(void **state)
 	char *p = map_shared(fd, 256), *q = map_shared(fd, 256);
 
 	(void)state;
-	assert_ok(quire_set_memory(MIB(16)));
 	assert_pattern(p, PAGES(256), 0);
 	assert_pattern(q, PAGES(256), 0);
 	/* Sixteen at a time; a page may be in other hands. */

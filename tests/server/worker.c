@@ -444,6 +444,8 @@ void use_swap(void)
 		fail("anonymous mmap: %s", quire_errormsg());
 	for (size_t at = 0; at < bytes; at += PAGE)
 		p[at] = 1;
+	/* And a file for shared writing, which is claimed. */
+	map_slots();
 	_exit(0);
 }
 
