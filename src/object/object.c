@@ -89,6 +89,7 @@ int object_create(struct registry *registry, struct cache *cache, enum object_ki
 		object->registry = registry;
 		object->epoch_lost = atomic_load(&cache->epoch);
 		object->cut_bytes = UINT64_MAX;
+		object->growing_from = UINT64_MAX;
 		if (file) {
 			object->dev = file->dev;
 			object->ino = file->ino;
@@ -108,6 +109,8 @@ int object_create(struct registry *registry, struct cache *cache, enum object_ki
 	}
 	lock_acquire(&registry->lock);
 	object->next = registry->head;
+	/* Who comes after this process finds the list whole at any instant; so it does those of views. */
+	atomic_signal_fence(memory_order_seq_cst);
 	registry->head = object;
 	registry->count++;
 	lock_release(&registry->lock);
@@ -214,6 +217,7 @@ void object_unref(struct object *object)
 	for (at = &object->registry->head; *at != object; at = &(*at)->next)
 		;
 	*at = object->next;
+	atomic_signal_fence(memory_order_seq_cst);
 	lock_release(&object->registry->lock);
 	free_pages(object);
 	lock_acquire(&object->registry->lock);
@@ -254,7 +258,9 @@ void object_add_view(struct object *object, struct view *view)
 	INVARIANT(rwlock_is_written(&object->cache->map_lock));
 	view->object = object;
 	view->next = object->views;
+	atomic_signal_fence(memory_order_seq_cst);
 	object->views = view;
+	atomic_signal_fence(memory_order_seq_cst);
 	if (view->denies)
 		object_repeat_denial(object);
 }
@@ -266,7 +272,9 @@ void object_remove_view(struct object *object, struct view *view)
 	INVARIANT(rwlock_is_written(&object->cache->map_lock));
 	while (*at != view)
 		at = &(*at)->next;
+	atomic_signal_fence(memory_order_seq_cst);
 	*at = view->next;
+	atomic_signal_fence(memory_order_seq_cst);
 	view->next = NULL;
 	if (view->denies)
 		object_allow_writes(object);
@@ -593,6 +601,7 @@ static int grow(struct object *object, uint64_t bytes, unsigned patience_ms, boo
 		r = object_forget_beyond(object);
 		if (r == 0)
 			r = frames_resize(object->frames, pages_of(bytes));
+		atomic_store(&object->growing_from, old);
 		if (r == 0)
 			set_size(object, bytes);
 		/* Pairs with the fence in load.c, claim: he who loads the last page from here on sees the new size, or is seen. */
@@ -604,6 +613,7 @@ static int grow(struct object *object, uint64_t bytes, unsigned patience_ms, boo
 			note_cut(object, chunk, last, bytes);
 		if (r < 0 || page_state(word) == PAGE_LOADING)
 			set_size(object, old);
+		atomic_store(&object->growing_from, UINT64_MAX);
 		rwlock_write_release(&object->cache->map_lock);
 		if (r < 0 || page_state(word) != PAGE_LOADING)
 			break;
