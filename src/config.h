@@ -16,6 +16,7 @@ struct config {
 	unsigned expire_ms;
 	uint64_t journal_bytes;
 	bool stats_at_exit;
+	bool keeper;
 	/* Degraded paths, switched on by QUIRE_DEBUG words. */
 	bool no_uring, no_direct, no_tracking, no_privilege;
 };

@@ -19,6 +19,7 @@
 #include "entry.h"
 #include "fault/fault.h"
 #include "find.h"
+#include "keep.h"
 #include "remote/client.h"
 #include "size.h"
 #include "sys/huge.h"
@@ -498,6 +499,8 @@ static int map_request(struct engine *engine, struct request *q, char **ret_addr
 	};
 	int r = 0;
 
+	if (m.shared && (m.prot & PROT_WRITE))
+		keep_begin(engine, m.object);
 	if (m.locked) {
 		r = entry_may_lock(engine, q->len >> page_shift, EAGAIN);
 		if (r == 0 && budget_lock(engine->cache, q->len >> page_shift) < 0)
@@ -676,7 +679,7 @@ int quire_mprotect(void *addr, size_t len, int prot)
 		r = message_set(EINVAL, "the protection %#x has bits that are not served", prot);
 	else if (!entry_is_ours(addr, rounded))
 		r = entry_leave_to_kernel() && mprotect(addr, len, prot) < 0 ? -errno : 0;
-	else if ((r = entry_engine(&engine)) == 0)
+	else if ((r = entry_engine(&engine)) == 0 && (!(prot & PROT_WRITE) || keep_begin_at(engine, addr, rounded)))
 		r = space_protect(entry_space(engine), addr, rounded, prot & PROT_ALL);
 	return entry_end(&entry, r);
 }

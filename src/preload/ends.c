@@ -14,6 +14,7 @@
 #include "coherent.h"
 #include "counts.h"
 #include "entry.h"
+#include "keep.h"
 #include "next.h"
 
 static const int ending[] = {SIGHUP, SIGINT, SIGQUIT, SIGPIPE, SIGALRM, SIGTERM, SIGUSR1, SIGUSR2, SIGXCPU, SIGVTALRM, SIGPROF};
@@ -27,6 +28,7 @@ static void on_end(int number)
 	if (entry_engine_if_started()) {
 		(void)coherent_flush_all();
 		counts_tell();
+		keep_end(entry_engine_if_started(), false);
 	}
 	NEXT(sigaction)(number, &fallback, NULL);
 	sigemptyset(&only);
