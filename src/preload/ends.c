@@ -3,7 +3,8 @@
  * ends.c - signals that end a program which has no handler for them
  *
  * What it has stored is in the kernel's pages and outlives it, where the kernel serves its mappings. Here it has to be written first: by a
- * handler that the program does not see (signals.c), for signals that are sent. SIGKILL, and a fault that nobody catches, end it as it is.
+ * handler that the program does not see (signals.c), for signals that are sent, so that it is there when the program has ended. After SIGKILL, and
+ * after a fault that nobody catches, the keeper does it, a moment later.
  */
 #include "ends.h"
 
