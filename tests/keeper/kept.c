@@ -193,6 +193,8 @@ static pid_t start_worker(int log_fd, uint64_t seed, const char *self)
 	if (pid < 0)
 		give_up("fork");
 	if (pid == 0) {
+		/* Not to store for ever if this process is killed. */
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		execv(options.under ? options.under : self, (char *const *)(uintptr_t)(options.under ? run : plain));
 		_exit(127);
 	}
