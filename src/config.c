@@ -220,6 +220,17 @@ static int load_debug(const char *given, struct config *ret)
 	return 0;
 }
 
+static int load_keeper(enum quire_keeper given, bool *ret)
+{
+	const char *text = getenv("QUIRE_KEEPER");
+
+	*ret = given != QUIRE_KEEPER_OFF;
+	if (given != QUIRE_KEEPER_AUTO || !text || !*text || strcmp(text, "on") == 0)
+		return 0;
+	*ret = false;
+	return strcmp(text, "off") == 0 ? 0 : message_set(EINVAL, "QUIRE_KEEPER is «%s»; it can be on or off", text);
+}
+
 static int load_expire(unsigned given, unsigned *ret)
 {
 	const char *text = getenv("QUIRE_EXPIRE_MS");
@@ -257,6 +268,8 @@ int config_load(const struct quire_config *given, struct config *ret)
 		r = load_debug(given->debug, ret);
 	if (r == 0)
 		r = load_expire(given->expire_ms, &ret->expire_ms);
+	if (r == 0)
+		r = load_keeper(given->keeper, &ret->keeper);
 	ret->stats_at_exit = stats && *stats && strcmp(stats, "0") != 0;
 	ret->share_files = share && *share && strcmp(share, "0") != 0;
 	return r;

@@ -128,6 +128,7 @@ void engine_destroy(struct engine *engine)
 {
 	if (!engine)
 		return;
+	keeper_stop(&engine->keeper);
 	prefetch_stop(&engine->prefetcher);
 	if (engine->flusher.started)
 		flusher_stop(&engine->flusher);

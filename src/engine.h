@@ -15,6 +15,7 @@
 #include "shm.h"
 #include "source.h"
 #include "space/space.h"
+#include "sys/keeper.h"
 
 struct engine {
 	struct config config;
@@ -33,6 +34,8 @@ struct engine {
 	int next_segment;         /* [open_lock] */
 	struct prefetcher prefetcher;
 	struct remotes remotes;
+	struct keeper keeper;
+	_Atomic bool keeper_failed; /* to start: that was said */
 	enum quire_trap trap;
 	struct thread_trap *thread_trap;
 	bool signal_started;

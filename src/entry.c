@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "fault/guard.h"
+#include "keep.h"
 #include "remote/client.h"
 #include "report.h"
 #include "sys/page_size.h"
@@ -108,6 +109,7 @@ __attribute__((destructor(101))) static void finish(void)
 	r = entry_write_back(engine);
 	if (r < 0)
 		fprintf(stderr, "quire: at exit, dirty pages could not be written: %s\n", strerrordesc_np(-r));
+	keep_end(engine, r < 0);
 	if (engine->config.stats_at_exit)
 		report_stats(stderr, engine);
 }
@@ -414,6 +416,8 @@ int quire_configure(const struct quire_config *config)
 		__builtin_memcpy(&copy, config, config->size < sizeof(copy) ? config->size : sizeof(copy));
 		if (copy.trap > QUIRE_TRAP_THREAD)
 			r = message_set(EINVAL, "the trap %d is not one of enum quire_trap", (int)copy.trap);
+		else if (copy.keeper > QUIRE_KEEPER_OFF)
+			r = message_set(EINVAL, "the keeper %d is not one of enum quire_keeper", (int)copy.keeper);
 	}
 	if (r == 0)
 		r = config_load(&copy, &loaded);

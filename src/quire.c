@@ -19,6 +19,7 @@
 #include "entry.h"
 #include "fault/fault.h"
 #include "find.h"
+#include "keep.h"
 #include "remote/client.h"
 #include "rights.h"
 #include "size.h"
@@ -504,6 +505,8 @@ static int map_request(struct engine *engine, struct request *q, char **ret_addr
 	};
 	int r = 0;
 
+	if (m.shared && (m.prot & PROT_WRITE))
+		keep_begin(engine, m.object);
 	if (m.locked) {
 		r = rights_to_lock(engine, q->len >> page_shift, EAGAIN);
 		if (r == 0 && budget_lock(engine->cache, q->len >> page_shift) < 0)
@@ -715,6 +718,8 @@ int quire_mprotect(void *addr, size_t len, int prot)
 	else if ((r = entry_engine(&engine)) == 0) {
 		if (prot & PROT_WRITE)
 			r = space_visit(entry_space(engine), addr, rounded, claim_part, engine);
+		if (r == 0 && (prot & PROT_WRITE))
+			keep_begin_at(engine, addr, rounded);
 		if (r == 0)
 			r = space_protect(entry_space(engine), addr, rounded, prot & PROT_ALL);
 	}

@@ -275,7 +275,9 @@ static void found_none(void *arg, void *addr, size_t pages)
 
 static unsigned harvest(struct worker *worker)
 {
-	if (pagemap_take_written(worker->place->pagemap, address_of(worker, 0), WORKER_PAGES, found_none, NULL) < 0)
+	struct pagemap_taken taken = {0};
+
+	if (pagemap_take_written(worker->place->pagemap, address_of(worker, 0), WORKER_PAGES, &taken, found_none, NULL) < 0)
 		abort();
 	worker->at++; /* nothing is different afterwards */
 	return WORKER_CHUNKS;

@@ -430,16 +430,24 @@ enum quire_trap {
 	QUIRE_TRAP_THREAD = 2, /* resolved by threads of the engine: also serves faults inside system calls */
 };
 
+/* Whether a process stands by that writes what was stored to files when this one is killed. */
+enum quire_keeper {
+	QUIRE_KEEPER_AUTO = 0, /* on */
+	QUIRE_KEEPER_ON = 1,
+	QUIRE_KEEPER_OFF = 2, /* such stores are lost with the program, up to expire_ms of them */
+};
+
 /* Zero in a field means: not set, take the environment's or the default. */
 struct quire_config {
 	size_t size; /* sizeof(struct quire_config), for versions to come */
 	size_t
 	    memory_bytes; /* budget of resident bytes. QUIRE_MEMORY=256M. Default: half of what the cgroup or the machine allows */
-	enum quire_trap trap;   /* QUIRE_TRAP=auto|signal|thread */
-	const char *swap_dir;   /* QUIRE_SWAP=DIR, for an unlinked file. Default: TMPDIR, else /var/tmp. Copied. */
-	const char *debug;      /* QUIRE_DEBUG=word,word…: switches parts off to test the degraded paths; see docs/testing.md */
-	unsigned expire_ms;     /* age at which a dirty page is written back. Default 5000. QUIRE_EXPIRE_MS */
-	uint64_t journal_bytes; /* the most that the journal of an atomic file may take. QUIRE_JOURNAL=64M. Default: 256M */
+	enum quire_trap trap;     /* QUIRE_TRAP=auto|signal|thread */
+	const char *swap_dir;     /* QUIRE_SWAP=DIR, for an unlinked file. Default: TMPDIR, else /var/tmp. Copied. */
+	const char *debug;        /* QUIRE_DEBUG=word,word…: switches parts off to test the degraded paths; see docs/testing.md */
+	unsigned expire_ms;       /* age at which a dirty page is written back. Default 5000. QUIRE_EXPIRE_MS */
+	uint64_t journal_bytes;   /* the most that the journal of an atomic file may take. QUIRE_JOURNAL=64M. Default: 256M */
+	enum quire_keeper keeper; /* QUIRE_KEEPER=on|off */
 };
 
 /* Before the first mapping. => EBUSY after it; EINVAL a value out of range. */

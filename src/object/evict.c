@@ -17,6 +17,7 @@
 #include "object/epoch.h"
 #include "object/object.h"
 #include "object/private.h"
+#include "object/rescue.h"
 #include "object/writeback.h"
 #include "sys/frames.h"
 #include "sys/page_size.h"
@@ -31,6 +32,7 @@ struct unmapping {
 	struct chunk_set span;   /* all three */
 	struct chunk_set dirty;  /* found to have been stored to */
 	struct chunk_set stay;   /* could not be unmapped */
+	struct leaving leaving;  /* what the keeper has to know, should this thread not come to the end */
 };
 
 /* Intersects a view with a chunk: pages of the chunk, end exclusive. False: they do not meet. */
@@ -128,20 +130,28 @@ static int take_out(const struct view *view, char *addr, unsigned n)
 /* Unmaps pages from … end of the chunk, all in the span, from a shared view. */
 static void unmap_shared(struct unmapping *u, struct view *view, unsigned from, unsigned end)
 {
-	uint64_t present[PAGEMAP_WORDS] = {0}, marked[PAGEMAP_WORDS] = {0};
+	struct leaving *leaving = &u->leaving;
+	uint64_t *present = leaving->present, marked[PAGEMAP_WORDS] = {0};
 	char *addr = view_addr(view, u->chunk, from);
 	bool ask = view->tracked && view_tracks(view);
+	int r;
 
 	if (ask && pagemap_there(view->pmap->pagemap, addr, end - from, present) < 0) {
 		add_run(&u->stay, from, end);
 		return;
 	}
-	if (take_out(view, addr, end - from) < 0) {
+	leaving->pagemap = view->pmap->pagemap;
+	leaving->addr = addr;
+	leaving->from = from;
+	leaving->end = end;
+	atomic_store_explicit(&leaving->unmaps, ask, memory_order_release);
+	r = take_out(view, addr, end - from);
+	if (r < 0)
 		add_run(&u->stay, from, end);
+	if (r < 0 || !ask) {
+		atomic_store_explicit(&leaving->unmaps, false, memory_order_release);
 		return;
 	}
-	if (!ask)
-		return;
 	/* Where the answer is not to be had, everything that was there counts as stored to. */
 	if (pagemap_marked(view->pmap->pagemap, addr, end - from, marked) < 0)
 		for (unsigned w = 0; w < PAGEMAP_WORDS; w++)
@@ -152,6 +162,7 @@ static void unmap_shared(struct unmapping *u, struct view *view, unsigned from, 
 		if (((present[bit / 64] & ~marked[bit / 64]) >> (bit % 64) & 1) && chunk_set_has(&u->mapped, i))
 			chunk_set_add(&u->dirty, i);
 	}
+	atomic_store_explicit(&leaving->unmaps, false, memory_order_release);
 }
 
 /* Likewise from a private view: only where no private page lies over the object's. */
@@ -209,6 +220,10 @@ void object_unmap(struct object *object, struct chunk *chunk, unsigned from, uns
 	huge = chunk_is_huge(chunk) && chunk_set_next(&u.span, 0) < CHUNK_PAGES;
 	if (huge && !make_small(&u, &locked, &all))
 		goto settle;
+	u.leaving.chunk = chunk;
+	u.leaving.mapped = &u.mapped;
+	u.leaving.dirty = &u.dirty;
+	atomic_store_explicit(&object->leaving, &u.leaving, memory_order_release);
 	for (struct view *view = object->views; view; view = view->next) {
 		if (!view_in_chunk(view, chunk, &a, &b))
 			continue;
@@ -231,6 +246,7 @@ void object_unmap(struct object *object, struct chunk *chunk, unsigned from, uns
 	}
 settle:
 	settle_span(&u);
+	atomic_store_explicit(&object->leaving, NULL, memory_order_release);
 	lock_release(&object->lock);
 }
 

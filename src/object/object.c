@@ -91,6 +91,7 @@ int object_create(struct registry *registry, struct cache *cache, enum object_ki
 		object->registry = registry;
 		object->epoch_lost = atomic_load(&cache->epoch);
 		object->cut_bytes = UINT64_MAX;
+		object->growing_from = UINT64_MAX;
 		if (file) {
 			object->dev = file->dev;
 			object->ino = file->ino;
@@ -110,6 +111,8 @@ int object_create(struct registry *registry, struct cache *cache, enum object_ki
 	}
 	lock_acquire(&registry->lock);
 	object->next = registry->head;
+	/* Who comes after this process finds the list whole at any instant; so it does those of views. */
+	atomic_signal_fence(memory_order_seq_cst);
 	registry->head = object;
 	registry->count++;
 	lock_release(&registry->lock);
@@ -218,6 +221,7 @@ void object_unref(struct object *object)
 	for (at = &object->registry->head; *at != object; at = &(*at)->next)
 		;
 	*at = object->next;
+	atomic_signal_fence(memory_order_seq_cst);
 	lock_release(&object->registry->lock);
 	free_pages(object);
 	lock_acquire(&object->registry->lock);
@@ -277,7 +281,9 @@ void object_add_view(struct object *object, struct view *view)
 	count_seen(object, view, 1);
 	view->object = object;
 	view->next = object->views;
+	atomic_signal_fence(memory_order_seq_cst);
 	object->views = view;
+	atomic_signal_fence(memory_order_seq_cst);
 	if (view->denies)
 		object_repeat_denial(object);
 }
@@ -289,7 +295,9 @@ void object_remove_view(struct object *object, struct view *view)
 	INVARIANT(rwlock_is_written(&object->cache->map_lock));
 	while (*at != view)
 		at = &(*at)->next;
+	atomic_signal_fence(memory_order_seq_cst);
 	*at = view->next;
+	atomic_signal_fence(memory_order_seq_cst);
 	view->next = NULL;
 	count_seen(object, view, -1);
 	if (view->denies)
@@ -620,6 +628,7 @@ static int grow(struct object *object, uint64_t bytes, unsigned patience_ms, boo
 		r = object_forget_beyond(object);
 		if (r == 0)
 			r = frames_resize(object->frames, pages_of(bytes));
+		atomic_store(&object->growing_from, old);
 		if (r == 0)
 			set_size(object, bytes);
 		/* Pairs with the fence in load.c, claim: he who loads the last page from here on sees the new size, or is seen. */
@@ -631,6 +640,7 @@ static int grow(struct object *object, uint64_t bytes, unsigned patience_ms, boo
 			note_cut(object, chunk, last, bytes);
 		if (r < 0 || page_state(word) == PAGE_LOADING)
 			set_size(object, old);
+		atomic_store(&object->growing_from, UINT64_MAX);
 		rwlock_write_release(&object->cache->map_lock);
 		if (r < 0 || page_state(word) != PAGE_LOADING)
 			break;

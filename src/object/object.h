@@ -22,8 +22,10 @@
 #include "sys/pmap.h"
 
 struct journal;
+struct leaving;
 struct object;
 struct private_pages;
+struct taking;
 
 enum object_kind { OBJECT_FILE, OBJECT_ANON, OBJECT_SWAP, OBJECT_PRIVATE };
 
@@ -74,16 +76,21 @@ struct object {
 					 *     up; while the file is being cut, the size that it will have */
 	_Atomic uint64_t writable_end; /* (a) likewise: nobody begins to write a page from here on. While the file is being cut, the
 					 *     page that will hold the end is not written either */
+	_Atomic uint64_t
+	    growing_from; /* (a) likewise: while it grows, the size up to which the frames are right; UINT64_MAX: it does not */
 	struct table table;
-	struct lock size_lock;       /* one at a time asks for the size or sets it */
-	_Atomic bool truncating;     /* (a) it is held, or about to be, across a system call that sets the size */
-	_Atomic uint32_t cuts;       /* (a) how often a cut has begun, and how often one has ended: odd while there is one */
-	struct lock lock;            /* taking what was written, against unmapping: a page's DIRTY is right whenever it is free */
-	struct view *views;          /* (m) */
-	_Atomic int write_error;     /* (a) the last errno of a write-back that no msync has reported; 0 */
-	_Atomic uint64_t cut_bytes;  /* (a) atomic file: the least size since its last commit that is less; UINT64_MAX: none */
-	_Atomic uint32_t commits;    /* (a) futex: atomic file: commits that are handed over and not known to count yet */
-	_Atomic uint64_t epoch_lost; /* (a) up to this epoch nothing is known of what was stored to: epoch.c */
+	struct lock size_lock;   /* one at a time asks for the size or sets it */
+	_Atomic bool truncating; /* (a) it is held, or about to be, across a system call that sets the size */
+	_Atomic uint32_t cuts;   /* (a) how often a cut has begun, and how often one has ended: odd while there is one */
+	struct lock lock;        /* taking what was written, against unmapping: a page's DIRTY is right whenever it is free */
+	struct taking
+	    *_Atomic taking; /* (a) set with lock: what a harvest has taken from the kernel, and is not in the words yet */
+	struct leaving *_Atomic leaving; /* (a) likewise: an unmapping that is under way */
+	struct view *views;              /* (m) */
+	_Atomic int write_error;         /* (a) the last errno of a write-back that no msync has reported; 0 */
+	_Atomic uint64_t cut_bytes;      /* (a) atomic file: the least size since its last commit that is less; UINT64_MAX: none */
+	_Atomic uint32_t commits;        /* (a) futex: atomic file: commits that are handed over and not known to count yet */
+	_Atomic uint64_t epoch_lost;     /* (a) up to this epoch nothing is known of what was stored to: epoch.c */
 	struct quire_page_hooks *_Atomic hooks; /* (a) set once, with map_lock for writing; NULL: none */
 	_Atomic bool beyond;       /* (a) the memfd is longer than the object: there are pages of zeros past the end, or were */
 	_Atomic uint64_t seen;     /* (a) FILE: what its file looked like when others' changes were last asked for: coherent.c */

@@ -21,6 +21,7 @@
 #include "object/collapse.h"
 #include "object/epoch.h"
 #include "object/hooks.h"
+#include "object/rescue.h"
 #include "object/writeback.h"
 #include "sys/frames.h"
 #include "sys/page_size.h"
@@ -93,10 +94,16 @@ static int harvest(struct view *view, uint64_t first, uint64_t end)
 	uint64_t from = view->first > first ? view->first : first;
 	uint64_t to = view->first + view->pages < end ? view->first + view->pages : end;
 
+	struct taking taking = {.view = view};
+	int r;
+
 	if (!view->tracked || !view_tracks(view) || from >= to)
 		return 0;
-	return pagemap_take_written(view->pmap->pagemap, view->addr + ((from - view->first) << page_shift), to - from,
-				    found_written, view);
+	atomic_store_explicit(&view->object->taking, &taking, memory_order_release);
+	r = pagemap_take_written(view->pmap->pagemap, view->addr + ((from - view->first) << page_shift), to - from, &taking.taken,
+				 found_written, view);
+	atomic_store_explicit(&view->object->taking, NULL, memory_order_release);
+	return r;
 }
 
 int view_harvest(struct view *view, uint64_t first, uint64_t end)
@@ -658,6 +665,21 @@ int writeback_all(struct registry *registry)
 				result = r;
 		}
 	return result;
+}
+
+bool writeback_is_done(struct registry *registry)
+{
+	bool done = true;
+
+	for (struct object *object = next_object(registry, NULL); object; object = next_object(registry, object)) {
+		if (object->kind != OBJECT_FILE || object->journal)
+			continue;
+		rwlock_read_acquire(&object->cache->map_lock);
+		done &= object_harvest(object, 0, UINT64_MAX) == 0;
+		rwlock_read_release(&object->cache->map_lock);
+		done &= is_written(object);
+	}
+	return done;
 }
 
 void writeback_adopt(struct object *object)

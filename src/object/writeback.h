@@ -57,5 +57,7 @@ void writeback_adopt(struct object *object);
 
 /* Flushes every object. The first -errno, 0. */
 int writeback_all(struct registry *registry);
+/* Whether nothing has been stored since to a file that can be written. */
+bool writeback_is_done(struct registry *registry);
 
 #endif

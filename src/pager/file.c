@@ -558,6 +558,13 @@ bool file_pager_looks(struct pager *pager, uint64_t *ret)
 	return true;
 }
 
+int file_pager_writes_to(struct pager *pager)
+{
+	struct file_pager *file = file_of(pager);
+
+	return pager->ops == &file_ops && file_is_ready(file) && file_is_writable(file) ? file->buffered_fd : -1;
+}
+
 static int file_sync(struct pager *pager)
 {
 	struct file_pager *file = file_of(pager);

@@ -38,6 +38,9 @@ int file_pager_scratch(struct io *io, bool allow_direct, struct pager **ret);
 int file_pager_adopt(struct pager *pager, int fd);
 bool file_pager_is_adopted(struct pager *pager);
 
+/* What the pager writes to, through the kernel's cache; -1: it is no such pager, or nothing was transferred yet. Takes no lock. */
+int file_pager_writes_to(struct pager *pager);
+
 struct stat;
 uint64_t file_looks(const struct stat *st);
 /* A number that is another one when the file has been written to or cut, by anyone. False: it is no such pager, or cannot be asked. */

@@ -3,7 +3,8 @@
  * ends.c - signals that end a program which has no handler for them
  *
  * What it has stored is in the kernel's pages and outlives it, where the kernel serves its mappings. Here it has to be written first: by a
- * handler that the program does not see (signals.c), for signals that are sent. SIGKILL, and a fault that nobody catches, end it as it is.
+ * handler that the program does not see (signals.c), for signals that are sent, so that it is there when the program has ended. After SIGKILL, and
+ * after a fault that nobody catches, the keeper does it, a moment later.
  */
 #include "ends.h"
 
@@ -14,6 +15,7 @@
 #include "coherent.h"
 #include "counts.h"
 #include "entry.h"
+#include "keep.h"
 #include "next.h"
 
 static const int ending[] = {SIGHUP, SIGINT, SIGQUIT, SIGPIPE, SIGALRM, SIGTERM, SIGUSR1, SIGUSR2, SIGXCPU, SIGVTALRM, SIGPROF};
@@ -27,6 +29,7 @@ static void on_end(int number)
 	if (entry_engine_if_started()) {
 		(void)coherent_flush_all();
 		counts_tell();
+		keep_end(entry_engine_if_started(), false);
 	}
 	NEXT(sigaction)(number, &fallback, NULL);
 	sigemptyset(&only);

@@ -12,6 +12,7 @@
 #include "counts.h"
 #include "entry.h"
 #include "files.h"
+#include "keep.h"
 #include "next.h"
 #include "start.h"
 
@@ -49,6 +50,7 @@ static void end_at_once(void)
 		return;
 	settle();
 	counts_tell();
+	keep_end(entry_engine_if_started(), false);
 }
 
 INTERPOSED _Noreturn void _exit(int status)
@@ -72,10 +74,31 @@ INTERPOSED _Noreturn void quick_exit(int status)
 
 /* ---- another program in this process ---- */
 
+/* Whether the keeper has left, and is to return if this process is to go on. The child of a vfork leaves its parent's alone. */
+static bool begin_exec(void)
+{
+	if (!start_is_running() || !entry_engine_if_started())
+		return false;
+	settle();
+	counts_tell();
+	return keep_leave(entry_engine_if_started());
+}
+
+static int end_exec(int r, bool had_keeper)
+{
+	int saved_errno = errno;
+
+	if (had_keeper)
+		keep_return(entry_engine_if_started());
+	errno = saved_errno;
+	return r;
+}
+
 INTERPOSED int execve(const char *path, char *const args[], char *const env[])
 {
-	end_at_once();
-	return NEXT(execve)(path, args, env);
+	bool had_keeper = begin_exec();
+
+	return end_exec(NEXT(execve)(path, args, env), had_keeper);
 }
 
 INTERPOSED int execv(const char *path, char *const args[])
@@ -85,20 +108,23 @@ INTERPOSED int execv(const char *path, char *const args[])
 
 INTERPOSED int execvp(const char *path, char *const args[])
 {
-	end_at_once();
-	return NEXT(execvp)(path, args);
+	bool had_keeper = begin_exec();
+
+	return end_exec(NEXT(execvp)(path, args), had_keeper);
 }
 
 INTERPOSED int execvpe(const char *path, char *const args[], char *const env[])
 {
-	end_at_once();
-	return NEXT(execvpe)(path, args, env);
+	bool had_keeper = begin_exec();
+
+	return end_exec(NEXT(execvpe)(path, args, env), had_keeper);
 }
 
 INTERPOSED int fexecve(int fd, char *const args[], char *const env[])
 {
-	end_at_once();
-	return NEXT(fexecve)(fd, args, env);
+	bool had_keeper = begin_exec();
+
+	return end_exec(NEXT(fexecve)(fd, args, env), had_keeper);
 }
 
 /* Arguments one by one: counted, then copied to the stack. */

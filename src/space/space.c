@@ -283,8 +283,13 @@ void edit_split(struct edit *edit, char *addr)
 	right->view.first = area->view.first + left_pages;
 	right->view.pages = area->view.pages - left_pages;
 	readahead_split(&area->readahead, &right->readahead, right->view.first);
+	/* The view first: at no instant is a page in none, and its stores unknown to who comes after this process. */
+	if (right->view.object) {
+		object_use(right->view.object);
+		object_add_view(right->view.object, &right->view);
+	}
 	area->view.pages = left_pages;
-	edit_add(edit, right);
+	area_set_insert(&edit->space->areas, right);
 }
 
 /* Joins the area at index with the one before it, where they can be one. */

@@ -16,16 +16,12 @@ struct scan_arg {
 	uint64_t size, flags, start, end, walk_end, vec, vec_len, max_pages;
 	uint64_t category_inverted, category_mask, category_anyof_mask, return_mask;
 };
-struct scan_region {
-	uint64_t start, end, categories;
-};
 #define SCAN             _IOWR('f', 16, struct scan_arg)
 #define SCAN_WP_MATCHING (1u << 0)
 #define IS_WRITTEN       (1u << 1)
 #define IS_FILE          (1u << 2)
 #define IS_PRESENT       (1u << 3)
 #define IS_SWAPPED       (1u << 4)
-#define REGIONS          32
 
 int pagemap_open(int *ret_fd)
 {
@@ -44,13 +40,13 @@ int pagemap_open(int *ret_fd)
 	return 0;
 }
 
-static int scan(int fd, struct scan_arg *arg, char *addr, char *end, void (*found)(void *, void *, size_t), void *context)
+/* A run is wiped out of the regions when found has returned: what is in them is told, and not known to anybody yet. */
+static int scan_into(struct pagemap_run regions[PAGEMAP_RUNS], int fd, struct scan_arg *arg, char *addr, char *end,
+		     void (*found)(void *, void *, size_t), void *context)
 {
-	struct scan_region regions[REGIONS];
-
 	arg->size = sizeof(*arg);
 	arg->vec = (uintptr_t)regions;
-	arg->vec_len = REGIONS;
+	arg->vec_len = PAGEMAP_RUNS;
 	arg->end = (uintptr_t)end;
 	while (addr < end) {
 		int n;
@@ -62,8 +58,10 @@ static int scan(int fd, struct scan_arg *arg, char *addr, char *end, void (*foun
 				continue;
 			return -errno;
 		}
-		for (int i = 0; i < n; i++)
+		for (int i = 0; i < n; i++) {
 			found(context, (void *)(uintptr_t)regions[i].start, (regions[i].end - regions[i].start) >> page_shift);
+			regions[i] = (struct pagemap_run){0};
+		}
 		if ((char *)(uintptr_t)arg->walk_end <= addr)
 			return -EIO;
 		addr = (char *)(uintptr_t)arg->walk_end;
@@ -71,7 +69,15 @@ static int scan(int fd, struct scan_arg *arg, char *addr, char *end, void (*foun
 	return 0;
 }
 
-int pagemap_take_written(int fd, void *addr, size_t pages, void (*found)(void *arg, void *addr, size_t pages), void *context)
+static int scan(int fd, struct scan_arg *arg, char *addr, char *end, void (*found)(void *, void *, size_t), void *context)
+{
+	struct pagemap_run regions[PAGEMAP_RUNS];
+
+	return scan_into(regions, fd, arg, addr, end, found, context);
+}
+
+int pagemap_take_written(int fd, void *addr, size_t pages, struct pagemap_taken *taken,
+			 void (*found)(void *arg, void *addr, size_t pages), void *context)
 {
 	struct scan_arg arg = {
 	    .flags = SCAN_WP_MATCHING,
@@ -79,6 +85,13 @@ int pagemap_take_written(int fd, void *addr, size_t pages, void (*found)(void *a
 	    .category_anyof_mask = IS_PRESENT | IS_SWAPPED,
 	    .return_mask = IS_WRITTEN,
 	};
+
+	return scan_into(taken->runs, fd, &arg, addr, (char *)addr + pages * page_size(), found, context);
+}
+
+int pagemap_find_written(int fd, void *addr, size_t pages, void (*found)(void *arg, void *addr, size_t pages), void *context)
+{
+	struct scan_arg arg = {.category_mask = IS_WRITTEN | IS_PRESENT, .return_mask = IS_WRITTEN};
 
 	return scan(fd, &arg, addr, (char *)addr + pages * page_size(), found, context);
 }

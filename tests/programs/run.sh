@@ -100,7 +100,16 @@ cp "$scratch/zeros" "$file"
 serve 143 "$victim" is-terminated "$file" && cmp "$file" "$scratch/stored"
 say 'a program that a signal ends: its stores are in the file' $?
 cp "$scratch/zeros" "$file"
-serve 137 "$victim" is-killed "$file" && cmp -n 2097152 -i 200 "$file" "$scratch/stored" &&
+QUIRE_KEEPER=off serve 137 "$victim" is-killed "$file" && cmp -n 2097152 -i 200 "$file" "$scratch/stored" &&
 	[ "$(dd if="$file" bs=1 skip=100 count=7 2>/dev/null)" = written ] && [ "$(stat -c %s "$file")" = 4194304 ]
-say 'a program that is killed: what it has synced and what it has written is in the file' $?
+say 'a program that is killed, without a keeper: what it has synced and what it has written is in the file' $?
+# Who reads its standard error to the end has waited for the keeper.
+for what in is-killed has-a-fault aborts execs-in-vain; do
+	cp "$scratch/zeros" "$file"
+	"$quire" run --memory $memory -- "$victim" $what "$file" 2>&1 | cat >/dev/null
+	status=${PIPESTATUS[0]}
+	[ "$status" -gt 128 ] && cmp -i 200 "$file" "$scratch/stored" && [ "$(stat -c %s "$file")" = 4194304 ] &&
+		{ [ $what != is-killed ] || [ "$(dd if="$file" bs=1 skip=100 count=7 2>/dev/null)" = written ]; }
+	say "a program that dies, by $what: all that it has stored and written is in the file" $?
+done
 finish

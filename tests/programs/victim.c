@@ -196,6 +196,31 @@ static int is_killed(void)
 	return 1;
 }
 
+static int has_a_fault(void)
+{
+	volatile char *volatile nowhere = NULL;
+
+	store_all(map_file(open_file()));
+	*nowhere = 1;
+	return 1;
+}
+
+static int aborts(void)
+{
+	store_all(map_file(open_file()));
+	abort();
+}
+
+static int execs_in_vain(void)
+{
+	char *map = map_file(open_file());
+
+	MUST(execl("/no/such/program", "none", (char *)NULL) < 0 && errno == ENOENT);
+	store_all(map);
+	raise(SIGKILL);
+	return 1;
+}
+
 static int is_terminated(void)
 {
 	store_all(map_file(open_file()));
@@ -386,6 +411,9 @@ static const struct {
     {"spawns", spawns},
     {"forks-and-leaves", forks_and_leaves},
     {"is-killed", is_killed},
+    {"has-a-fault", has_a_fault},
+    {"aborts", aborts},
+    {"execs-in-vain", execs_in_vain},
     {"is-terminated", is_terminated},
     {"ends-at-once", ends_at_once},
     {"has-handlers", has_handlers},

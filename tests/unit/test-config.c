@@ -279,6 +279,9 @@ static void an_unknown_word_behind_many_others_is_refused_too(void **state)
 static void the_age_of_dirty_pages_is_taken_from_the_environment(void **state)
 {
 	(void)state;
+	assert_true(load_with("QUIRE_KEEPER", "").keeper);
+	assert_true(load_with("QUIRE_KEEPER", "on").keeper);
+	assert_false(load_with("QUIRE_KEEPER", "off").keeper);
 	assert_int_equal(load_with("QUIRE_EXPIRE_MS", "1").expire_ms, 1);
 	assert_int_equal(load_with("QUIRE_EXPIRE_MS", "3600000").expire_ms, 3600000);
 	assert_int_equal(load_with("QUIRE_EXPIRE_MS", "").expire_ms, 5000);
@@ -318,6 +321,7 @@ static void what_is_given_wins_over_the_environment(void **state)
 	    .swap_dir = "/given",
 	    .debug = "no-direct",
 	    .expire_ms = 7,
+	    .keeper = QUIRE_KEEPER_OFF,
 	};
 	struct config config;
 
@@ -327,12 +331,14 @@ static void what_is_given_wins_over_the_environment(void **state)
 	setenv("QUIRE_SWAP", "/environment", 1);
 	setenv("QUIRE_DEBUG", "wrong", 1);
 	setenv("QUIRE_EXPIRE_MS", "wrong", 1);
+	setenv("QUIRE_KEEPER", "wrong", 1);
 	config = load(&given);
 	assert_int_equal(config.memory_bytes, 64u << 20);
 	assert_int_equal(config.trap, QUIRE_TRAP_SIGNAL);
 	assert_string_equal(config.swap_dir, "/given");
 	assert_true(config.no_direct && !config.no_uring);
 	assert_int_equal(config.expire_ms, 7);
+	assert_false(config.keeper);
 }
 
 #define TEST(name) cmocka_unit_test_setup(name, clear_environment)

@@ -108,9 +108,10 @@ static void add(void *arg, void *addr, size_t n)
 
 static struct pages take_written(void)
 {
+	struct pagemap_taken taken = {0};
 	struct pages pages = {0};
 
-	assert_int_equal(pagemap_take_written(fixture.pagemap, fixture.map, PAGES, add, &pages), 0);
+	assert_int_equal(pagemap_take_written(fixture.pagemap, fixture.map, PAGES, &taken, add, &pages), 0);
 	assert_false(pages.disordered);
 	return pages;
 }
