@@ -92,9 +92,10 @@ struct cache {
 	struct io *io;               /* (p) */
 	struct arena arena;
 	struct counters counters;
-	_Atomic uint64_t dirty_pages; /* (a) about */
-	_Atomic uint64_t epoch;       /* (a) that is now; 0: nobody has asked what was stored to since one */
-	_Atomic int write_errno;      /* (a) of the last write-back that failed, set before it is counted */
+	_Atomic uint64_t dirty_pages;  /* (a) about */
+	_Atomic uint64_t epoch;        /* (a) that is now; 0: nobody has asked what was stored to since one */
+	_Atomic uint64_t written_back; /* (a) how many runs of files' pages have come back from being written, plus one */
+	_Atomic int write_errno;       /* (a) of the last write-back that failed, set before it is counted */
 };
 
 /* ---- budget ---- */
