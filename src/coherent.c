@@ -7,7 +7,8 @@
  *   write   The kernel has written to the file already. A page that is absent is read from the file when it is touched next: nothing
  *           is to be done. A page on its way in may bring what was there before, so it is waited for. The bytes are put into the frame of
  *           one that is resident, which is dirty from then on: an older copy of it may have been on its way to the file, and have
- *           gone over what was written.
+ *           gone over what was written. It may have come in, been stored to, been written and gone out again between the kernel's write
+ *           and the look at it: so if anything was written back meanwhile, a page that is absent is brought in, too.
  *
  * Frames are read and written through the memfd, so that no mapping is needed, with their page HELD and the map lock held for reading,
  * as locking.md has it.
@@ -151,7 +152,23 @@ static ssize_t read_object(struct object *object, int fd, char *buf, size_t n, o
 
 /* ---- write ---- */
 
-static int write_object(struct object *object, const char *buf, size_t n, off_t offset)
+/* As hold. overtaken: an older copy may be in the file of a page that is absent: it comes in. */
+static bool hold_written(struct object *object, uint64_t page, bool overtaken, struct chunk **ret_chunk, page_word **ret_word)
+{
+	while (!hold(object, page, ret_chunk, ret_word)) {
+		/* Without a word it never had a frame, and there is no copy of it. */
+		int r = overtaken && *ret_word ? object_load(object, page, 1, 0, UINT64_MAX, true, NULL) : -ENODATA;
+
+		if (r < 0 && r != -EAGAIN)
+			return false;
+		/* Zeros in its place are no page; nor is one that is kept absent for the moment, but that passes. */
+		if (page_load(*ret_word) & (PAGE_FILLED | PAGE_BEYOND))
+			return false;
+	}
+	return true;
+}
+
+static int write_object(struct object *object, const char *buf, size_t n, off_t offset, bool overtaken)
 {
 	int result = 0;
 
@@ -166,7 +183,7 @@ static int write_object(struct object *object, const char *buf, size_t n, off_t 
 		int r;
 
 		part = left < n - done ? left : n - done;
-		if (!hold(object, page, &chunk, &word))
+		if (!hold_written(object, page, overtaken, &chunk, &word))
 			continue;
 		r = frames_patch(object->frames, (uint64_t)at, part, buf + done);
 		/* Where the frame has the old bytes still, they are not to go over those that are in the file. */
@@ -292,7 +309,14 @@ ssize_t coherent_read(int fd, void *buf, size_t n, off_t offset)
 	return r;
 }
 
-int coherent_wrote(int fd, const void *buf, size_t n, off_t offset)
+uint64_t coherent_now(void)
+{
+	struct engine *engine = entry_engine_if_started();
+
+	return engine ? atomic_load(&engine->cache->written_back) : 0;
+}
+
+int coherent_wrote(int fd, const void *buf, size_t n, off_t offset, uint64_t since)
 {
 	struct object *object;
 	struct entry entry;
@@ -306,7 +330,7 @@ int coherent_wrote(int fd, const void *buf, size_t n, off_t offset)
 	} else {
 		object = find_by_descriptor(fd);
 		if (object) {
-			r = write_object(object, buf, n, offset);
+			r = write_object(object, buf, n, offset, since == 0 || since != coherent_now());
 			done_with(object);
 		}
 	}

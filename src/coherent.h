@@ -12,6 +12,7 @@
 #define QUIRE_COHERENT_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 
@@ -21,11 +22,13 @@ bool coherent_is_mapped(const struct stat *st);
 /* As pread(2). What was stored through a mapping is seen. */
 ssize_t coherent_read(int fd, void *buf, size_t n, off_t offset);
 
+/* To be asked before a write of the kernel's; 0: it cannot be told. */
+uint64_t coherent_now(void);
 /*
  * After a write of the kernel's that has put n bytes at offset: mappings see them from now on, also where a page is dirty. Nothing that
- * was stored beside them is lost. fd may be of any open mode.
+ * was stored beside them is lost. fd may be of any open mode. since: coherent_now before.
  */
-int coherent_wrote(int fd, const void *buf, size_t n, off_t offset);
+int coherent_wrote(int fd, const void *buf, size_t n, off_t offset, uint64_t since);
 
 /* What was stored through mappings in n bytes from offset on is in the file when it returns, and not synced. n 0: to the end. */
 int coherent_flush(int fd, off_t offset, off_t n);

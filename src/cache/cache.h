@@ -92,12 +92,13 @@ struct cache {
 	struct io *io;               /* (p) */
 	struct arena arena;
 	struct counters counters;
-	_Atomic uint64_t dirty_pages; /* (a) about */
-	_Atomic uint32_t huge_chunks; /* (a) with a huge frame */
-	_Atomic bool collapses;       /* (a) they are made; false: the kernel cannot, or is not to */
-	uint32_t collapse_after_ms;   /* the flusher's: not before, since there was no memory */
-	_Atomic uint64_t epoch;       /* (a) that is now; 0: nobody has asked what was stored to since one */
-	_Atomic int write_errno;      /* (a) of the last write-back that failed, set before it is counted */
+	_Atomic uint64_t dirty_pages;  /* (a) about */
+	_Atomic uint32_t huge_chunks;  /* (a) with a huge frame */
+	_Atomic bool collapses;        /* (a) they are made; false: the kernel cannot, or is not to */
+	uint32_t collapse_after_ms;    /* the flusher's: not before, since there was no memory */
+	_Atomic uint64_t epoch;        /* (a) that is now; 0: nobody has asked what was stored to since one */
+	_Atomic uint64_t written_back; /* (a) how many runs of files' pages have come back from being written, plus one */
+	_Atomic int write_errno;       /* (a) of the last write-back that failed, set before it is counted */
 };
 
 /* ---- budget ---- */

@@ -53,6 +53,7 @@ int cache_create(uint64_t limit_pages, const struct cache_ops *ops, struct io *i
 	cache->limit = limit_pages;
 	cache->used = cache->used_peak = cache->buffers.total_pages;
 	cache->time = 1;
+	cache->written_back = 1;
 	cache->ops = ops;
 	cache->io = io;
 	*ret = cache;

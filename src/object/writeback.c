@@ -210,6 +210,9 @@ static void write_done(struct pager_request *request)
 		count(&cache->counters.write_calls, 1);
 		count(&cache->counters.write_bytes, request->ret_bytes);
 	}
+	/* Before the pages may go: who finds one gone looks at it. */
+	if (object->kind == OBJECT_FILE)
+		atomic_fetch_add(&cache->written_back, 1);
 	for (unsigned i = 0; i < buffer->count; i++)
 		writeback_end(chunk, &chunk->page[buffer->first % CHUNK_PAGES + i], error != 0);
 	buffer_put(object->buffers, buffer);

@@ -203,14 +203,14 @@ ssize_t transfer_read(int fd, const struct iovec *iov, int count, off_t offset, 
 
 /* ---- write ---- */
 
-/* Tells the pages what was written at an offset. */
-static void tell(int fd, const struct iovec *iov, size_t n, off_t offset)
+/* Tells the pages what was written at an offset, and since when. */
+static void tell(int fd, const struct iovec *iov, size_t n, off_t offset, uint64_t since)
 {
 	int saved_errno = errno;
 
 	for (size_t part; n > 0; iov++, offset += (off_t)part, n -= part) {
 		part = iov->iov_len < n ? iov->iov_len : n;
-		(void)coherent_wrote(fd, iov->iov_base, part, offset);
+		(void)coherent_wrote(fd, iov->iov_base, part, offset, since);
 	}
 	errno = saved_errno;
 }
@@ -230,6 +230,7 @@ static ssize_t write_mapped(int fd, const struct iovec *iov, int count, off_t of
 {
 	struct position position;
 	bool append = NEXT(fcntl)(fd, F_GETFL) & O_APPEND;
+	uint64_t since = coherent_now();
 	off_t at = offset;
 	ssize_t r;
 
@@ -237,7 +238,7 @@ static ssize_t write_mapped(int fd, const struct iovec *iov, int count, off_t of
 	if (offset != TRANSFER_HERE && !append) {
 		r = NEXT(pwritev2)(fd, iov, count, offset, flags);
 		if (r > 0)
-			tell(fd, iov, (size_t)r, offset);
+			tell(fd, iov, (size_t)r, offset, since);
 		return r;
 	}
 	position_begin(&position, fd);
@@ -245,7 +246,7 @@ static ssize_t write_mapped(int fd, const struct iovec *iov, int count, off_t of
 	if (r > 0) {
 		at = offset == TRANSFER_HERE ? lseek(fd, 0, SEEK_CUR) : end_of(fd);
 		if (at >= r)
-			tell(fd, iov, (size_t)r, at - r);
+			tell(fd, iov, (size_t)r, at - r, since);
 	}
 	position_end(&position);
 	return r;

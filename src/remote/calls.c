@@ -288,7 +288,7 @@ static int64_t make(struct job *job)
 	case CALL_FILE_READ:
 		return failed(coherent_read(job->fd, job->out, q->out_len, (off_t)arg[0]));
 	case CALL_FILE_WROTE:
-		r = coherent_wrote(job->fd, job->in, q->in_len, (off_t)arg[0]);
+		r = coherent_wrote(job->fd, job->in, q->in_len, (off_t)arg[0], 0);
 		return failed(r < 0 ? r : (ssize_t)q->in_len);
 	case CALL_FILE_FLUSH:
 		return failed(job->fd < 0 ? coherent_flush_all() : coherent_flush(job->fd, (off_t)arg[0], (off_t)arg[1]));
