@@ -186,52 +186,70 @@ static int check_advice(int advice)
 	}
 }
 
-/* How many chunks lie in what was asked for, and what the last one that could not be collapsed failed with. */
-struct collapsing {
-	unsigned chunks;
-	int r;
-};
+/* Calls a function for each chunk that lies whole in a part, with the map lock held for reading. */
+static void for_chunks(const struct part *part, void (*call)(void *arg, struct object *object, uint64_t first), void *arg)
+{
+	uint64_t end = part->first + part->pages;
+
+	if (!part->object || !part->shared)
+		return;
+	for (uint64_t first = (part->first + CHUNK_PAGES - 1) / CHUNK_PAGES * CHUNK_PAGES; first + CHUNK_PAGES <= end;
+	     first += CHUNK_PAGES) {
+		rwlock_read_acquire(&part->object->cache->map_lock);
+		call(arg, part->object, first);
+		rwlock_read_release(&part->object->cache->map_lock);
+	}
+}
+
+static void count_allowed(void *arg, struct object *object, uint64_t first)
+{
+	*(uint64_t *)arg += collapse_is_allowed(object, first);
+}
+
+static int count_chunks(void *arg, const struct part *part)
+{
+	for_chunks(part, count_allowed, arg);
+	return 0;
+}
+
+/* arg: what the last that could not be collapsed failed with. */
+static void collapse_one(void *arg, struct object *object, uint64_t first)
+{
+	struct chunk *chunk = collapse_is_allowed(object, first) ? table_find(&object->table, first) : NULL;
+	int r = chunk ? collapse_chunk(object, chunk) : 0;
+
+	if (r < 0)
+		*(int *)arg = r;
+}
 
 static int collapse_part(void *arg, const struct part *part)
 {
-	struct collapsing *collapsing = arg;
-	uint64_t end = part->first + part->pages;
-
-	if (!part->object || !part->shared || part->object->kind != OBJECT_FILE)
-		return 0;
-	for (struct chunk *chunk = table_next(&part->object->table, part->first); chunk && chunk->first + CHUNK_PAGES <= end;
-	     chunk = table_next(&part->object->table, chunk->first + CHUNK_PAGES)) {
-		int r;
-
-		if (chunk->first < part->first)
-			continue;
-		rwlock_read_acquire(&part->object->cache->map_lock);
-		r = collapse_chunk(part->object, chunk);
-		rwlock_read_release(&part->object->cache->map_lock);
-		collapsing->chunks++;
-		collapsing->r = r < 0 ? r : collapsing->r;
-	}
+	for_chunks(part, collapse_one, arg);
 	return 0;
 }
 
 static int collapse(struct range *range)
 {
-	struct collapsing collapsing = {0, 0};
-	int r = populate(range, false);
+	struct space *space = entry_space(range->engine);
+	uint64_t chunks = 0;
+	int failed = 0;
+	int r = space_visit(space, range->addr, range->len, count_chunks, &chunks);
 
-	if (r == 0)
-		r = space_visit(entry_space(range->engine), range->addr, range->len, collapse_part, &collapsing);
 	if (r < 0)
 		return r;
-	if (collapsing.chunks == 0 || collapsing.r == -EINVAL)
+	if (chunks == 0)
 		return message_set(EINVAL,
 				   "MADV_COLLAPSE: in the range at %p lies no whole stretch of %u pages of a shared mapping of a "
 				   "file, for reading "
 				   "only, not locked, and at an address that is as far from a multiple of its length as the offset",
 				   (void *)range->addr, CHUNK_PAGES);
-	return collapsing.r == 0 ? 0
-				 : message_set(-collapsing.r, "not all pages of the range at %p could be made into huge ones: %s",
-					       (void *)range->addr, strerrordesc_np(-collapsing.r));
+	r = populate(range, false);
+	if (r == 0)
+		r = space_visit(space, range->addr, range->len, collapse_part, &failed);
+	if (r < 0 || failed == 0)
+		return r;
+	return message_set(-failed, "not all pages of the range at %p could be made into huge ones: %s", (void *)range->addr,
+			   strerrordesc_np(-failed));
 }
 
 struct sorts {

@@ -48,36 +48,38 @@ bool collapse_is_possible(void)
 	return bytes == HUGE_BYTES;
 }
 
-static bool shows(const struct view *view, const struct chunk *chunk)
+/* Of chunks by their first page: */
+
+static bool shows(const struct view *view, uint64_t first)
 {
-	return view->first < chunk->first + CHUNK_PAGES && chunk->first < view->first + view->pages;
+	return view->first < first + CHUNK_PAGES && first < view->first + view->pages;
 }
 
-static char *address(const struct view *view, const struct chunk *chunk)
+static char *address(const struct view *view, uint64_t first)
 {
-	return view->addr + ((chunk->first - view->first) << page_shift);
+	return view->addr + ((first - view->first) << page_shift);
 }
 
-/* Whether the view can map the chunk by one entry. */
-static bool fits(const struct view *view, const struct chunk *chunk)
+/* Whether the view can map it by one entry. */
+static bool fits(const struct view *view, uint64_t first)
 {
-	return !view->private_pages && !view->small && !view->pmap->far && view->first <= chunk->first &&
-	       chunk->first + CHUNK_PAGES <= view->first + view->pages && ((uintptr_t)address(view, chunk) & (HUGE_BYTES - 1)) == 0;
+	return !view->private_pages && !view->small && !view->pmap->far && view->first <= first &&
+	       first + CHUNK_PAGES <= view->first + view->pages && ((uintptr_t)address(view, first) & (HUGE_BYTES - 1)) == 0;
 }
 
-/* Whether some view has something of the collapsed chunk, and none would lose what only its entries know: stores, and that it is locked. */
-static bool allowed(const struct object *object, const struct chunk *chunk)
+bool collapse_is_allowed(const struct object *object, uint64_t first)
 {
 	bool some = false;
 
 	for (struct view *view = object->views; view; view = view->next) {
-		if (!shows(view, chunk))
+		if (!shows(view, first))
 			continue;
+		/* It would lose what only its entries know: stores, and that it is locked. */
 		if (view->tracked || view->locked)
 			return false;
-		some |= fits(view, chunk);
+		some |= fits(view, first);
 	}
-	return some && object->cache->collapses && !atomic_load(&object->hooks);
+	return some && object->kind == OBJECT_FILE && object->cache->collapses && !atomic_load(&object->hooks);
 }
 
 /* Whether every page is there and mapped. */
@@ -125,12 +127,12 @@ static int collapse_held(struct object *object, struct chunk *chunk)
 		bool tracks = view_asks_to_track(view);
 		int r;
 
-		if (!shows(view, chunk) || !fits(view, chunk))
+		if (!fits(view, chunk->first))
 			continue;
-		r = pmap_collapse(view->pmap, address(view, chunk), HUGE_BYTES, tracks);
+		r = pmap_collapse(view->pmap, address(view, chunk->first), HUGE_BYTES, tracks);
 		/* Entries that were there before have lost their protection, with the registration. */
 		if (r < 0)
-			pmap_must(view->pmap, pmap_remove(view->pmap, address(view, chunk), CHUNK_PAGES));
+			pmap_must(view->pmap, pmap_remove(view->pmap, address(view, chunk->first), CHUNK_PAGES));
 		done = done == 0 ? 0 : r;
 	}
 	return done;
@@ -143,7 +145,7 @@ int collapse_chunk(struct object *object, struct chunk *chunk)
 
 	if (chunk_is_huge(chunk))
 		return 0;
-	if (!allowed(object, chunk))
+	if (!collapse_is_allowed(object, chunk->first))
 		return -EINVAL;
 	/* The kernel copies the frames into the new one before it frees them. */
 	if (atomic_load(&cache->huge_chunks) >= HUGE_MOST || !budget_try(cache, CHUNK_PAGES))
@@ -168,7 +170,7 @@ static bool sweep_chunk(struct object *object, struct chunk *chunk)
 	int r = 0;
 
 	rwlock_read_acquire(&object->cache->map_lock);
-	if (!chunk_is_huge(chunk) && allowed(object, chunk) && is_whole(chunk)) {
+	if (!chunk_is_huge(chunk) && collapse_is_allowed(object, chunk->first) && is_whole(chunk)) {
 		if (!atomic_compare_exchange_strong(&chunk->frames, &seen, CHUNK_CANDIDATE) && seen == CHUNK_CANDIDATE)
 			r = collapse_chunk(object, chunk);
 	} else {

@@ -16,6 +16,9 @@ bool collapse_is_possible(void);
  */
 void collapse_sweep(struct object *object, uint32_t until_ms);
 
+/* Whether the mappings allow it of the chunk that begins at page first: collapse.c. Map lock held for reading. */
+bool collapse_is_allowed(const struct object *object, uint64_t first);
+
 /*
  * Collapses a chunk now. Map lock held for reading.
  * => 0, also where it is already; -EAGAIN: not all of it is there and mapped, or a page of it is busy; -EINVAL: its mappings do not allow it;

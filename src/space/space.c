@@ -161,14 +161,14 @@ int space_check_limits(const struct space *space, const struct object *object, u
 	if (locked_pages > 0) {
 		uint64_t pages = count_locked(space) + locked_pages;
 
-		if (pages > far->limits->locked_pages)
+		if (far->limits->locked_pages && pages > far->limits->locked_pages)
 			return message_set(error,
 					   "%llu bytes would be locked for this process, and the server allows %llu: quire serve "
 					   "--client-locked raises it",
 					   (unsigned long long)(pages << page_shift),
 					   (unsigned long long)(far->limits->locked_pages << page_shift));
 	}
-	if (object && far->objects >= far->limits->objects && !object_is_seen(object, &space->pmap))
+	if (object && far->limits->objects && far->objects >= far->limits->objects && !object_is_seen(object, &space->pmap))
 		return message_set(
 		    EMFILE,
 		    "this process has %u files and pieces of shared memory mapped, and the server serves no more: quire "
@@ -183,7 +183,8 @@ int edit_begin(struct edit *edit, struct space *space, unsigned areas)
 {
 	edit->space = space;
 	edit->spares = NULL;
-	if (pmap_is_strange(&space->pmap) && space->areas.count + areas > space->pmap.far->limits->areas)
+	if (pmap_is_strange(&space->pmap) && space->pmap.far->limits->areas &&
+	    space->areas.count + areas > space->pmap.far->limits->areas)
 		return message_set(
 		    ENOMEM,
 		    "this process has %zu mappings, and the server serves %zu at most: quire serve --client-areas raises it",

@@ -17,17 +17,17 @@
 #include "sys/pagemap.h"
 #include "sys/uffd.h"
 
-/*
- * The way to another process, which does there what only it can do. op: as memory_do; -ESRCH: it has ended, or has called exec,
- * and nothing of ours is mapped there. read: as memory_read.
- */
-/* What each stranger may have at most. */
+/* What each stranger may have at most; 0: as much as it gets. */
 struct far_limits {
 	size_t areas;
 	uint64_t locked_pages;
 	unsigned objects; /* files, and pieces of shared memory: each costs descriptors */
 };
 
+/*
+ * The way to another process, which does there what only it can do. op: as memory_do; -ESRCH: it has ended, or has called exec,
+ * and nothing of ours is mapped there. read: as memory_read.
+ */
 struct far {
 	long (*op)(struct far *far, const struct memory_op *op);
 	int (*read)(struct far *far, const void *addr, size_t len, void *ret);
