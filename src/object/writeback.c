@@ -501,7 +501,7 @@ bool object_wait_written(struct object *object, uint64_t first, uint64_t end)
 
 	for (struct chunk *chunk = table_next(&object->table, first); chunk && chunk->first < end;
 	     chunk = table_next(&object->table, chunk->first + CHUNK_PAGES))
-		for (unsigned i = 0; i < CHUNK_PAGES; i++) {
+		for (unsigned i = 0; i < CHUNK_PAGES && atomic_load(&chunk->unsaved) > 0; i++) {
 			uint32_t word;
 
 			if (chunk->first + i < first || chunk->first + i >= end)
