@@ -22,7 +22,7 @@ stressor mmap mmap 50 --mmap-file --mmap-bytes 8m
 stressor mmap mmap 50 --mmap-file --mmap-async --mmap-bytes 8m
 stressor msync msync 5 --msync-bytes 8m
 stressor msyncmany mmap 5
-stressor madvise mmap 5
+stressor madvise mmap 1
 stressor mmapfixed mmap 0
 stressor mlock mlock 0
 stressor mremap mremap 0
