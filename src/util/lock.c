@@ -9,6 +9,8 @@
 
 #define LOSSES 2 /* to writers, before a reader takes his turn with them */
 
+static const struct timespec patience = {.tv_nsec = 10000000}; /* of a writer with readers */
+
 __thread unsigned rwlock_held;
 
 /* The thread's slot, and one: threads take them by turns. */
@@ -39,7 +41,8 @@ static void sleep_until_open(struct rwlock *lock)
 
 /*
  * One who holds it already gets in past a writer, who waits for him: he may be a signal handler whose own thread holds the lock
- * underneath. He counts in the same slot, and is gone before it is empty.
+ * underneath. He counts in the same slot, and is gone before it is empty. rwlock_held says so only as long as it is sure: a handler that
+ * comes in between sleeps until the writer opens again.
  */
 void rwlock_read_acquire(struct rwlock *lock)
 {
@@ -58,24 +61,57 @@ void rwlock_read_acquire(struct rwlock *lock)
 		leave(lock, slot);
 		sleep_until_open(lock);
 	}
+	atomic_signal_fence(memory_order_seq_cst);
 	rwlock_held++;
 }
 
 void rwlock_read_release(struct rwlock *lock)
 {
-	leave(lock, slot_of(lock));
 	rwlock_held--;
+	atomic_signal_fence(memory_order_seq_cst);
+	leave(lock, slot_of(lock));
 }
 
-void rwlock_write_acquire(struct rwlock *lock)
+/* Lets readers in, and whoever takes turns. */
+static void reopen(struct rwlock *lock)
 {
-	lock_acquire(&lock->turn);
-	atomic_store(&lock->state, RWLOCK_CLOSED);
+	if (atomic_exchange(&lock->state, RWLOCK_OPEN) == RWLOCK_SLEPT)
+		futex_wake_all(&lock->state);
+	lock_release(&lock->turn);
+}
+
+/* Waits until no reader is left. A slot that was not empty within patience, or NULL. */
+static struct rwlock_slot *wait_for_readers(struct rwlock *lock)
+{
 	for (unsigned i = 0; i < RWLOCK_SLOTS; i++) {
+		struct rwlock_slot *slot = &lock->slot[i];
 		uint32_t readers;
 
-		while ((readers = atomic_load(&lock->slot[i].readers)) != 0)
-			futex_wait(&lock->slot[i].readers, readers, NULL);
+		while ((readers = atomic_load(&slot->readers)) != 0) {
+			futex_wait(&slot->readers, readers, &patience);
+			if (atomic_load(&slot->readers) == readers)
+				return slot;
+		}
+	}
+	return NULL;
+}
+
+/* A reader who does not go may wait for us himself: then all are let in for a moment. */
+void rwlock_write_acquire(struct rwlock *lock)
+{
+	for (;;) {
+		struct rwlock_slot *slot;
+		uint32_t readers;
+
+		lock_acquire(&lock->turn);
+		atomic_store(&lock->state, RWLOCK_CLOSED);
+		slot = wait_for_readers(lock);
+		if (!slot)
+			break;
+		readers = atomic_load(&slot->readers);
+		reopen(lock);
+		if (readers != 0)
+			futex_wait(&slot->readers, readers, &patience);
 	}
 	atomic_store_explicit(&lock->written, true, memory_order_relaxed);
 	rwlock_held++;
@@ -84,8 +120,6 @@ void rwlock_write_acquire(struct rwlock *lock)
 void rwlock_write_release(struct rwlock *lock)
 {
 	atomic_store_explicit(&lock->written, false, memory_order_relaxed);
-	if (atomic_exchange(&lock->state, RWLOCK_OPEN) == RWLOCK_SLEPT)
-		futex_wake_all(&lock->state);
-	lock_release(&lock->turn);
+	reopen(lock);
 	rwlock_held--;
 }

@@ -276,6 +276,26 @@ static void a_nested_reader_gets_in_while_a_writer_waits(void **state)
 	assert_true(shared.through);
 }
 
+/* The same before the thread knows that it holds the lock, or when it does no more: the writer waits for it, and has to let it in. */
+static void a_nested_reader_gets_in_that_is_not_known_as_one(void **state)
+{
+	struct shared shared = {0};
+	pthread_t thread;
+
+	(void)state;
+	rwlock_read_acquire(&shared.lock);
+	assert_int_equal(pthread_create(&thread, NULL, write_once, &shared), 0);
+	wait_until(&shared.lock.state, RWLOCK_CLOSED);
+	rwlock_held--;
+	rwlock_read_acquire(&shared.lock);
+	assert_false(atomic_load(&shared.through));
+	rwlock_read_release(&shared.lock);
+	rwlock_held++;
+	rwlock_read_release(&shared.lock);
+	pthread_join(thread, NULL);
+	assert_true(shared.through);
+}
+
 static void *read_all_the_time(void *arg)
 {
 	struct shared *shared = arg;
@@ -349,6 +369,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(a_writer_waits_for_the_reader_and_is_woken_by_him, set_alarm, clear_alarm),
 	    cmocka_unit_test_setup_teardown(readers_and_writers_wait_for_the_writer_and_are_woken_by_him, set_alarm, clear_alarm),
 	    cmocka_unit_test_setup_teardown(a_nested_reader_gets_in_while_a_writer_waits, set_alarm, clear_alarm),
+	    cmocka_unit_test_setup_teardown(a_nested_reader_gets_in_that_is_not_known_as_one, set_alarm, clear_alarm),
 	    cmocka_unit_test_setup_teardown(a_writer_is_not_starved_by_readers_that_overlap, set_alarm, clear_alarm),
 	    cmocka_unit_test_setup_teardown(a_reader_is_not_starved_by_writers_that_follow_each_other, set_alarm, clear_alarm),
 	};
