@@ -152,11 +152,13 @@ int collapse_chunk(struct object *object, struct chunk *chunk)
 		return -ENOMEM;
 	r = hold_whole(chunk) ? 0 : -EAGAIN;
 	if (r == 0) {
+		/* Before the first entry without a mark, and until the last has gone. */
+		atomic_store(&chunk->frames, CHUNK_HUGE);
 		r = collapse_held(object, chunk);
-		if (r == 0) {
-			atomic_store(&chunk->frames, CHUNK_HUGE);
+		if (r == 0)
 			atomic_fetch_add(&cache->huge_chunks, 1);
-		}
+		else
+			atomic_store(&chunk->frames, CHUNK_SMALL);
 		release(chunk, CHUNK_PAGES);
 	}
 	budget_release(cache, CHUNK_PAGES);

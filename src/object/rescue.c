@@ -44,9 +44,18 @@ static void note_run(struct view *view, const char *addr, size_t pages)
 		note(view->object, first + i, true);
 }
 
+/* Entries of a chunk with a huge frame carry no mark where nothing can be stored: collapse.c. They say nothing. */
 static void found_written(void *arg, void *addr, size_t pages)
 {
-	note_run(arg, addr, pages);
+	struct view *view = arg;
+
+	for (size_t i = 0; i < pages; i++) {
+		char *at = (char *)addr + (i << page_shift);
+		struct chunk *chunk = table_find(&view->object->table, view->first + ((uint64_t)(at - view->addr) >> page_shift));
+
+		if (view->tracked || !chunk || !chunk_is_huge(chunk))
+			note_run(view, at, 1);
+	}
 }
 
 static void note_taking(const struct taking *taking)

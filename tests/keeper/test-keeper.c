@@ -573,6 +573,36 @@ static void a_file_that_was_cut_by_another_is_not_made_longer(void **state)
 	close(ready[1]);
 }
 
+/* The entries of a huge frame look like those of pages that were stored to. */
+static void what_another_has_written_under_a_huge_frame_stays(void **state)
+{
+	const size_t huge = (size_t)2 << 20;
+	char byte = 'x';
+	pid_t pid;
+
+	(void)state;
+	assert_int_equal(ftruncate(fd, (off_t)(2 * huge)), 0);
+	CHILD(pid)
+	{
+		char *p, *q;
+
+		MUST(quire_set_memory(8 * huge) == 0);
+		p = quire_mmap(NULL, huge, PROT_READ, MAP_SHARED, fd, 0);
+		q = quire_mmap(NULL, PAGE, RW, MAP_SHARED, fd, (off_t)huge);
+		MUST(p != MAP_FAILED && q != MAP_FAILED);
+		*q = 'q';
+		/* EINVAL: the kernel has none. */
+		MUST(quire_madvise(p, huge, 25 /* MADV_COLLAPSE */) == 0 || errno == EINVAL);
+		MUST(pwrite(fd, &byte, 1, (off_t)(7 * PAGE)) == 1);
+		raise(SIGKILL);
+	}
+	is_ended_by(pid, SIGKILL);
+	assert_int_equal(pread(fd, &byte, 1, (off_t)(7 * PAGE)), 1);
+	assert_int_equal(byte, 'x');
+	assert_int_equal(pread(fd, &byte, 1, (off_t)huge), 1);
+	assert_int_equal(byte, 'q');
+}
+
 static void an_atomic_file_is_left_at_its_last_commit(void **state)
 {
 	char other[4200];
@@ -672,6 +702,7 @@ int main(void)
 	    TEST(stores_before_exec_are_written_while_the_program_runs),
 	    TEST(private_stores_are_nobodys_business),
 	    TEST(a_file_that_was_cut_by_another_is_not_made_longer),
+	    TEST(what_another_has_written_under_a_huge_frame_stays),
 	    TEST(an_atomic_file_is_left_at_its_last_commit),
 	    TEST(what_only_the_program_can_write_is_lost_and_that_is_said),
 	};
