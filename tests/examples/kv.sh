@@ -3,12 +3,12 @@
 #
 # kv.sh EXAMPLES - a key-value store in an atomic mapping, and what is left of it when it is killed (B01)
 #
-# KV_KILLS=N   how often it is killed under load (default 200); KV_SEED=N
+# KV_KILLS=N   how often it is killed under load (default 100); KV_SEED=N
 . "$(dirname "$0")/support.sh"
 needs kv
 kv=$examples/kv
 store=$scratch/store
-kills=${KV_KILLS:-200}
+kills=${KV_KILLS:-100}
 seed=${KV_SEED:-$RANDOM}
 
 # lines N - as many lines, half of whose keys come again, and some of which are removed in the end

@@ -35,10 +35,10 @@ run 0 "$index" --slots 8 "$scratch/empty" "$scratch/index" && out_has '0 words' 
 	[ ! -s "$scratch/out" ]
 say 'an empty corpus has no words' $?
 
-# 12 MiB of text, 32 MiB of slots, and words on the borders of the steps in which the corpus is counted
-text 12582912 >"$scratch/text"
+# 6 MiB of text, 16 MiB of slots, and words on the borders of the steps in which the corpus is counted
+text 6291456 >"$scratch/text"
 yes 'borderline ' | tr -d '\n' | head -c 2200000 >>"$scratch/text"
-run 0 "$index" --json --slots 524288 "$scratch/text" "$scratch/index"
+run 0 "$index" --json --slots 262144 "$scratch/text" "$scratch/index"
 say 'a corpus and an index larger than the budget' $?
 cp "$scratch/out" "$scratch/json"
 run 0 "$index" --top 10000 "$scratch/index" && count "$scratch/text" | head -n 10000 | cmp - "$scratch/out"
@@ -51,13 +51,13 @@ import sys
 with open(sys.argv[1], encoding="utf-8") as text:
     f = json.load(text)
 assert f["words"] == int(sys.argv[2]), f
-assert f["corpus_bytes"] == 12582912 + 2200000 and f["index_bytes"] == 4096 + 64 * 524288, f
+assert f["corpus_bytes"] == 6291456 + 2200000 and f["index_bytes"] == 4096 + 64 * 262144, f
 assert f["build"] == "kernel" or 0 < f["peak_resident_bytes"] <= f["budget_bytes"] == 4 << 20, f
 assert f["build"] == "kernel" or f["read_bytes"] >= f["corpus_bytes"] and f["write_bytes"] > 0 and f["major_faults"] > 0, f
 PYTHON
 say 'and the figures fit: words, sizes, the budget that was kept' $?
 if [ -x "$examples/wordindex-kernel" ]; then
-	run 0 "$examples/wordindex-kernel" --quiet --slots 524288 "$scratch/text" "$scratch/index-kernel" &&
+	run 0 "$examples/wordindex-kernel" --quiet --slots 262144 "$scratch/text" "$scratch/index-kernel" &&
 		cmp "$scratch/index" "$scratch/index-kernel"
 	say 'the index is the one that the kernel build makes, byte by byte' $?
 fi
@@ -95,7 +95,7 @@ fi
 
 run 1 "$index" --quiet --slots 64 "$scratch/text" "$scratch/index" && err_has '64 slots are too few' && err_has '--slots'
 say 'a full index says so, and what to do' $?
-run 1 "$index" "$scratch/text" "$scratch/text" && err_has 'over the corpus' && [ "$(stat -c %s "$scratch/text")" = 14782912 ]
+run 1 "$index" "$scratch/text" "$scratch/text" && err_has 'over the corpus' && [ "$(stat -c %s "$scratch/text")" = 8491456 ]
 say 'the corpus is not overwritten' $?
 run 1 "$index" --top 10 "$scratch/text" && err_has 'not an index'
 say 'a file that is no index is refused' $?

@@ -35,13 +35,12 @@ done
 
 # Two processes: one adds to two tables at once, the other one asks all the time whether their sums agree.
 for mode in delete wal; do
-	sqlite3 "$scratch/two.db" "PRAGMA journal_mode = $mode; CREATE TABLE x(v INTEGER, pad TEXT); CREATE TABLE y(v INTEGER, pad TEXT); CREATE TABLE z AS SELECT zeroblob(500000);" >"$scratch/out"
+	sqlite3 "$scratch/two.db" "PRAGMA journal_mode = $mode; CREATE TABLE x(v INTEGER, pad TEXT); CREATE TABLE y(v INTEGER, pad TEXT); CREATE TABLE z AS SELECT zeroblob(500000) AS pad;" >"$scratch/out"
 	for i in $(seq 1 150); do
 		echo "BEGIN IMMEDIATE; INSERT INTO x SELECT $i, hex(zeroblob(2000)); INSERT INTO y SELECT $i, hex(zeroblob(2000)); UPDATE x SET v = v + 1 WHERE v % 5 = $i % 5; UPDATE y SET v = v + 1 WHERE v % 5 = $i % 5; COMMIT;"
 	done >"$scratch/writes"
-	for i in $(seq 1 200); do
-		echo 'SELECT CASE WHEN (SELECT total(v) FROM x) = (SELECT total(v) FROM y) THEN 1 ELSE 0 END, (SELECT count(*) FROM x), (SELECT count(*) FROM y);'
-	done >"$scratch/reads"
+	# The last term reads the far pages of z, which are in the database and not in its log, so that there is something to map.
+	question='SELECT CASE WHEN (SELECT total(v) FROM x) = (SELECT total(v) FROM y) THEN 1 ELSE 0 END, (SELECT count(*) FROM x), (SELECT count(*) FROM y), (SELECT length(substr(pad, 400000, 1)) FROM z);'
 	prologue='.timeout 20000
 PRAGMA wal_autocheckpoint = 4;
 PRAGMA mmap_size = 1073741824;'
@@ -52,12 +51,16 @@ PRAGMA mmap_size = 1073741824;'
 	writer=$!
 	{
 		echo "$prologue"
-		cat "$scratch/reads"
+		asked=0
+		while [ $asked -lt 200 ] || kill -0 $writer 2>/dev/null; do
+			echo "$question"
+			asked=$((asked + 1))
+		done
 	} | "$quire" run --memory $memory --stats -- sqlite3 "$scratch/two.db" >"$scratch/out" 2>"$scratch/err"
 	wait $writer
 	status=$?
 	[ $status = 0 ] && [ "$(sort -u "$scratch/writer" | tr "\n" " ")" = "1073741824 4 " ] && served mmap &&
-		[ "$(grep -c '^1|' "$scratch/out")" = 200 ] && ! grep -q '^0|' "$scratch/out"
+		[ "$(grep -c '^1|.*|1$' "$scratch/out")" -ge 200 ] && ! grep -q '^0|' "$scratch/out"
 	say "a reader beside a writer sees whole transactions, $mode" $?
 	run 0 sqlite3 "$scratch/two.db" 'PRAGMA integrity_check; SELECT count(*), (SELECT total(v) FROM x) = (SELECT total(v) FROM y) FROM x' && out_has ok && out_has '150|1'
 	say "and the file has all of them, $mode" $?
