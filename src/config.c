@@ -231,6 +231,17 @@ static int load_keeper(enum quire_keeper given, bool *ret)
 	return strcmp(text, "off") == 0 ? 0 : message_set(EINVAL, "QUIRE_KEEPER is «%s»; it can be on or off", text);
 }
 
+static int load_polling(enum quire_polling given, bool *ret)
+{
+	const char *text = getenv("QUIRE_POLLING");
+
+	*ret = given != QUIRE_POLLING_OFF;
+	if (given != QUIRE_POLLING_AUTO || !text || !*text || strcmp(text, "on") == 0)
+		return 0;
+	*ret = false;
+	return strcmp(text, "off") == 0 ? 0 : message_set(EINVAL, "QUIRE_POLLING is «%s»; it can be on or off", text);
+}
+
 static int load_expire(unsigned given, unsigned *ret)
 {
 	const char *text = getenv("QUIRE_EXPIRE_MS");
@@ -270,6 +281,8 @@ int config_load(const struct quire_config *given, struct config *ret)
 		r = load_expire(given->expire_ms, &ret->expire_ms);
 	if (r == 0)
 		r = load_keeper(given->keeper, &ret->keeper);
+	if (r == 0)
+		r = load_polling(given->polling, &ret->polling);
 	ret->stats_at_exit = stats && *stats && strcmp(stats, "0") != 0;
 	ret->share_files = share && *share && strcmp(share, "0") != 0;
 	return r;

@@ -19,6 +19,7 @@ struct config {
 	bool stats_at_exit;
 	bool share_files; /* files may be stored to that other processes have in caches of their own, if these allow it, too */
 	bool keeper;
+	bool polling;
 	/* Degraded paths, switched on by QUIRE_DEBUG words. */
 	bool no_uring, no_direct, no_tracking, no_huge, no_privilege;
 };

@@ -5,6 +5,7 @@
 #include "engine.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdlib.h>
 
 #include "object/collapse.h"
@@ -13,8 +14,9 @@
 #include "sys/page_size.h"
 #include "util/message.h"
 
-#define IO_DEPTH   128
-#define SWAP_PAGES (1ull << 29) /* what the word of a page that is out can name */
+#define IO_DEPTH     128
+#define POLLERS_MOST 16
+#define SWAP_PAGES   (1ull << 29) /* what the word of a page that is out can name */
 
 enum quire_trap engine_choose_trap(const struct config *config, enum uffd_source source, const char **ret_why)
 {
@@ -101,6 +103,17 @@ static int start_threads(struct engine *engine)
 	return r;
 }
 
+/* By half of the processors, which leaves the others to those who compute. Where it cannot be had, threads sleep. */
+static void watch_reads(struct io *io)
+{
+	cpu_set_t set;
+	unsigned processors = sched_getaffinity(0, sizeof(set), &set) == 0 ? (unsigned)CPU_COUNT(&set) : 2;
+	unsigned n = processors / 2;
+
+	if (n > 0)
+		(void)io_watch_reads(io, n < POLLERS_MOST ? n : POLLERS_MOST);
+}
+
 int engine_create(const struct config *config, struct engine **ret)
 {
 	struct engine *engine = calloc(1, sizeof(*engine));
@@ -110,6 +123,8 @@ int engine_create(const struct config *config, struct engine **ret)
 		engine->config = *config;
 		r = io_create(IO_DEPTH, !config->no_uring, &engine->io);
 	}
+	if (r == 0 && config->polling && !config->no_uring)
+		watch_reads(engine->io);
 	if (r == 0)
 		r = cache_create(config->memory_bytes >> page_shift, &object_cache_ops, engine->io, &engine->cache);
 	if (r == 0)

@@ -80,6 +80,7 @@ static void gather(struct engine *engine, struct quire_stats *ret)
 	lock_release(&engine->registry.lock);
 	ret->trap = engine->trap;
 	gather_journals(engine, ret);
+	ret->polled_reads = io_watched(engine->io);
 	ret->huge_bytes = bytes_of((uint64_t)atomic_load(&cache->huge_chunks) * CHUNK_PAGES);
 }
 

@@ -437,6 +437,13 @@ enum quire_keeper {
 	QUIRE_KEEPER_OFF = 2, /* such stores are lost with the program, up to expire_ms of them */
 };
 
+/* Whether a thread that waits for a read looks for its end, awake, instead of sleeping. */
+enum quire_polling {
+	QUIRE_POLLING_AUTO = 0, /* on */
+	QUIRE_POLLING_ON = 1,   /* for a quarter of a millisecond at most, giving way to any thread that wants the processor */
+	QUIRE_POLLING_OFF = 2,  /* a fault takes longer, and no processor's time while it waits */
+};
+
 /* Zero in a field means: not set, take the environment's or the default. */
 struct quire_config {
 	size_t size; /* sizeof(struct quire_config), for versions to come */
@@ -448,6 +455,7 @@ struct quire_config {
 	unsigned expire_ms;       /* age at which a dirty page is written back. Default 5000. QUIRE_EXPIRE_MS */
 	uint64_t journal_bytes;   /* the most that the journal of an atomic file may take. QUIRE_JOURNAL=64M. Default: 256M */
 	enum quire_keeper keeper; /* QUIRE_KEEPER=on|off */
+	enum quire_polling polling; /* QUIRE_POLLING=on|off */
 };
 
 /* Before the first mapping. => EBUSY after it; EINVAL a value out of range. */
@@ -487,8 +495,9 @@ struct quire_stats {
 	uint64_t commits, committed_bytes; /* of atomic files */
 	uint64_t journal_bytes;            /* length of the journals, now */
 	uint64_t checkpoints;
-	uint64_t snapshots;  /* that are mapped */
-	uint64_t huge_bytes; /* of files: mapped by entries of 2 MiB, or so until lately */
+	uint64_t snapshots;    /* that are mapped */
+	uint64_t huge_bytes;   /* of files: mapped by entries of 2 MiB, or so until lately */
+	uint64_t polled_reads; /* part of read_calls: the thread that waited for it looked for its end, awake */
 };
 
 /* Fills what ret has room for. size is sizeof(struct quire_stats). => EINVAL size 0. */

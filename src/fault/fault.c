@@ -34,6 +34,7 @@
 #include "object/writeback.h"
 #include "sys/frames.h"
 #include "sys/page_size.h"
+#include "util/duty.h"
 
 #define LENT_AROUND  16  /* pages that are copied together when a child touches one that it has borrowed */
 #define AROUND_PAGES 128 /* pages read ahead that one fault maps together */
@@ -554,10 +555,14 @@ static int take_step(struct fault *fault, struct step *step, struct holding *hol
 	return r;
 }
 
+/* Whether the thread is going to sleep, or to be busy for long. */
 static bool waits(const struct step *step)
 {
-	return step->kind == STEP_LOAD || step->kind == STEP_PROMISE || step->kind == STEP_BRING_IN || step->kind == STEP_WAIT ||
-	       step->kind == STEP_REFRESH || step->kind == STEP_UNFILL || step->reading.plan.pages > 0;
+	bool watches = step->kind == STEP_LOAD && step->object->pager->watched; /* … and leaves its duty when it has to */
+
+	return (step->kind == STEP_LOAD && !watches) || step->kind == STEP_PROMISE || step->kind == STEP_BRING_IN ||
+	       step->kind == STEP_WAIT || step->kind == STEP_REFRESH || step->kind == STEP_UNFILL ||
+	       (step->kind == STEP_DONE && step->reading.plan.pages > 0);
 }
 
 /* No frame can be had where writes fail meanwhile: then it is their error that matters. */
@@ -588,10 +593,8 @@ enum fault_result fault_resolve(struct fault *fault)
 			if (holding.buffer)
 				continue;
 		}
-		if (fault->blocking && waits(&step)) {
-			fault->blocking(fault->blocking_arg);
-			fault->blocking = NULL;
-		}
+		if (waits(&step))
+			duty_leave();
 		if (step.kind == STEP_DONE) {
 			if (step.object)
 				reading_ahead(&step.reading, step.object);
@@ -621,6 +624,7 @@ enum fault_result fault_resolve(struct fault *fault)
 		}
 	}
 	let_go(cache, &holding);
+	fault->ret_major = holding.major;
 	return result;
 }
 

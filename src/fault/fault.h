@@ -19,14 +19,12 @@ struct fault {
 	struct space *space;
 	char *addr; /* anywhere in the page */
 	bool write;
-	/* Called once, with no lock held, before the first time that this has to wait. May be NULL. */
-	void (*blocking)(void *arg);
-	void *blocking_arg;
-	int ret_error; /* FAULT_BUS: the errno behind it; ENODATA: past the end of the object */
-	int ret_cause; /* … and what the program is to be told: of ENOMEM, why nothing can be paged out */
+	bool ret_major; /* a read was waited for */
+	int ret_error;  /* FAULT_BUS: the errno behind it; ENODATA: past the end of the object */
+	int ret_cause;  /* … and what the program is to be told: of ENOMEM, why nothing can be paged out */
 };
 
-/* Async-signal-safe. No lock held. */
+/* Async-signal-safe. No lock held. The thread's duty (util/duty.h) is left before it sleeps. */
 enum fault_result fault_resolve(struct fault *fault);
 
 /* What the program is told of a fault that failed, and whom to ask. All are async-signal-safe, and called with no lock held. */

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 
 #include "sys/page_size.h"
+#include "util/duty.h"
 #include "util/fail.h"
 
 /* What some errors mean to those who load a page is nothing that a hook can know. */
@@ -31,6 +32,8 @@ static unsigned pass(int (*hook)(void *arg, off_t offset, void *bytes, size_t le
 	unsigned n = (unsigned)pages_of(len), i;
 
 	*ret_error = 0;
+	if (hook)
+		duty_leave(); /* who knows how long it takes */
 	for (i = 0; hook && i < n; i++) {
 		size_t at = (size_t)i << page_shift, some = len - at < page_size() ? len - at : page_size();
 

@@ -13,6 +13,7 @@
 #include "object/writeback.h"
 #include "sys/frames.h"
 #include "sys/page_size.h"
+#include "util/duty.h"
 
 /* The part of the budget that one run of pages may take. */
 #define RUN_SHARE 32
@@ -178,6 +179,7 @@ static int promise(struct cache *cache, unsigned *n, bool wait)
 	if (!wait)
 		return -ENOMEM;
 	io_plug_flush();
+	duty_leave();
 	if (budget_reserve(cache, *n) == 0)
 		return 0;
 	*n = 1;
@@ -207,6 +209,7 @@ static struct buffer *get_own_buffer(struct object *object, unsigned *n, enum pa
 		*ret_error = -ENOMEM;
 		if (patience != PATIENCE_ALL)
 			return NULL;
+		duty_leave();
 		buffer_wait(object->buffers, seen);
 	}
 }
@@ -217,6 +220,10 @@ static struct buffer *get_buffer(struct buffers *buffers, unsigned n, enum patie
 
 	switch (patience) {
 	case PATIENCE_ALL:
+		buffer = buffer_try(buffers, n);
+		if (buffer)
+			return buffer;
+		duty_leave();
 		return buffer_get(buffers, n);
 	case PATIENCE_SPARE:
 		return buffer_try_spare(buffers, n);

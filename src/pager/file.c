@@ -460,7 +460,9 @@ static void file_run(struct pager *pager, struct pager_request *request)
 
 	while (more) {
 		file_prepare(file, request);
-		more = file_advance(file, request, io_perform(&request->transfer));
+		more = file_advance(file, request,
+				    request->op == PAGER_READ ? io_await(file->io, &request->transfer)
+							      : io_perform(&request->transfer));
 	}
 	if (request->ret_error == EFBIG)
 		forget_sigxfsz();
@@ -642,6 +644,7 @@ static struct file_pager *file_new(struct io *io, bool allow_direct)
 	if (file == NULL)
 		return NULL;
 	file->base.ops = &file_ops;
+	file->base.watched = io_watches(io);
 	file->base.align_bytes = page_size();
 	file->io = io;
 	file->direct_fd = -1;

@@ -75,6 +75,7 @@ struct pager {
 	_Atomic bool direct; /* transfers bypass the kernel's page cache */
 	size_t align_bytes;  /* alignment of offset, len and buf that a direct transfer needs; at most a page */
 	bool steady;         /* the size changes by resize only, so that it need not be asked for */
+	bool watched;        /* a read on the caller's thread keeps its duty (util/duty.h) as long as the thread is awake */
 	bool on_demand;      /* a page is asked for when it is needed, and not before */
 };
 

@@ -52,7 +52,9 @@
 #include <unistd.h>
 
 #include "sys/page_size.h"
+#include "sys/polled.h"
 #include "sys/thread.h"
+#include "util/duty.h"
 #include "util/fail.h"
 #include "util/lock.h"
 
@@ -98,6 +100,7 @@ struct io {
 	/* Who ends the last transfer lowers outstanding, then reads closing; io_destroy sets closing, then reads outstanding. */
 	_Atomic uint32_t outstanding; /* futex of io_destroy */
 	_Atomic bool closing;
+	struct polled *polled; /* NULL: no thread watches its reads */
 	struct lane lanes[LANES];
 };
 
@@ -164,6 +167,31 @@ ssize_t io_perform(const struct io_transfer *transfer)
 	else /* the offset's upper half is an argument of its own, and ignored where a register holds both */
 		ret = syscall(SYS_preadv2, transfer->fd, &iov, 1L, transfer->offset, 0L, (long)RWF_NOWAIT);
 	return ret < 0 ? -errno : ret;
+}
+
+ssize_t io_await(struct io *io, const struct io_transfer *transfer)
+{
+	ssize_t bytes;
+
+	if (io->polled && polled_read(io->polled, transfer, &bytes))
+		return bytes;
+	duty_leave();
+	return io_perform(transfer);
+}
+
+int io_watch_reads(struct io *io, unsigned threads)
+{
+	return polled_create(threads, &io->polled);
+}
+
+bool io_watches(const struct io *io)
+{
+	return io->polled != NULL;
+}
+
+uint64_t io_watched(const struct io *io)
+{
+	return io->polled ? polled_reads(io->polled) : 0;
 }
 
 static void io_finish(struct io *io, struct io_transfer *transfer)
@@ -559,5 +587,6 @@ void io_destroy(struct io *io)
 		futex_wait(&io->outstanding, outstanding, NULL);
 	for (unsigned i = 0; i < LANES; i++)
 		lane_close(&io->lanes[i]);
+	polled_destroy(io->polled);
 	free(io);
 }

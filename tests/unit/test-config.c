@@ -27,6 +27,8 @@ static int clear_environment(void **state)
 	unsetenv("QUIRE_SWAP");
 	unsetenv("QUIRE_DEBUG");
 	unsetenv("QUIRE_EXPIRE_MS");
+	unsetenv("QUIRE_KEEPER");
+	unsetenv("QUIRE_POLLING");
 	unsetenv("QUIRE_STATS");
 	unsetenv("TMPDIR");
 	message_clear();
@@ -282,6 +284,9 @@ static void the_age_of_dirty_pages_is_taken_from_the_environment(void **state)
 	assert_true(load_with("QUIRE_KEEPER", "").keeper);
 	assert_true(load_with("QUIRE_KEEPER", "on").keeper);
 	assert_false(load_with("QUIRE_KEEPER", "off").keeper);
+	assert_true(load_with("QUIRE_POLLING", "").polling);
+	assert_true(load_with("QUIRE_POLLING", "on").polling);
+	assert_false(load_with("QUIRE_POLLING", "off").polling);
 	assert_int_equal(load_with("QUIRE_EXPIRE_MS", "1").expire_ms, 1);
 	assert_int_equal(load_with("QUIRE_EXPIRE_MS", "3600000").expire_ms, 3600000);
 	assert_int_equal(load_with("QUIRE_EXPIRE_MS", "").expire_ms, 5000);
@@ -322,6 +327,7 @@ static void what_is_given_wins_over_the_environment(void **state)
 	    .debug = "no-direct",
 	    .expire_ms = 7,
 	    .keeper = QUIRE_KEEPER_OFF,
+	    .polling = QUIRE_POLLING_OFF,
 	};
 	struct config config;
 
@@ -332,6 +338,7 @@ static void what_is_given_wins_over_the_environment(void **state)
 	setenv("QUIRE_DEBUG", "wrong", 1);
 	setenv("QUIRE_EXPIRE_MS", "wrong", 1);
 	setenv("QUIRE_KEEPER", "wrong", 1);
+	setenv("QUIRE_POLLING", "wrong", 1);
 	config = load(&given);
 	assert_int_equal(config.memory_bytes, 64u << 20);
 	assert_int_equal(config.trap, QUIRE_TRAP_SIGNAL);
@@ -339,6 +346,7 @@ static void what_is_given_wins_over_the_environment(void **state)
 	assert_true(config.no_direct && !config.no_uring);
 	assert_int_equal(config.expire_ms, 7);
 	assert_false(config.keeper);
+	assert_false(config.polling);
 }
 
 #define TEST(name) cmocka_unit_test_setup(name, clear_environment)

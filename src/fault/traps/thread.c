@@ -3,7 +3,8 @@
  * thread.c - the trap in threads of the engine: messages of the userfaultfds
  *
  * Leader and followers: one thread at a time reads messages, and resolves by itself what needs no waiting. When a fault has to
- * wait for storage, it hands the lead on and waits: no fault is passed from thread to thread, and a slow one keeps no other. What
+ * sleep, it hands the lead on and sleeps: no fault is passed from thread to thread, and a slow one keeps no other. As long as it only watches
+ * for the end of its read, and nothing else is to be done, it goes on leading (util/duty.h). What
  * other processes say that the engine serves is read by the same threads.
  */
 #include <errno.h>
@@ -18,12 +19,17 @@
 #include "fault/traps/trap.h"
 #include "sys/page_size.h"
 #include "sys/thread.h"
+#include "util/duty.h"
 
 #define THREADS            8
 #define THREADS_FOR_OTHERS 2 /* at first, where only other processes are served */
 #define THREADS_MOST       256
 #define DEAFEN_MS          1000
-#define SPIN_READS         20 /* looks for the next message before sleeping: a wake-up costs more than some of them */
+/*
+ * Looks for the next message before sleeping: a wake-up costs more than some of them. Not behind a page that had to be read: the thread that
+ * waited for it runs best where this one did, and not on a processor that has to be woken.
+ */
+#define SPIN_READS 20
 
 struct thread_trap {
 	struct space *space; /* whose faults are caught here; NULL: none's of this process */
@@ -40,9 +46,12 @@ struct thread_trap {
 
 static void *thread_main(void *arg);
 
+/* What a thread of the trap does just now. */
 struct trap_turn {
+	struct duty duty; /* to lead */
 	struct thread_trap *trap;
 	bool leading;
+	bool looks; /* … and looks for the next message before it sleeps */
 };
 
 void trap_hand_on(struct trap_turn *turn)
@@ -59,9 +68,28 @@ void trap_hand_on(struct trap_turn *turn)
 	lock_release(&trap->lead);
 }
 
-static void hand_on(void *arg)
+static void leave_duty(struct duty *duty)
 {
-	trap_hand_on(arg);
+	trap_hand_on((struct trap_turn *)duty);
+}
+
+/* Whoever leads looks for, or sleeps until there are, messages. */
+static int poll_messages(struct thread_trap *trap, int timeout_ms)
+{
+	struct pollfd fds[4] = {
+	    {.fd = trap->space ? trap->space->pmap.tracking_uffd : -1, .events = POLLIN},
+	    {.fd = trap->space ? trap->space->pmap.catching_uffd : -1, .events = POLLIN},
+	    {.fd = trap->stop, .events = POLLIN},
+	    {.fd = trap->sources, .events = POLLIN},
+	};
+
+	return poll(fds, atomic_load(&trap->deaf) ? 3 : 4, timeout_ms);
+}
+
+/* Another message is there while this thread watches for the end of a read. */
+static bool has_work(struct duty *duty)
+{
+	return poll_messages(((struct trap_turn *)duty)->trap, 0) != 0;
 }
 
 void trap_resolve(struct trap_turn *turn, struct space *space, int uffd, const struct uffd_event *event)
@@ -70,11 +98,14 @@ void trap_resolve(struct trap_turn *turn, struct space *space, int uffd, const s
 	    .space = space,
 	    .addr = (char *)event->addr,
 	    .write = event->write,
-	    .blocking = hand_on,
-	    .blocking_arg = turn,
 	};
+	enum fault_result result;
 
-	switch (fault_resolve(&fault)) {
+	duty_now = turn->leading ? &turn->duty : NULL;
+	result = fault_resolve(&fault);
+	duty_now = NULL;
+	turn->looks = !fault.ret_major;
+	switch (result) {
 	case FAULT_DONE:
 	case FAULT_NONE:
 		/* None: unmapped meanwhile. The thread finds out by itself. */
@@ -144,31 +175,27 @@ static bool serve_one(struct trap_turn *turn)
 static bool next(struct trap_turn *turn)
 {
 	struct thread_trap *trap = turn->trap;
-	struct pollfd fds[4] = {
-	    {.fd = trap->space ? trap->space->pmap.tracking_uffd : -1, .events = POLLIN},
-	    {.fd = trap->space ? trap->space->pmap.catching_uffd : -1, .events = POLLIN},
-	    {.fd = trap->stop, .events = POLLIN},
-	    {.fd = trap->sources, .events = POLLIN},
-	};
+	unsigned looks = turn->looks ? SPIN_READS : 0;
 
 	for (unsigned spin = 0; !atomic_load(&trap->stopping); spin++) {
 		if (serve_one(turn))
 			return true;
-		if (spin >= SPIN_READS)
-			poll(fds, atomic_load(&trap->deaf) ? 3 : 4, -1);
+		if (spin >= looks)
+			poll_messages(trap, -1);
 	}
 	return false;
 }
 
 static void *thread_main(void *arg)
 {
-	struct trap_turn turn = {.trap = arg};
+	struct trap_turn turn = {.duty = {has_work, leave_duty}, .trap = arg};
 
 	do {
 		if (!turn.leading) {
 			atomic_fetch_add(&turn.trap->idle, 1);
 			lock_acquire(&turn.trap->lead);
 			turn.leading = true;
+			turn.looks = false; /* it would be in the way of the one who watches his read */
 		}
 	} while (next(&turn));
 	lock_release(&turn.trap->lead);
