@@ -173,7 +173,7 @@ ssize_t io_await(struct io *io, const struct io_transfer *transfer)
 {
 	ssize_t bytes;
 
-	if (io->polled && polled_read(io->polled, transfer, &bytes))
+	if (io_watches(io) && polled_read(io->polled, transfer, &bytes))
 		return bytes;
 	duty_leave();
 	return io_perform(transfer);
@@ -186,7 +186,7 @@ int io_watch_reads(struct io *io, unsigned threads)
 
 bool io_watches(const struct io *io)
 {
-	return io->polled != NULL;
+	return io && io->polled;
 }
 
 uint64_t io_watched(const struct io *io)

@@ -74,11 +74,12 @@ ssize_t io_perform(const struct io_transfer *transfer);
 /*
  * Likewise, of a read: watched for its end by this thread, awake, where that is asked for and can be had (sys/polled.h), for which it
  * keeps its duty (util/duty.h). It is left before the thread sleeps.
+ * => io: NULL is fine.
  */
 ssize_t io_await(struct io *io, const struct io_transfer *transfer);
 /* From now on so many threads at a time may watch. Before any transfer. 0 or -errno. */
 int io_watch_reads(struct io *io, unsigned threads);
-/* Whether any may; how many reads were done so. */
+/* Whether any may (NULL is fine); how many reads were done so. */
 bool io_watches(const struct io *io);
 uint64_t io_watched(const struct io *io);
 
