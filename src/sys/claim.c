@@ -18,18 +18,23 @@
  */
 #include "sys/claim.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "util/fail.h"
 #include "util/lock.h"
 
 #define BUCKETS 256
+#define PATH    "/dev/shm/quire-claims."
+#define KEPT_MS 10000 /* that a keeper of a program that has ended is waited for */
 
 struct claim {
 	struct claim *next;
@@ -66,7 +71,7 @@ static bool is_open(void)
 	/* The number may be another file's by now, which must not be locked. */
 	if (claims.fd >= 0 && fstat(claims.fd, &st) == 0 && st.st_dev == claims.dev && st.st_ino == claims.ino)
 		return true;
-	snprintf(name, sizeof(name), "/dev/shm/quire-claims.%u", (unsigned)geteuid());
+	snprintf(name, sizeof(name), PATH "%u", (unsigned)geteuid());
 	claims.fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
 	if (claims.fd < 0)
 		return false;
@@ -111,9 +116,33 @@ static struct claim **find(off_t byte)
 	return at;
 }
 
-int claim_take(dev_t dev, ino_t ino, bool shares, pid_t *ret_owner)
+/*
+ * Whether the owner of a lock has ended, or become another program, and only its keeper has its descriptors still (sys/keeper.c): then the file
+ * of claims is not among its own.
+ */
+static bool is_kept(pid_t owner)
 {
-	off_t byte = byte_of(dev, ino);
+	char name[64], target[64];
+	struct dirent *entry;
+	bool has = false;
+	DIR *fds;
+
+	snprintf(name, sizeof(name), "/proc/%d/fd", (int)owner);
+	fds = opendir(name);
+	if (!fds)
+		return errno == ENOENT;
+	while (!has && (entry = readdir(fds))) {
+		ssize_t n = readlinkat(dirfd(fds), entry->d_name, target, sizeof(target) - 1);
+
+		target[n > 0 ? n : 0] = '\0';
+		has = strncmp(target, PATH, sizeof(PATH) - 1) == 0;
+	}
+	closedir(fds);
+	return !has;
+}
+
+static int take(off_t byte, bool shares, pid_t *ret_owner)
+{
 	struct claim **at, *claim;
 	int r = 0;
 
@@ -132,6 +161,19 @@ int claim_take(dev_t dev, ino_t ino, bool shares, pid_t *ret_owner)
 		claim->count++;
 	lock_release(&claims.lock);
 	return r == -EBUSY ? r : 0;
+}
+
+int claim_take(dev_t dev, ino_t ino, bool shares, pid_t *ret_owner)
+{
+	static const struct timespec moment = {.tv_nsec = 1000000};
+	off_t byte = byte_of(dev, ino);
+	int r = take(byte, shares, ret_owner);
+
+	for (unsigned waited_ms = 0; r == -EBUSY && waited_ms<KEPT_MS && * ret_owner> 0 && is_kept(*ret_owner); waited_ms++) {
+		nanosleep(&moment, NULL);
+		r = take(byte, shares, ret_owner);
+	}
+	return r;
 }
 
 void claim_drop(dev_t dev, ino_t ino)

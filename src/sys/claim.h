@@ -10,7 +10,7 @@
 
 /*
  * Claims a file for this process, once more if it has it already. shares: with all others that share it. The claim ends with the process, and
- * with exec. 0, also where no claims can be made; -EBUSY: *ret_owner has it, 0 if its number is not to be had.
+ * with exec, when its keeper has written what it has left, for which this waits. 0, also where no claims can be made; -EBUSY: *ret_owner has it, 0 if its number is not to be had.
  */
 int claim_take(dev_t dev, ino_t ino, bool shares, pid_t *ret_owner);
 /* Gives up what claim_take has claimed. */
