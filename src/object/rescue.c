@@ -9,7 +9,8 @@
  *      a harvest or an unmapping that did not come to its end has learnt so: struct taking, struct leaving.
  *
  * The last two are put into the words first. Then every page that has a frame and is DIRTY or WRITING is written. A page on its way in has no
- * frame that could be relied on, unless it is mapped: then it was made and mapped in one step. A page that is HELD may be just giving its
+ * frame that could be relied on, unless it is mapped: then it was made and mapped in one step. So it was as well if it is DIRTY, which only a
+ * harvest can have found that came before the word was settled. A page that is HELD may be just giving its
  * frame back, with its bytes gone from storage, too (object_discard): it is written if the frame is there.
  *
  * Written is up to the least of these: the size of the object, that of the file, which may have been cut before the object was, and the size
@@ -103,7 +104,8 @@ static bool is_unsaved(const struct object *object, const struct chunk *chunk, u
 	uint32_t word = page_load((page_word *)&chunk->page[i]);
 	off_t at = (off_t)((chunk->first + i) << page_shift);
 
-	if (!(word & (PAGE_DIRTY | PAGE_WRITING)) || (word & PAGE_BEYOND) || !page_has_frame(word))
+	if (!(word & (PAGE_DIRTY | PAGE_WRITING)) || (word & PAGE_BEYOND) ||
+	    (!page_has_frame(word) && page_state(word) != PAGE_LOADING))
 		return false;
 	return page_state(word) == PAGE_RESIDENT || BARE(SYS_lseek, object->frames, at, SEEK_DATA) == at;
 }

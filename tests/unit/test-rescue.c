@@ -225,6 +225,19 @@ static void a_store_that_an_unmapping_has_not_told_is_written(void **state)
 	only_written(4, 11);
 }
 
+/* It was mapped with the making of its frame, stored to and harvested before its word was settled. */
+static void a_store_that_a_harvest_has_told_of_a_page_on_its_way_in_is_written(void **state)
+{
+	(void)state;
+	map_pages();
+	assert_true(page_take(word(5), PAGE_RESIDENT, PAGE_LOADING));
+	*(volatile char *)(view.addr + 5 * rig.page) = 1;
+	assert_int_equal(object_harvest(rig.object, 0, MAPPED), 0);
+	rescue();
+	page_settle(word(5), PAGE_RESIDENT, PAGE_DIRTY, 0);
+	only_written(5, 5);
+}
+
 static void a_page_on_its_way_in_is_not_written(void **state)
 {
 	(void)state;
@@ -307,6 +320,7 @@ int main(void)
 	    TEST(a_store_that_a_harvest_has_taken_and_not_told_is_written),
 	    TEST(what_a_harvest_takes_is_in_its_record_until_it_is_told),
 	    TEST(a_store_that_an_unmapping_has_not_told_is_written),
+	    TEST(a_store_that_a_harvest_has_told_of_a_page_on_its_way_in_is_written),
 	    TEST(a_page_on_its_way_in_is_not_written),
 	    TEST(a_held_page_whose_frame_is_gone_is_not_written),
 	    TEST(nothing_is_written_past_the_end_of_the_file),
