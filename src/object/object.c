@@ -509,10 +509,9 @@ static int lock_with_tail(struct object *object, uint64_t bytes, unsigned patien
 	return 1;
 }
 
-/* Map lock held for writing. What is gone from a frame and from no file has to be written anew. */
-static void note_cut(struct object *object, struct chunk *chunk, uint64_t page, uint64_t bytes)
+/* Map lock held for writing. For the next commit, and for a rollback, also where no page was cut: what comes behind it is zeros from here on. */
+static void note_cut(struct object *object, uint64_t bytes)
 {
-	writeback_note_dirty(chunk, &chunk->page[page % CHUNK_PAGES]);
 	if (object->journal && bytes < atomic_load(&object->cut_bytes))
 		atomic_store(&object->cut_bytes, bytes);
 }
@@ -555,11 +554,14 @@ static int shrink(struct object *object, uint64_t bytes, unsigned patience_ms, i
 		epoch_stamp_range(object, quiet, pages_of(old));
 		object_forget(object, pages);
 		atomic_store(&object->beyond, false);
+		if (in_memory)
+			note_cut(object, bytes);
 		r = frames_resize(object->frames, pages);
 		if (r == 0 && pages > quiet && chunk && page_has_frame(page_load(&chunk->page[quiet % CHUNK_PAGES])))
 			r = frames_zero_tail(object->frames, bytes);
+		/* What is gone from a frame and from no file has to be written anew. */
 		if (r == 0 && in_memory && pages > quiet && chunk && page_has_frame(page_load(&chunk->page[quiet % CHUNK_PAGES])))
-			note_cut(object, chunk, quiet, bytes);
+			writeback_note_dirty(chunk, &chunk->page[quiet % CHUNK_PAGES]);
 	}
 	atomic_fetch_add(&object->cuts, 1);
 	rwlock_write_release(&object->cache->map_lock);
@@ -637,7 +639,7 @@ static int grow(struct object *object, uint64_t bytes, unsigned patience_ms, boo
 		if (r == 0 && page_has_frame(word))
 			r = frames_patch(object->frames, old, page_size() - inside, tail->data + inside);
 		if (r == 0 && page_has_frame(word) && object->kind == OBJECT_ANON)
-			note_cut(object, chunk, last, bytes);
+			writeback_note_dirty(chunk, page);
 		if (r < 0 || page_state(word) == PAGE_LOADING)
 			set_size(object, old);
 		atomic_store(&object->growing_from, UINT64_MAX);

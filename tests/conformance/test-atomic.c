@@ -344,6 +344,44 @@ static void B01_what_was_cut_off_comes_back_as_zeros(void **state)
 	assert_int_equal(file_byte(fd, (off_t)PAGES(7)), 0);
 }
 
+/* Nothing but the cut: no page is stored to, and the size is as it was. */
+static void B01_cut_between_two_pages_is_committed(void **state)
+{
+	char path[FILE_PATH_MAX];
+	int fd = file_named(PAGES(8), path);
+	char *p = ATOMIC(fd, 8);
+
+	(void)state;
+	assert_ok(quire_ftruncate(fd, (off_t)PAGES(3)));
+	assert_ok(quire_ftruncate(fd, (off_t)PAGES(8)));
+	assert_zeros(p + PAGES(3), PAGES(5));
+	assert_ok(commit(p, 8));
+	assert_zeros(p + PAGES(3), PAGES(5));
+	unmap(p, 8);
+	assert_int_equal(file_size(fd), PAGES(8));
+	assert_int_equal(file_byte(fd, (off_t)PAGES(3) - 1), pattern((off_t)PAGES(3) - 1));
+	for (size_t i = 3; i < 8; i++)
+		assert_int_equal(file_byte(fd, (off_t)PAGES(i)), 0);
+}
+
+static void B01_cut_between_two_pages_is_taken_back(void **state)
+{
+	char path[FILE_PATH_MAX];
+	int fd = file_named(PAGES(8), path);
+	char *p = ATOMIC(fd, 8);
+
+	(void)state;
+	assert_ok(quire_ftruncate(fd, (off_t)PAGES(3)));
+	assert_ok(quire_ftruncate(fd, (off_t)PAGES(8)));
+	assert_zeros(p + PAGES(3), PAGES(5));
+	assert_ok(quire_rollback(p, PAGES(8)));
+	assert_pattern(p, PAGES(8), 0);
+	unmap(p, 8);
+	assert_int_equal(file_size(fd), PAGES(8));
+	for (size_t i = 0; i < 8; i++)
+		assert_int_equal(file_byte(fd, (off_t)PAGES(i)), pattern((off_t)PAGES(i)));
+}
+
 static void B01_rollback_takes_back_the_size(void **state)
 {
 	char path[FILE_PATH_MAX];
@@ -1101,6 +1139,8 @@ static const struct conformance_test tests[] = {
     TEST(B01_size_is_part_of_the_commit),
     TEST(B01_size_that_is_not_committed_is_forgotten),
     TEST(B01_what_was_cut_off_comes_back_as_zeros),
+    TEST(B01_cut_between_two_pages_is_committed),
+    TEST(B01_cut_between_two_pages_is_taken_back),
     TEST(B01_rollback_takes_back_the_size),
     TEST(B01_extend_makes_the_next_commit_longer),
     TEST(B01_stores_past_the_end_are_in_no_commit),
