@@ -520,6 +520,8 @@ static void note_cut(struct object *object, uint64_t bytes)
  * Shrinks: the ends are lowered first, so that nobody begins to load past the new size, nor to write what reaches past it; when all
  * who had begun are done, the file is cut, by storage, and the frames are given up. Where storage fails, the ends are as before.
  * Meanwhile the size itself is the old one: who loads a page that the cut has not reached shows all of it.
+ * => The journal of an atomic file forgets what was spilled behind the cut: it comes last, when the page that is cut is there, and under the
+ *    lock, since it is memory only.
  * => storage NULL: it has been cut already. patience_ms: as for lock_when_quiet; then the old size stands, and 0 is the answer.
  */
 static int shrink(struct object *object, uint64_t bytes, unsigned patience_ms, int (*storage)(void *), void *arg)
@@ -535,12 +537,14 @@ static int shrink(struct object *object, uint64_t bytes, unsigned patience_ms, i
 	atomic_store(&object->writable_end, quiet);
 	atomic_thread_fence(memory_order_seq_cst);
 	rwlock_write_release(&object->cache->map_lock);
-	if (storage) {
+	if (storage && !object->journal) {
 		(void)lock_when_quiet(object, quiet, 0);
 		rwlock_write_release(&object->cache->map_lock);
 		r = storage(arg);
 	}
 	quieted = lock_with_tail(object, bytes, patience_ms, in_memory);
+	if (quieted == 0 && storage && object->journal)
+		r = storage(arg);
 	if (quieted != 0) {
 		/* Not yet: the size is followed the next time. */
 		rwlock_write_acquire(&object->cache->map_lock);
@@ -706,6 +710,9 @@ static int set_file_size(struct object *object, uint64_t bytes, bool may_cut, in
 		r = storage(arg);
 		if (r == 0)
 			r = follow_size_locked(object, bytes, 0, false);
+		/* The next commit has the size that the journal was told. */
+		if (r < 0 && object->journal)
+			(void)object->pager->ops->resize(object->pager, now);
 	}
 	atomic_store(&object->truncating, false);
 	lock_release(&object->size_lock);
