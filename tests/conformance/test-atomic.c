@@ -809,6 +809,36 @@ static void B01_snapshot_stays_as_it_was_beside_a_writer(void **state)
 	assert_int_equal(file_byte(fd, 0), '2');
 }
 
+/* Nobody maps the file to be written, but its journal is open, with a commit that is not in the file yet. */
+static void B01_ftruncate_of_a_file_with_a_snapshot_only_is_a_commit(void **state)
+{
+	char path[FILE_PATH_MAX];
+	int fd = file_named(PAGES(8), path);
+	char *p = ATOMIC(fd, 8), *first = SNAPSHOT(fd, 8), *second;
+
+	(void)state;
+	memset(p + PAGES(4), 'c', PAGES(4));
+	assert_ok(commit(p, 8));
+	unmap(p, 8);
+	second = SNAPSHOT(fd, 8);
+	assert_ok(quire_ftruncate(fd, (off_t)PAGES(5) + 10));
+	/* What a snapshot shows stays. */
+	assert_pattern(first, PAGES(8), 0);
+	assert_pattern(second, PAGES(4), 0);
+	assert_filled(second + PAGES(4), PAGES(4), 'c');
+	unmap(second, 8);
+	second = SNAPSHOT(fd, 8);
+	assert_filled(second + PAGES(5), 10, 'c');
+	assert_zeros(second + PAGES(5) + 10, PAGES(1) - 10);
+	assert_past_the_end(second + PAGES(6));
+	unmap(first, 8);
+	unmap(second, 8);
+	assert_false(has_journal(path));
+	assert_int_equal(file_size(fd), PAGES(5) + 10);
+	assert_int_equal(file_byte(fd, 0), pattern(0));
+	assert_int_equal(file_byte(fd, (off_t)PAGES(4)), 'c');
+}
+
 static void B01_snapshot_is_not_to_be_written(void **state)
 {
 	char path[FILE_PATH_MAX];
@@ -1156,6 +1186,7 @@ static const struct conformance_test tests[] = {
     TEST(B01_hooks_see_what_is_committed),
     TEST(B01_commit_that_a_hook_refuses_has_not_happened),
     TEST(B01_snapshot_stays_as_it_was_beside_a_writer),
+    TEST(B01_ftruncate_of_a_file_with_a_snapshot_only_is_a_commit),
     TEST(B01_snapshot_is_not_to_be_written),
     TEST(B01_program_that_is_killed_leaves_its_last_commit),
     TEST(B01_plain_mapping_after_a_crash_shows_the_last_commit),
