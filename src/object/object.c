@@ -693,6 +693,24 @@ int object_refresh_size(struct object *object)
 	return r;
 }
 
+/* The page would go by a cut that is under way, and may be refused. */
+static bool is_being_cut(const struct object *object, uint64_t page)
+{
+	return page >= atomic_load(&object->pages) && page < pages_of(atomic_load(&object->bytes));
+}
+
+int object_seek_end(struct object *object, uint64_t page)
+{
+	static const struct timespec moment = {.tv_nsec = 50000};
+	uint32_t start = cache_clock_ms();
+
+	if (object->pager && !object->pager->steady)
+		return object_refresh_size(object);
+	while (is_being_cut(object, page) && cache_clock_ms() - start <= REFRESH_PATIENCE_MS)
+		nanosleep(&moment, NULL);
+	return 0;
+}
+
 static int set_file_size(struct object *object, uint64_t bytes, bool may_cut, int (*storage)(void *arg), void *arg)
 {
 	uint64_t now;
