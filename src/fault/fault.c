@@ -168,15 +168,17 @@ static void settle_held(const struct held *held)
 
 /*
  * Pages behind one that another mapping shows, and which it shows as well: that they are mapped here too hides nothing from the policy, and
- * each would cost a fault. Up to the first that has an entry here already. Not where private pages may lie over them.
+ * each would cost a fault. Up to the first that has an entry here already, and not past the end: what others have there are zeros that they
+ * have asked for. Not where private pages may lie over them.
  */
 static void map_along(struct area *area, struct chunk *chunk, unsigned i, char *addr)
 {
 	const struct view *view = &area->view;
 	uint64_t before = (uint64_t)(addr - view->addr) >> page_shift;
+	uint64_t pages = atomic_load(&view->object->pages);
 	unsigned first = i + 1, end = first;
 
-	while (end < CHUNK_PAGES && end - i < ALONG_PAGES && before + (end - i) < view->pages) {
+	while (end < CHUNK_PAGES && end - i < ALONG_PAGES && before + (end - i) < view->pages && chunk->first + end < pages) {
 		uint32_t word = page_load(&chunk->page[end]);
 
 		if (page_state(word) != PAGE_RESIDENT || !(word & PAGE_MAPPED) || (word & (PAGE_FILLED | PAGE_ONCE)) ||
