@@ -485,28 +485,63 @@ static bool cuts_in_memory(const struct object *object, bool reverts)
 	return object->kind == OBJECT_ANON || (object->journal && !reverts);
 }
 
+/* From here on nobody begins to load past a size that is less, nor to write what reaches past it. */
+static void lower_ends(struct object *object, uint64_t bytes)
+{
+	rwlock_write_acquire(&object->cache->map_lock);
+	atomic_store(&object->pages, pages_of(bytes));
+	atomic_store(&object->writable_end, bytes >> page_shift);
+	atomic_thread_fence(memory_order_seq_cst);
+	rwlock_write_release(&object->cache->map_lock);
+}
+
 /*
- * As lock_when_quiet. What lies past the new end in its page is gone for good: where it is cut in memory the page comes in first, if the
- * pager has it, so that it can be cut. 0; 1: patience is at an end; -errno: it cannot be had. The lock is taken with 0 only.
+ * What lies past the new end in its page is gone for good: where it is cut in memory the page comes in first, if the pager has it. Zeros in
+ * its place are not what would be left of it. Map lock held for writing, and it is not busy.
  */
-static int lock_with_tail(struct object *object, uint64_t bytes, unsigned patience_ms, bool in_memory)
+static bool is_tail_missing(struct object *object, uint64_t bytes)
 {
 	uint64_t last = bytes >> page_shift;
-	int r = 0;
+	struct chunk *chunk = table_find(&object->table, last);
+	uint32_t word = chunk ? page_load(&chunk->page[last % CHUNK_PAGES]) : 0;
 
-	while (lock_when_quiet(object, last, patience_ms)) {
-		struct chunk *chunk = table_find(&object->table, last);
-		uint32_t word = chunk ? page_load(&chunk->page[last % CHUNK_PAGES]) : 0;
+	if (pages_of(bytes) == last)
+		return false;
+	return page_state(word) == PAGE_ABSENT ? object->kind != OBJECT_ANON || (word & PAGE_STORED) : word & PAGE_FILLED;
+}
 
-		if (!in_memory || pages_of(bytes) == last || page_state(word) != PAGE_ABSENT ||
-		    (object->kind == OBJECT_ANON && !(word & PAGE_STORED)))
+static int bring_tail_in(struct object *object, uint64_t page)
+{
+	page_word *word = object_page(object, page, NULL);
+	int r;
+
+	if (word && (page_load(word) & PAGE_FILLED))
+		object_unfill(object, page);
+	/* The kernel does not unmap it. */
+	if (word && (page_load(word) & PAGE_FILLED))
+		return -EBUSY;
+	r = object_load(object, page, 1, 0, UINT64_MAX, true, NULL);
+	return r == -EAGAIN ? 0 : r;
+}
+
+/* As lock_when_quiet, with the ends lowered. 0; 1: patience is at an end; -errno: the tail cannot be had. The lock is taken with 0 only. */
+static int lock_to_cut(struct object *object, uint64_t bytes, unsigned patience_ms, bool in_memory)
+{
+	int r;
+
+	for (;;) {
+		lower_ends(object, bytes);
+		if (!lock_when_quiet(object, bytes >> page_shift, patience_ms))
+			return 1;
+		if (!in_memory || !is_tail_missing(object, bytes))
 			return 0;
+		/* As before meanwhile: there may be room for it only when pages past the new end are written. */
+		set_size(object, atomic_load(&object->bytes));
 		rwlock_write_release(&object->cache->map_lock);
-		r = object_load(object, last, 1, 0, UINT64_MAX, true, NULL);
-		if (r < 0 && r != -EAGAIN)
+		r = bring_tail_in(object, bytes >> page_shift);
+		if (r < 0)
 			return r;
 	}
-	return 1;
 }
 
 /* Map lock held for writing. For the next commit, and for a rollback, also where no page was cut: what comes behind it is zeros from here on. */
@@ -517,11 +552,11 @@ static void note_cut(struct object *object, uint64_t bytes)
 }
 
 /*
- * Shrinks: the ends are lowered first, so that nobody begins to load past the new size, nor to write what reaches past it; when all
- * who had begun are done, the file is cut, by storage, and the frames are given up. Where storage fails, the ends are as before.
- * Meanwhile the size itself is the old one: who loads a page that the cut has not reached shows all of it.
- * => The journal of an atomic file forgets what was spilled behind the cut: it comes last, when the page that is cut is there, and under the
- *    lock, since it is memory only.
+ * Shrinks: the ends are lowered first; when all who had begun past them are done, the file is cut, by storage, and the frames are given
+ * up. Where storage fails, the ends are as before. Meanwhile the size itself is the old one: who loads a page that the cut has not reached
+ * shows all of it.
+ * => What is cut in memory, memory and the journal of an atomic file, which forgets what was spilled behind the cut, comes last, when the page
+ *    that is cut is there; and under the lock, since storage is then memory, too.
  * => storage NULL: it has been cut already. patience_ms: as for lock_when_quiet; then the old size stands, and 0 is the answer.
  */
 static int shrink(struct object *object, uint64_t bytes, unsigned patience_ms, int (*storage)(void *), void *arg)
@@ -532,18 +567,14 @@ static int shrink(struct object *object, uint64_t bytes, unsigned patience_ms, i
 	int r = 0, quieted;
 
 	atomic_fetch_add(&object->cuts, 1);
-	rwlock_write_acquire(&object->cache->map_lock);
-	atomic_store(&object->pages, pages);
-	atomic_store(&object->writable_end, quiet);
-	atomic_thread_fence(memory_order_seq_cst);
-	rwlock_write_release(&object->cache->map_lock);
-	if (storage && !object->journal) {
+	if (storage && !in_memory) {
+		lower_ends(object, bytes);
 		(void)lock_when_quiet(object, quiet, 0);
 		rwlock_write_release(&object->cache->map_lock);
 		r = storage(arg);
 	}
-	quieted = lock_with_tail(object, bytes, patience_ms, in_memory);
-	if (quieted == 0 && storage && object->journal)
+	quieted = lock_to_cut(object, bytes, patience_ms, in_memory);
+	if (quieted == 0 && storage && in_memory)
 		r = storage(arg);
 	if (quieted != 0) {
 		/* Not yet: the size is followed the next time. */
@@ -642,7 +673,7 @@ static int grow(struct object *object, uint64_t bytes, unsigned patience_ms, boo
 		word = page ? page_load(page) : PAGE_ABSENT;
 		if (r == 0 && page_has_frame(word))
 			r = frames_patch(object->frames, old, page_size() - inside, tail->data + inside);
-		if (r == 0 && page_has_frame(word) && object->kind == OBJECT_ANON)
+		if (r == 0 && page_has_frame(word) && object->kind == OBJECT_ANON && !(word & PAGE_FILLED))
 			writeback_note_dirty(chunk, page);
 		if (r < 0 || page_state(word) == PAGE_LOADING)
 			set_size(object, old);
