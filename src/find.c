@@ -224,6 +224,30 @@ int find_claim(const struct engine *engine, struct object *object)
 	    (long)owner, name);
 }
 
+int find_known_object(struct engine *engine, const struct stat *st, struct object **ret, bool *ret_made)
+{
+	static const struct timespec moment = {.tv_nsec = 1000000};
+	struct search search = {.engine = engine, .fd = -1, .writable = true, .st = st, .kind = FIND_ANY};
+	int r;
+
+	for (;;) {
+		struct atomic_file *file;
+
+		lock_acquire(&engine->open_lock);
+		*ret = object_find(&engine->registry, st->st_dev, st->st_ino);
+		file = *ret ? NULL : atomic_find(&engine->atomics, st->st_dev, st->st_ino);
+		*ret_made = file;
+		r = file ? make_atomic(&search, file, ret) : 0;
+		if (!file && !*ret && atomic_is_closing(&engine->atomics, st->st_dev, st->st_ino))
+			r = -EAGAIN;
+		lock_release(&engine->open_lock);
+		if (r != -EAGAIN)
+			return r;
+		registry_bury(&engine->registry);
+		nanosleep(&moment, NULL);
+	}
+}
+
 int find_file_object(struct engine *engine, int fd, int mode, const struct stat *st, enum find_kind kind, struct object **ret)
 {
 	static const struct timespec moment = {.tv_nsec = 1000000};

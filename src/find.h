@@ -18,6 +18,13 @@ enum find_kind {
 /* mode: F_GETFL of fd. *ret with a use. 0 or -errno, with a message where a caller would want one. No lock held. */
 int find_file_object(struct engine *engine, int fd, int mode, const struct stat *st, enum find_kind kind, struct object **ret);
 
+/*
+ * For who changes the file by itself: the object of a file that is mapped, or whose journal is open here, with a use; *ret NULL: it is
+ * neither. A journal that is being closed is waited for. *ret_made: nobody maps it, so that what is not committed at once is forgotten.
+ * 0 or -errno. No lock held.
+ */
+int find_known_object(struct engine *engine, const struct stat *st, struct object **ret, bool *ret_made);
+
 /* What atomic_open needs of an engine. */
 struct atomic_settings find_atomic_settings(const struct engine *engine);
 

@@ -12,7 +12,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "commit.h"
 #include "entry.h"
+#include "find.h"
+#include "object/commit.h"
 #include "remote/client.h"
 #include "sys/page_size.h"
 
@@ -37,6 +40,16 @@ int size_of_atomic(struct object *object, uint64_t bytes, bool extend)
 
 	return extend ? object_extend(object, bytes, resize_journal, &resizing)
 		      : object_truncate(object, bytes, resize_journal, &resizing);
+}
+
+/* Of a file that nobody maps. */
+static int commit_size(struct engine *engine, struct object *object, uint64_t bytes)
+{
+	struct commit_range none = {.object = object};
+	struct commit_list list = {.all = &none, .count = 1, .capacity = 1};
+	int r = size_of_atomic(object, bytes, false);
+
+	return r == 0 ? commit_now(engine, &list) : r;
 }
 
 /* ---- files ---- */
@@ -85,7 +98,8 @@ int quire_ftruncate(int fd, off_t size)
 	struct object *object = NULL;
 	struct entry entry;
 	struct stat st;
-	int r;
+	bool unmapped = false;
+	int r = 0;
 
 	entry_begin(&entry, "quire_ftruncate");
 	if (client_is() && fcntl(fd, F_GETFD) >= 0) {
@@ -97,16 +111,17 @@ int quire_ftruncate(int fd, off_t size)
 	if (engine && size >= 0 && fstat(fd, &st) == 0)
 		source = source_find(engine, &st);
 	if (!source && engine && size >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && !is_hopeless(fd, st.st_size, size)) {
-		lock_acquire(&engine->open_lock);
-		object = object_find(&engine->registry, st.st_dev, st.st_ino);
-		lock_release(&engine->open_lock);
+		r = find_known_object(engine, &st, &object, &unmapped);
 	}
-	if ((object || source) && pages_of((uint64_t)size) > (uint64_t)INT64_MAX / page_size())
+	if (r < 0)
+		object = NULL;
+	else if ((object || source) && pages_of((uint64_t)size) > (uint64_t)INT64_MAX / page_size())
 		r = -EFBIG; /* the frames could not follow */
 	else if (source)
 		r = source_may_write(fcntl(fd, F_GETFL)) ? source_resize(engine, source, (uint64_t)size, false) : -EINVAL;
 	else
 		r = !object           ? truncate_file(&truncation)
+		    : unmapped        ? commit_size(engine, object, (uint64_t)size)
 		    : object->journal ? size_of_atomic(object, (uint64_t)size, false)
 				      : object_truncate(object, (uint64_t)size, truncate_file, &truncation);
 	if (r < 0)

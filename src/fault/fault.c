@@ -47,7 +47,7 @@ struct step {
 	page_word *word; /* WAIT */
 	uint32_t seen;
 	struct object *object;  /* LOAD, REFRESH, UNFILL, and DONE with pages to read on: referenced */
-	uint64_t page;          /* UNFILL */
+	uint64_t page;          /* LOAD, REFRESH, UNFILL */
 	struct reading reading; /* LOAD, DONE */
 	int error;              /* ERROR: errno */
 };
@@ -71,10 +71,10 @@ static struct step step_error(int error)
 	return (struct step){.kind = STEP_ERROR, .error = error};
 }
 
-static struct step step_object(enum step_kind kind, struct object *object)
+static struct step step_object(enum step_kind kind, struct object *object, uint64_t page)
 {
 	object_ref(object);
-	return (struct step){.kind = kind, .object = object};
+	return (struct step){.kind = kind, .object = object, .page = page};
 }
 
 /* ---- mapping what is resident ---- */
@@ -169,15 +169,17 @@ static void settle_held(const struct held *held)
 
 /*
  * Pages behind one that another mapping shows, and which it shows as well: that they are mapped here too hides nothing from the policy, and
- * each would cost a fault. Up to the first that has an entry here already. Not where private pages may lie over them.
+ * each would cost a fault. Up to the first that has an entry here already, and not past the end: what others have there are zeros that they
+ * have asked for. Not where private pages may lie over them.
  */
 static void map_along(struct area *area, struct chunk *chunk, unsigned i, char *addr)
 {
 	const struct view *view = &area->view;
 	uint64_t before = (uint64_t)(addr - view->addr) >> page_shift;
+	uint64_t pages = atomic_load(&view->object->pages);
 	unsigned first = i + 1, end = first;
 
-	while (end < CHUNK_PAGES && end - i < ALONG_PAGES && before + (end - i) < view->pages) {
+	while (end < CHUNK_PAGES && end - i < ALONG_PAGES && before + (end - i) < view->pages && chunk->first + end < pages) {
 		uint32_t word = page_load(&chunk->page[end]);
 
 		if (page_state(word) != PAGE_RESIDENT || !(word & PAGE_MAPPED) || (word & (PAGE_FILLED | PAGE_ONCE)) ||
@@ -216,7 +218,7 @@ static struct step map_held(struct fault *fault, struct area *area, struct chunk
 		count(&view->object->cache->counters.write_faults, 1);
 	count(&view->object->cache->counters.readahead_hits, held.end - held.first - (touched_first ? 0 : 1));
 	if (word & PAGE_MARK) {
-		step = step_object(STEP_DONE, view->object);
+		step = step_object(STEP_DONE, view->object, chunk->first + i);
 		reading_goes_on(area, chunk->first + i, &step.reading);
 	}
 	return step;
@@ -225,7 +227,7 @@ static struct step map_held(struct fault *fault, struct area *area, struct chunk
 /* A page of the object has to be loaded. */
 static struct step plan_load(struct area *area, struct chunk *chunk, uint64_t page)
 {
-	struct step step = step_object(STEP_LOAD, area->view.object);
+	struct step step = step_object(STEP_LOAD, area->view.object, page);
 	unsigned i = (unsigned)(page % CHUNK_PAGES);
 
 	reading_begins(area, page, i > 0 && page_has_frame(page_load(&chunk->page[i - 1])), &step.reading);
@@ -244,7 +246,7 @@ static struct step hold_object_page(struct fault *fault, struct area *area, stru
 	uint32_t seen;
 
 	if (page >= atomic_load(&object->pages))
-		return holding->refreshed ? step_error(ENODATA) : step_object(STEP_REFRESH, object);
+		return holding->refreshed ? step_error(ENODATA) : step_object(STEP_REFRESH, object, page);
 	word = object_page(object, page, ret_chunk);
 	if (!word)
 		return step_error(ENOMEM);
@@ -253,12 +255,8 @@ static struct step hold_object_page(struct fault *fault, struct area *area, stru
 	while (page_state(seen) == PAGE_RESIDENT && !(seen & PAGE_FILLED))
 		if (page_swap(word, &seen, (seen & ~PAGE_STATE) | PAGE_HELD))
 			return (struct step){.kind = STEP_DONE};
-	if (page_state(seen) == PAGE_RESIDENT) {
-		struct step step = step_object(STEP_UNFILL, object);
-
-		step.page = page;
-		return step;
-	}
+	if (page_state(seen) == PAGE_RESIDENT)
+		return step_object(STEP_UNFILL, object, page);
 	return page_is_busy(seen) ? step_wait(word, seen) : plan_load(area, *ret_chunk, page);
 }
 
@@ -489,7 +487,7 @@ static int load(struct fault *fault, struct step *step, struct holding *holding)
 	holding->tracked = object_tracks(step->object, true);
 	if (r == -ENODATA && !holding->refreshed) {
 		holding->refreshed = true;
-		return object_refresh_size(step->object);
+		return object_seek_end(step->object, step->page);
 	}
 	return r == -EAGAIN ? 0 : r;
 }
@@ -543,7 +541,7 @@ static int take_step(struct fault *fault, struct step *step, struct holding *hol
 		break;
 	case STEP_REFRESH:
 		holding->refreshed = true;
-		r = object_refresh_size(step->object);
+		r = object_seek_end(step->object, step->page);
 		break;
 	case STEP_UNFILL:
 		object_unfill(step->object, step->page);

@@ -6,7 +6,8 @@
  *      2. pages are written, in the order of the file, many at once; adjacent ones together
  *      3. the size is set, and the file synced
  *      4. the header says up to which commit this goes, and the journal is synced
- *      5. in memory, the versions are taken out: from here on they are read from the file
+ *      5. in memory, `complete` is raised: from here on all of it is read from the file, what was cut and what was written after the cut at
+ *         the same moment. Then the versions and the cuts are taken out
  *
  * If it ends at any point before 5, by a failure or a crash, nothing is lost: all that it has written into the file is written there
  * again. A page that it copies is read from the journal until the end, and never from the file.
@@ -165,7 +166,6 @@ static void finish(struct checkpoint *checkpoint, bool done)
 		journal->stats.checkpoints++;
 		journal->stats.checkpointed_pages += checkpoint->n;
 		lock_release(&journal->lock);
-		/* Versions before cuts: what was cut off must not show in between. */
 		index_complete(journal, checkpoint->commit);
 	}
 	lock_acquire(&journal->lock);

@@ -85,7 +85,7 @@ uint32_t index_find(struct journal *journal, uint64_t page, uint64_t limit)
 	for (uint32_t block = *head_of(journal, page); block; block = version_of(journal, block)->next) {
 		struct version *version = version_of(journal, block);
 
-		if (version->page == page && version->commit <= limit &&
+		if (version->page == page && version->commit > journal->complete && version->commit <= limit &&
 		    (!found || version->commit > version_of(journal, found)->commit))
 			found = block;
 	}
@@ -96,6 +96,8 @@ bool index_is_cut(struct journal *journal, uint64_t page, uint64_t commit, uint6
 {
 	uint64_t offset = page << page_shift;
 
+	if (commit < journal->complete)
+		commit = journal->complete;
 	/* What the commit that is being put together has was spilled after the size was set. */
 	if (limit >= COMMIT_NONE && commit <= journal->handed && offset >= journal->least_bytes)
 		return true;
@@ -336,7 +338,7 @@ static void for_each_committed(struct journal *journal, void (*call)(struct jour
 	}
 }
 
-/* All of a page at once, or an older one would be taken for the newest. */
+/* All of a page at once: its list is in hand. */
 static void complete_one(struct journal *journal, uint32_t block, uint64_t commit)
 {
 	uint64_t page = version_of(journal, block)->page;

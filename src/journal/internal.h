@@ -301,6 +301,10 @@ void index_destroy(struct journal *journal);
 
 /* The functions below are called with journal->lock held. */
 
+/*
+ * What is complete is in the file, cuts and all: from the moment on at which `complete` is raised neither its versions nor its cuts are seen
+ * by these two, though they go one by one, after that.
+ */
 /* The newest version of a page that is not newer than limit and may be read. Block; 0: none. */
 uint32_t index_find(struct journal *journal, uint64_t page, uint64_t limit);
 /* Whether a page of which the newest version up to limit is of commit (0: there is none) was cut off since. */

@@ -73,13 +73,13 @@ struct atomic_file *atomic_next(struct atomics *all, struct atomic_file *file)
 	return next;
 }
 
-static bool is_closing(struct atomics *all, const struct stat *st)
+bool atomic_is_closing(struct atomics *all, dev_t dev, ino_t ino)
 {
 	struct atomic_file *file;
 	bool closing;
 
 	lock_acquire(&all->lock);
-	file = search(all, st->st_dev, st->st_ino);
+	file = search(all, dev, ino);
 	closing = file && file->closing;
 	lock_release(&all->lock);
 	return closing;
@@ -334,7 +334,7 @@ int atomic_open(struct atomics *all, const struct atomic_settings *settings, int
 		*ret = file;
 		return 0;
 	}
-	if (is_closing(all, st))
+	if (atomic_is_closing(all, st->st_dev, st->st_ino))
 		return -EAGAIN;
 	if ((fcntl(fd, F_GETFL) & O_ACCMODE) != O_RDWR)
 		return message_set(
@@ -412,7 +412,7 @@ int atomic_recover(struct atomics *all, const struct atomic_settings *settings, 
 
 	if (journal_place_is_clean(fd))
 		return 0;
-	if (is_closing(all, st))
+	if (atomic_is_closing(all, st->st_dev, st->st_ino))
 		return -EAGAIN;
 	if (!writable)
 		return look(all, settings, fd, st);

@@ -58,6 +58,8 @@ int atomic_open(struct atomics *all, const struct atomic_settings *settings, int
 
 /* One that is open in this process, with a use; NULL: none. */
 struct atomic_file *atomic_find(struct atomics *all, dev_t dev, ino_t ino);
+/* Whether what it has committed is just being copied into the file, for the last time. */
+bool atomic_is_closing(struct atomics *all, dev_t dev, ino_t ino);
 /* The one after the given one, with a use, the given one released. NULL starts and ends. */
 struct atomic_file *atomic_next(struct atomics *all, struct atomic_file *file);
 /* Of a file over which there is no pager the last one closes it. No pager of it is to be closed by who uses it. NULL is fine. */

@@ -14,6 +14,8 @@
  *   the page is, and goes with it. The memfd is made long enough for it, which the size of the object does not follow. When the file
  *   comes to reach so far, BEYOND pages go first (object.c, grow).
  *
+ *   While a file is being cut, what lies between the new end and the old one is neither: the cut may be refused, and the bytes are there.
+ *
  *   A private mapping gets a private page, which is the program's own from then on.
  */
 #include "object/fill.h"
@@ -118,6 +120,8 @@ int object_fill(struct filling *f)
 
 	f->ret_used = false;
 	f->wait = NULL;
+	if (beyond && number < pages_of(atomic_load(&object->bytes)))
+		return -EAGAIN;
 	if (r == 0 && beyond)
 		r = reach_beyond(object, number);
 	if (r < 0)

@@ -485,42 +485,78 @@ static bool cuts_in_memory(const struct object *object, bool reverts)
 	return object->kind == OBJECT_ANON || (object->journal && !reverts);
 }
 
-/*
- * As lock_when_quiet. What lies past the new end in its page is gone for good: where it is cut in memory the page comes in first, if the
- * pager has it, so that it can be cut. 0; 1: patience is at an end; -errno: it cannot be had. The lock is taken with 0 only.
- */
-static int lock_with_tail(struct object *object, uint64_t bytes, unsigned patience_ms, bool in_memory)
+/* From here on nobody begins to load past a size that is less, nor to write what reaches past it. */
+static void lower_ends(struct object *object, uint64_t bytes)
 {
-	uint64_t last = bytes >> page_shift;
-	int r = 0;
-
-	while (lock_when_quiet(object, last, patience_ms)) {
-		struct chunk *chunk = table_find(&object->table, last);
-		uint32_t word = chunk ? page_load(&chunk->page[last % CHUNK_PAGES]) : 0;
-
-		if (!in_memory || pages_of(bytes) == last || page_state(word) != PAGE_ABSENT ||
-		    (object->kind == OBJECT_ANON && !(word & PAGE_STORED)))
-			return 0;
-		rwlock_write_release(&object->cache->map_lock);
-		r = object_load(object, last, 1, 0, UINT64_MAX, true, NULL);
-		if (r < 0 && r != -EAGAIN)
-			return r;
-	}
-	return 1;
+	rwlock_write_acquire(&object->cache->map_lock);
+	atomic_store(&object->pages, pages_of(bytes));
+	atomic_store(&object->writable_end, bytes >> page_shift);
+	atomic_thread_fence(memory_order_seq_cst);
+	rwlock_write_release(&object->cache->map_lock);
 }
 
-/* Map lock held for writing. What is gone from a frame and from no file has to be written anew. */
-static void note_cut(struct object *object, struct chunk *chunk, uint64_t page, uint64_t bytes)
+/*
+ * What lies past the new end in its page is gone for good: where it is cut in memory the page comes in first, if the pager has it. Zeros in
+ * its place are not what would be left of it. Map lock held for writing, and it is not busy.
+ */
+static bool is_tail_missing(struct object *object, uint64_t bytes)
 {
-	writeback_note_dirty(chunk, &chunk->page[page % CHUNK_PAGES]);
+	uint64_t last = bytes >> page_shift;
+	struct chunk *chunk = table_find(&object->table, last);
+	uint32_t word = chunk ? page_load(&chunk->page[last % CHUNK_PAGES]) : 0;
+
+	if (pages_of(bytes) == last)
+		return false;
+	return page_state(word) == PAGE_ABSENT ? object->kind != OBJECT_ANON || (word & PAGE_STORED) : word & PAGE_FILLED;
+}
+
+static int bring_tail_in(struct object *object, uint64_t page)
+{
+	page_word *word = object_page(object, page, NULL);
+	int r;
+
+	if (word && (page_load(word) & PAGE_FILLED))
+		object_unfill(object, page);
+	/* The kernel does not unmap it. */
+	if (word && (page_load(word) & PAGE_FILLED))
+		return -EBUSY;
+	r = object_load(object, page, 1, 0, UINT64_MAX, true, NULL);
+	return r == -EAGAIN ? 0 : r;
+}
+
+/* As lock_when_quiet, with the ends lowered. 0; 1: patience is at an end; -errno: the tail cannot be had. The lock is taken with 0 only. */
+static int lock_to_cut(struct object *object, uint64_t bytes, unsigned patience_ms, bool in_memory)
+{
+	int r;
+
+	for (;;) {
+		lower_ends(object, bytes);
+		if (!lock_when_quiet(object, bytes >> page_shift, patience_ms))
+			return 1;
+		if (!in_memory || !is_tail_missing(object, bytes))
+			return 0;
+		/* As before meanwhile: there may be room for it only when pages past the new end are written. */
+		set_size(object, atomic_load(&object->bytes));
+		rwlock_write_release(&object->cache->map_lock);
+		r = bring_tail_in(object, bytes >> page_shift);
+		if (r < 0)
+			return r;
+	}
+}
+
+/* Map lock held for writing. For the next commit, and for a rollback, also where no page was cut: what comes behind it is zeros from here on. */
+static void note_cut(struct object *object, uint64_t bytes)
+{
 	if (object->journal && bytes < atomic_load(&object->cut_bytes))
 		atomic_store(&object->cut_bytes, bytes);
 }
 
 /*
- * Shrinks: the ends are lowered first, so that nobody begins to load past the new size, nor to write what reaches past it; when all
- * who had begun are done, the file is cut, by storage, and the frames are given up. Where storage fails, the ends are as before.
- * Meanwhile the size itself is the old one: who loads a page that the cut has not reached shows all of it.
+ * Shrinks: the ends are lowered first; when all who had begun past them are done, the file is cut, by storage, and the frames are given
+ * up. Where storage fails, the ends are as before. Meanwhile the size itself is the old one: who loads a page that the cut has not reached
+ * shows all of it.
+ * => What is cut in memory, memory and the journal of an atomic file, which forgets what was spilled behind the cut, comes last, when the page
+ *    that is cut is there; and under the lock, since storage is then memory, too.
  * => storage NULL: it has been cut already. patience_ms: as for lock_when_quiet; then the old size stands, and 0 is the answer.
  */
 static int shrink(struct object *object, uint64_t bytes, unsigned patience_ms, int (*storage)(void *), void *arg)
@@ -531,17 +567,15 @@ static int shrink(struct object *object, uint64_t bytes, unsigned patience_ms, i
 	int r = 0, quieted;
 
 	atomic_fetch_add(&object->cuts, 1);
-	rwlock_write_acquire(&object->cache->map_lock);
-	atomic_store(&object->pages, pages);
-	atomic_store(&object->writable_end, quiet);
-	atomic_thread_fence(memory_order_seq_cst);
-	rwlock_write_release(&object->cache->map_lock);
-	if (storage) {
+	if (storage && !in_memory) {
+		lower_ends(object, bytes);
 		(void)lock_when_quiet(object, quiet, 0);
 		rwlock_write_release(&object->cache->map_lock);
 		r = storage(arg);
 	}
-	quieted = lock_with_tail(object, bytes, patience_ms, in_memory);
+	quieted = lock_to_cut(object, bytes, patience_ms, in_memory);
+	if (quieted == 0 && storage && in_memory)
+		r = storage(arg);
 	if (quieted != 0) {
 		/* Not yet: the size is followed the next time. */
 		rwlock_write_acquire(&object->cache->map_lock);
@@ -555,11 +589,14 @@ static int shrink(struct object *object, uint64_t bytes, unsigned patience_ms, i
 		epoch_stamp_range(object, quiet, pages_of(old));
 		object_forget(object, pages);
 		atomic_store(&object->beyond, false);
+		if (in_memory)
+			note_cut(object, bytes);
 		r = frames_resize(object->frames, pages);
 		if (r == 0 && pages > quiet && chunk && page_has_frame(page_load(&chunk->page[quiet % CHUNK_PAGES])))
 			r = frames_zero_tail(object->frames, bytes);
+		/* What is gone from a frame and from no file has to be written anew. */
 		if (r == 0 && in_memory && pages > quiet && chunk && page_has_frame(page_load(&chunk->page[quiet % CHUNK_PAGES])))
-			note_cut(object, chunk, quiet, bytes);
+			writeback_note_dirty(chunk, &chunk->page[quiet % CHUNK_PAGES]);
 	}
 	atomic_fetch_add(&object->cuts, 1);
 	rwlock_write_release(&object->cache->map_lock);
@@ -636,8 +673,8 @@ static int grow(struct object *object, uint64_t bytes, unsigned patience_ms, boo
 		word = page ? page_load(page) : PAGE_ABSENT;
 		if (r == 0 && page_has_frame(word))
 			r = frames_patch(object->frames, old, page_size() - inside, tail->data + inside);
-		if (r == 0 && page_has_frame(word) && object->kind == OBJECT_ANON)
-			note_cut(object, chunk, last, bytes);
+		if (r == 0 && page_has_frame(word) && object->kind == OBJECT_ANON && !(word & PAGE_FILLED))
+			writeback_note_dirty(chunk, page);
 		if (r < 0 || page_state(word) == PAGE_LOADING)
 			set_size(object, old);
 		atomic_store(&object->growing_from, UINT64_MAX);
@@ -687,6 +724,24 @@ int object_refresh_size(struct object *object)
 	return r;
 }
 
+/* The page would go by a cut that is under way, and may be refused. */
+static bool is_being_cut(const struct object *object, uint64_t page)
+{
+	return page >= atomic_load(&object->pages) && page < pages_of(atomic_load(&object->bytes));
+}
+
+int object_seek_end(struct object *object, uint64_t page)
+{
+	static const struct timespec moment = {.tv_nsec = 50000};
+	uint32_t start = cache_clock_ms();
+
+	if (object->pager && !object->pager->steady)
+		return object_refresh_size(object);
+	while (is_being_cut(object, page) && cache_clock_ms() - start <= REFRESH_PATIENCE_MS)
+		nanosleep(&moment, NULL);
+	return 0;
+}
+
 static int set_file_size(struct object *object, uint64_t bytes, bool may_cut, int (*storage)(void *arg), void *arg)
 {
 	uint64_t now;
@@ -704,6 +759,9 @@ static int set_file_size(struct object *object, uint64_t bytes, bool may_cut, in
 		r = storage(arg);
 		if (r == 0)
 			r = follow_size_locked(object, bytes, 0, false);
+		/* The next commit has the size that the journal was told. */
+		if (r < 0 && object->journal)
+			(void)object->pager->ops->resize(object->pager, now);
 	}
 	atomic_store(&object->truncating, false);
 	lock_release(&object->size_lock);

@@ -329,10 +329,12 @@ void object_forget(struct object *object, uint64_t first);
 
 /* Asks the pager for the size and follows it. Growth shows at once, shrinking drops pages. No lock held. 0 or -errno. */
 int object_refresh_size(struct object *object);
+/* Likewise, for a touch of a page past the end. Of a pager that has the size to itself, what it makes of a cut is waited for, for a second. */
+int object_seek_end(struct object *object, uint64_t page);
 
 /*
  * Sets the size of the file, by calling storage, and of the object with it. While that is under way, pages past the smaller of
- * both sizes are past the end. 0 or storage's -errno: then all is as before.
+ * both sizes are past the end, but zeros in their place cannot be had: storage may refuse. 0 or storage's -errno: then all is as before.
  */
 int object_truncate(struct object *object, uint64_t bytes, int (*storage)(void *arg), void *arg);
 /* Likewise, but a file that is that long already stays as it is; storage must not cut it. */

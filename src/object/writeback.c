@@ -483,8 +483,11 @@ unsigned object_write(struct object *object, uint64_t first, uint64_t end, bool 
 	     chunk = table_next(&object->table, chunk->first + CHUNK_PAGES)) {
 		if (chunk_dirty(chunk) == 0)
 			continue;
-		/* A file that was cut off meanwhile must not be made longer again. */
-		if (!asked)
+		/*
+		 * A file that was cut off meanwhile must not be made longer again. Memory cannot be, and who has its size in his hands may be
+		 * the one who needs room here, for the page that a cut goes through.
+		 */
+		if (!asked && object->kind == OBJECT_FILE)
 			object_refresh_size(object);
 		asked = true;
 		begun += write_chunk(&writer, chunk, first > chunk->first ? (unsigned)(first - chunk->first) : 0,

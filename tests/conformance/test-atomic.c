@@ -344,6 +344,44 @@ static void B01_what_was_cut_off_comes_back_as_zeros(void **state)
 	assert_int_equal(file_byte(fd, (off_t)PAGES(7)), 0);
 }
 
+/* Nothing but the cut: no page is stored to, and the size is as it was. */
+static void B01_cut_between_two_pages_is_committed(void **state)
+{
+	char path[FILE_PATH_MAX];
+	int fd = file_named(PAGES(8), path);
+	char *p = ATOMIC(fd, 8);
+
+	(void)state;
+	assert_ok(quire_ftruncate(fd, (off_t)PAGES(3)));
+	assert_ok(quire_ftruncate(fd, (off_t)PAGES(8)));
+	assert_zeros(p + PAGES(3), PAGES(5));
+	assert_ok(commit(p, 8));
+	assert_zeros(p + PAGES(3), PAGES(5));
+	unmap(p, 8);
+	assert_int_equal(file_size(fd), PAGES(8));
+	assert_int_equal(file_byte(fd, (off_t)PAGES(3) - 1), pattern((off_t)PAGES(3) - 1));
+	for (size_t i = 3; i < 8; i++)
+		assert_int_equal(file_byte(fd, (off_t)PAGES(i)), 0);
+}
+
+static void B01_cut_between_two_pages_is_taken_back(void **state)
+{
+	char path[FILE_PATH_MAX];
+	int fd = file_named(PAGES(8), path);
+	char *p = ATOMIC(fd, 8);
+
+	(void)state;
+	assert_ok(quire_ftruncate(fd, (off_t)PAGES(3)));
+	assert_ok(quire_ftruncate(fd, (off_t)PAGES(8)));
+	assert_zeros(p + PAGES(3), PAGES(5));
+	assert_ok(quire_rollback(p, PAGES(8)));
+	assert_pattern(p, PAGES(8), 0);
+	unmap(p, 8);
+	assert_int_equal(file_size(fd), PAGES(8));
+	for (size_t i = 0; i < 8; i++)
+		assert_int_equal(file_byte(fd, (off_t)PAGES(i)), pattern((off_t)PAGES(i)));
+}
+
 static void B01_rollback_takes_back_the_size(void **state)
 {
 	char path[FILE_PATH_MAX];
@@ -771,6 +809,36 @@ static void B01_snapshot_stays_as_it_was_beside_a_writer(void **state)
 	assert_int_equal(file_byte(fd, 0), '2');
 }
 
+/* Nobody maps the file to be written, but its journal is open, with a commit that is not in the file yet. */
+static void B01_ftruncate_of_a_file_with_a_snapshot_only_is_a_commit(void **state)
+{
+	char path[FILE_PATH_MAX];
+	int fd = file_named(PAGES(8), path);
+	char *p = ATOMIC(fd, 8), *first = SNAPSHOT(fd, 8), *second;
+
+	(void)state;
+	memset(p + PAGES(4), 'c', PAGES(4));
+	assert_ok(commit(p, 8));
+	unmap(p, 8);
+	second = SNAPSHOT(fd, 8);
+	assert_ok(quire_ftruncate(fd, (off_t)PAGES(5) + 10));
+	/* What a snapshot shows stays. */
+	assert_pattern(first, PAGES(8), 0);
+	assert_pattern(second, PAGES(4), 0);
+	assert_filled(second + PAGES(4), PAGES(4), 'c');
+	unmap(second, 8);
+	second = SNAPSHOT(fd, 8);
+	assert_filled(second + PAGES(5), 10, 'c');
+	assert_zeros(second + PAGES(5) + 10, PAGES(1) - 10);
+	assert_past_the_end(second + PAGES(6));
+	unmap(first, 8);
+	unmap(second, 8);
+	assert_false(has_journal(path));
+	assert_int_equal(file_size(fd), PAGES(5) + 10);
+	assert_int_equal(file_byte(fd, 0), pattern(0));
+	assert_int_equal(file_byte(fd, (off_t)PAGES(4)), 'c');
+}
+
 static void B01_snapshot_is_not_to_be_written(void **state)
 {
 	char path[FILE_PATH_MAX];
@@ -1101,6 +1169,8 @@ static const struct conformance_test tests[] = {
     TEST(B01_size_is_part_of_the_commit),
     TEST(B01_size_that_is_not_committed_is_forgotten),
     TEST(B01_what_was_cut_off_comes_back_as_zeros),
+    TEST(B01_cut_between_two_pages_is_committed),
+    TEST(B01_cut_between_two_pages_is_taken_back),
     TEST(B01_rollback_takes_back_the_size),
     TEST(B01_extend_makes_the_next_commit_longer),
     TEST(B01_stores_past_the_end_are_in_no_commit),
@@ -1116,6 +1186,7 @@ static const struct conformance_test tests[] = {
     TEST(B01_hooks_see_what_is_committed),
     TEST(B01_commit_that_a_hook_refuses_has_not_happened),
     TEST(B01_snapshot_stays_as_it_was_beside_a_writer),
+    TEST(B01_ftruncate_of_a_file_with_a_snapshot_only_is_a_commit),
     TEST(B01_snapshot_is_not_to_be_written),
     TEST(B01_program_that_is_killed_leaves_its_last_commit),
     TEST(B01_plain_mapping_after_a_crash_shows_the_last_commit),

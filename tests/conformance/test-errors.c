@@ -637,6 +637,24 @@ static void B03_zeros_end_when_the_page_was_out(void **state)
 	unmap(p, 4);
 }
 
+/* … nor when a page before them is mapped, with what others have mapped behind it. */
+static void B03_zeros_past_the_end_are_mapped_along_with_nothing(void **state)
+{
+	int fd = file_new(PAGES(2));
+	char *p = map_shared(fd, 6), *other = map_shared(fd, 6);
+
+	(void)state;
+	ask_of(p, 6, QUIRE_ANSWER_ZERO);
+	for (size_t i = 0; i < 6; i++)
+		assert_loads(p + PAGES(i), i < 2 ? pattern((off_t)PAGES(i)) : 0);
+	assert_int_equal(asked.times, 4);
+	assert_loads(other, pattern(0));
+	for (size_t i = 2; i < 6; i++)
+		assert_past_the_end(other + PAGES(i));
+	unmap(p, 6);
+	unmap(other, 6);
+}
+
 /* After a failed sync all that was written is written again: not what is only zeros in its place. */
 static void B03_zeros_are_not_written_again_after_a_sync_that_failed(void **state)
 {
@@ -1295,6 +1313,7 @@ static const struct conformance_test tests[] = {
     TEST(B03_zeros_end_when_the_page_was_out),
     TEST(B03_zeros_are_not_written_again_after_a_sync_that_failed),
     TEST(B03_zeros_past_the_end_are_never_part_of_the_file),
+    TEST(B03_zeros_past_the_end_are_mapped_along_with_nothing),
     TEST(B03_zeros_of_a_private_mapping_are_its_own),
     TEST(B03_callback_makes_room_on_a_full_disk),
     TEST(B03_writeback_is_not_retried_for_ever),

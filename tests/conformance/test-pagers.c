@@ -759,6 +759,76 @@ static void M25_ftruncate_asks_the_pager_to_resize(void **state)
 	store_free(s);
 }
 
+/* A pager that thinks about a cut until somebody was told that there is nothing past the new end, or for a while; and refuses. */
+static sem_t thinking, asked;
+
+static int store_refuse(void *arg, uint64_t bytes)
+{
+	struct store *s = arg;
+	struct timespec end;
+
+	(void)bytes;
+	s->resizes++;
+	clock_gettime(CLOCK_REALTIME, &end);
+	end.tv_nsec += 300000000;
+	end.tv_sec += end.tv_nsec / 1000000000;
+	end.tv_nsec %= 1000000000;
+	sem_post(&thinking);
+	while (sem_timedwait(&asked, &end) && errno == EINTR)
+		;
+	return EPERM;
+}
+
+static enum quire_error_answer answer_zeros(void *arg, const struct quire_error *error)
+{
+	(void)arg;
+	(void)error;
+	sem_post(&asked);
+	return QUIRE_ANSWER_ZERO;
+}
+
+static void *cut_in_vain(void *arg)
+{
+	assert_fails(quire_ftruncate(*(int *)arg, (off_t)PAGES(2) + 10), EPERM);
+	return NULL;
+}
+
+/* Whoever answers errors with zeros gets none in the place of what is there. */
+static void M25_cut_that_the_pager_refuses_takes_nothing(void **state)
+{
+	struct quire_pager_ops refuses = whole;
+	struct store *s = store_new(8);
+	pthread_t thread;
+	char *p, *q;
+	int fd;
+
+	(void)state;
+	sem_init(&thinking, 0, 0);
+	sem_init(&asked, 0, 0);
+	refuses.resize = store_refuse;
+	fd = open_pager(&refuses, s, O_RDWR);
+	p = map_shared(fd, 8);
+	q = map_private(fd, 8);
+	assert_ok(quire_madvise(p, PAGES(8), MADV_RANDOM));
+	assert_ok(quire_madvise(q, PAGES(8), MADV_RANDOM));
+	assert_ok(quire_on_error(p, PAGES(8), answer_zeros, NULL));
+	assert_ok(quire_on_error(q, PAGES(8), answer_zeros, NULL));
+	for (size_t i = 2; i < 8; i += 2) {
+		assert_int_equal(pthread_create(&thread, NULL, cut_in_vain, &fd), 0);
+		wait_for(&thinking);
+		assert_loads(p + PAGES(i) + 11, pattern((off_t)PAGES(i) + 11));
+		assert_loads(q + PAGES(i + 1), pattern((off_t)PAGES(i + 1)));
+		pthread_join(thread, NULL);
+	}
+	assert_int_equal(s->resizes, 3);
+	assert_pattern(p, PAGES(8), 0);
+	assert_pattern(q, PAGES(8), 0);
+	unmap(p, 8);
+	unmap(q, 8);
+	assert_int_equal(close(fd), 0);
+	store_free(s);
+}
+
 static void M25_size_without_resize_is_fixed(void **state)
 {
 	struct store *s = store_new(4);
@@ -1436,6 +1506,7 @@ static const struct conformance_test tests[] = {
     TEST(M25_descriptor_alone_keeps_the_pager_and_its_pages),
     TEST(M25_descriptor_in_a_child_keeps_the_pager_open),
     TEST(M25_ftruncate_asks_the_pager_to_resize),
+    TEST(M25_cut_that_the_pager_refuses_takes_nothing),
     TEST(M25_size_without_resize_is_fixed),
     TEST(M25_size_that_has_changed_is_seen_by_the_next_mapping),
     TEST(M25_extend_resizes_the_object),

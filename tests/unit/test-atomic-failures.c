@@ -11,6 +11,7 @@
 #include "util/fail.h"
 
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 #define FILE_PAGES 24
@@ -255,6 +256,55 @@ static void stores_that_could_not_be_caught_are_committed(void **state)
 		assert_int_equal(file_byte(fd, (off_t)PAGES(i)), 2);
 }
 
+/* The page that is cut is in the journal, spilled, and so are those that would go: all of it stays where that one cannot be read. */
+static void a_cut_that_cannot_be_made_loses_nothing(void **state)
+{
+	int fd = file_named(PAGES(8), path);
+	char *p = map(NULL, PAGES(8), RW, MAP_SHARED | QUIRE_MAP_ATOMIC, fd, 0);
+
+	(void)state;
+	for (size_t i = 0; i < 8; i++)
+		assert_stores(p + PAGES(i) + 200, 1);
+	assert_ok(quire_madvise(p, PAGES(8), MADV_PAGEOUT));
+	assert_int_equal(resident_pages(p, 8), 0);
+	fail_arm(FAIL_READ, 1, true);
+	assert_fails(quire_ftruncate(fd, (off_t)PAGES(3) + 100), EIO);
+	fail_arm(FAIL_READ, 0, false);
+	assert_int_equal(quire_dirty(p, PAGES(8), NULL, 0), 1);
+	for (size_t i = 0; i < 8; i++)
+		assert_loads(p + PAGES(i) + 200, 1);
+	assert_ok(quire_commit(&(struct iovec){p, PAGES(8)}, 1, 0));
+	unmap(p, 8);
+	assert_int_equal(file_size(fd), PAGES(8));
+	for (size_t i = 0; i < 8; i++)
+		assert_int_equal(file_byte(fd, (off_t)PAGES(i) + 200), 1);
+}
+
+/* … nor does one that cannot be made longer get longer by the next commit. */
+static void a_growth_that_cannot_be_made_is_not_committed(void **state)
+{
+	int fd = file_named(PAGES(8), path);
+	char *p = map(NULL, PAGES(8), RW, MAP_SHARED | QUIRE_MAP_ATOMIC, fd, 0);
+	struct rlimit limit, before;
+
+	(void)state;
+	assert_stores(p, 1);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+	limit = (struct rlimit){.rlim_cur = PAGES(12), .rlim_max = before.rlim_max};
+	signal(SIGXFSZ, SIG_IGN);
+	/* Of the frames: the file itself is not touched. */
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+	assert_fails(quire_ftruncate(fd, (off_t)PAGES(64)), EFBIG);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+	assert_ok(quire_commit(&(struct iovec){p, PAGES(8)}, 1, 0));
+	assert_ok(quire_checkpoint(fd));
+	assert_int_equal(file_size(fd), PAGES(8));
+	assert_int_equal(file_byte(fd, 0), 1);
+	assert_ok(quire_ftruncate(fd, (off_t)PAGES(64)));
+	unmap(p, 8);
+	assert_int_equal(file_size(fd), PAGES(8));
+}
+
 static const struct conformance_test tests[] = {
     TEST_BEFORE_START(commits_are_whole_while_memory_fails, ""),
     TEST_BEFORE_START(commits_are_whole_while_mappings_fail, ""),
@@ -263,6 +313,8 @@ static const struct conformance_test tests[] = {
     TEST_BEFORE_START(commits_are_whole_while_syncs_fail, ""),
     TEST_BEFORE_START(commits_are_whole_while_frames_cannot_be_made, ""),
     TEST_BEFORE_START(stores_that_could_not_be_caught_are_committed, ""),
+    TEST_BEFORE_START(a_cut_that_cannot_be_made_loses_nothing, ""),
+    TEST_BEFORE_START(a_growth_that_cannot_be_made_is_not_committed, ""),
 };
 
 CONFORMANCE_MAIN(tests)

@@ -213,6 +213,58 @@ static void everything_at_once_on_a_disk_that_fails(void **state)
 	run_threads(true, true);
 }
 
+/* ---- the end of a checkpoint ---- */
+
+#define MANY_SEGMENTS 200000 /* each is looked at when a checkpoint is done: long enough for reads in between */
+
+static _Atomic uint64_t passes;
+
+/* Pages 0 to 3 have what the last commit has brought, and 4 to 7, which it has only cut off, zeros. */
+static void *read_what_was_cut(void *arg)
+{
+	uint64_t value = (uintptr_t)arg;
+
+	while (!atomic_load(&stopping)) {
+		for (uint64_t page = 0; page < 8; page++) {
+			uint64_t seen = value_by(journal_pager(rig.journal), page);
+
+			EXPECT(seen == (page < 4 ? value : 0), seen, page);
+		}
+		atomic_fetch_add(&passes, 1);
+	}
+	return NULL;
+}
+
+/* Pages that were cut off, and those that were written again since, are what they are at every instant of it. */
+static void a_checkpoint_of_a_cut_shows_at_once(void **state)
+{
+	(void)state;
+	atomic_store(&failing, false);
+	rig_create(&rig, "a", MANY_SEGMENTS, 0);
+	rig_open(&rig);
+	for (uintptr_t value = 2; value < 40; value += 2) {
+		pthread_t reader;
+
+		rig_resize(&rig, 8);
+		assert_int_equal(rig_commit(&rig, 0, 8, value - 1), 0);
+		rig_resize(&rig, 0);
+		assert_int_equal(rig_commit(&rig, 0, 0, 0), 0);
+		rig_resize(&rig, 8);
+		assert_int_equal(rig_commit(&rig, 0, 4, value), 0);
+		atomic_store(&stopping, false);
+		atomic_store(&passes, 0);
+		assert_int_equal(pthread_create(&reader, NULL, read_what_was_cut, (void *)value), 0);
+		while (atomic_load(&passes) == 0)
+			sched_yield();
+		assert_int_equal(journal_checkpoint(rig.journal), 0);
+		atomic_store(&stopping, true);
+		pthread_join(reader, NULL);
+		for (uint64_t page = 0; page < 8; page++)
+			assert_int_equal(rig_file_value(&rig, page), page < 4 ? value : 0);
+	}
+	rig_destroy(&rig);
+}
+
 /* ---- group commit ---- */
 
 static struct {
@@ -302,6 +354,7 @@ int main(void)
 	    cmocka_unit_test(everything_at_once),
 	    cmocka_unit_test(everything_at_once_on_a_disk_that_takes_its_time),
 	    cmocka_unit_test(everything_at_once_on_a_disk_that_fails),
+	    cmocka_unit_test(a_checkpoint_of_a_cut_shows_at_once),
 	    cmocka_unit_test(those_who_come_during_a_sync_share_the_next),
 	};
 

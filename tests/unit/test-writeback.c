@@ -536,6 +536,74 @@ static void at_the_end_a_pager_of_its_own_is_flushed_as_others_are(void **state)
 	check_storage(0, 'y');
 }
 
+/* ---- memory with a size of its own ---- */
+
+static int make_memory(void **state)
+{
+	(void)state;
+	alarm(DEADLOCK_S);
+	return rig_make(1024, OBJECT_ANON, (uint64_t)PAGES << page_shift);
+}
+
+/*
+ * It was cut inside of a page that is out, which has to come in first, so that it can be cut. There is room when others are out, which have
+ * to be written: by who has the size of this very object in his hands.
+ */
+static void room_for_the_page_that_a_cut_goes_through_is_made_by_writing_others(void **state)
+{
+	uint64_t page = 11;
+
+	(void)state;
+	assert_int_equal(load_pages(10, 1), 0);
+	store_page(10, 'x');
+	object_drop(rig.object, 10, 11, true);
+	assert_int_equal(page_state(word_of(rig.object, 10)), PAGE_ABSENT);
+	while (budget_try(rig.cache, 1)) {
+		budget_release(rig.cache, 1);
+		assert_true(page < PAGES);
+		assert_int_equal(load_pages(page, 1), 0);
+		store_page(page++, 'y');
+	}
+	storage.size = (10u << page_shift) + TAIL;
+	assert_int_equal(object_refresh_size(rig.object), 0);
+	assert_int_equal(rig.object->bytes, storage.size);
+	assert_int_equal(frames_read(rig.object->frames, 10, 1, rig.buf), 0);
+	for (size_t i = 0; i < rig.page; i++)
+		assert_int_equal(rig.buf[i], i < TAIL ? 'x' : 0);
+	assert_int_equal(rig_frames(), 1);
+}
+
+static int cut_storage(void *arg)
+{
+	storage.size = *(uint64_t *)arg;
+	return 0;
+}
+
+static void a_cut_through_memory_that_cannot_be_read_has_not_happened(void **state)
+{
+	uint64_t before = storage.size, bytes = (10u << page_shift) + TAIL;
+
+	(void)state;
+	for (unsigned i = 10; i < 12; i++) {
+		assert_int_equal(load_pages(i, 1), 0);
+		store_page(i, 'x');
+	}
+	object_drop(rig.object, 10, 11, true);
+	storage.bad_page = 10;
+	assert_int_equal(object_truncate(rig.object, bytes, cut_storage, &bytes), -EIO);
+	assert_int_equal(storage.size, before);
+	assert_int_equal(rig.object->bytes, before);
+	assert_int_equal(rig.object->pages, PAGES);
+	check_frame(11, 'x');
+	storage.bad_page = UINT64_MAX;
+	assert_int_equal(object_truncate(rig.object, bytes, cut_storage, &bytes), 0);
+	assert_int_equal(storage.size, bytes);
+	assert_int_equal(rig.object->bytes, bytes);
+	assert_int_equal(frames_read(rig.object->frames, 10, 1, rig.buf), 0);
+	for (size_t i = 0; i < rig.page; i++)
+		assert_int_equal(rig.buf[i], i < TAIL ? 'x' : 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, make, destroy)
 
 int main(void)
@@ -569,6 +637,9 @@ int main(void)
 	    TEST(the_daemon_waits_for_no_pager_that_may_be_stuck),
 	    TEST(at_the_end_a_pager_of_its_own_is_flushed_as_others_are),
 	    TEST(an_object_that_nobody_maps_is_tried_until_it_is_written_and_then_gone),
+	    cmocka_unit_test_setup_teardown(a_cut_through_memory_that_cannot_be_read_has_not_happened, make_memory, destroy),
+	    cmocka_unit_test_setup_teardown(room_for_the_page_that_a_cut_goes_through_is_made_by_writing_others, make_memory,
+					    destroy),
 	};
 
 	return cmocka_run_group_tests_name("writeback", tests, NULL, NULL);
