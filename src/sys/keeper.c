@@ -103,6 +103,8 @@ static int keeper_main(void *arg)
 	/* Not private: the kernel does not wake those. */
 	while (!((alive = atomic_load(&keeper->alive)) & FUTEX_OWNER_DIED))
 		(void)BARE(SYS_futex, &keeper->alive, FUTEX_WAIT, alive, NULL);
+	if (atomic_load(&keeper->leaves))
+		(void)BARE(SYS_exit_group, 0);
 	wait_for_threads(keeper, parent);
 	keeper->work(keeper);
 	(void)BARE(SYS_exit_group, 0);
@@ -173,6 +175,7 @@ int keeper_start(struct keeper *keeper)
 		keeper->nonce = (uint64_t)now.tv_sec << 32 ^ (uint64_t)now.tv_nsec ^ (uint64_t)(uintptr_t)keeper;
 		keeper->process = getpid();
 		atomic_store(&keeper->state, KEEPER_STARTING);
+		atomic_store(&keeper->leaves, false);
 		r = thread_start(&keeper->thread, "quire-keep", parent_main, keeper);
 	}
 	while (r == 0 && atomic_load(&keeper->state) == KEEPER_STARTING)
@@ -187,6 +190,18 @@ int keeper_start(struct keeper *keeper)
 	return r < 0 ? r : 0;
 }
 
+/*
+ * It has nothing in hand: it only sleeps. It is asked, since it stays the user that the program was, whom this one may have no right to send a
+ * signal; and killed where that can be, since somebody may have stopped it.
+ */
+static void dismiss(struct keeper *keeper)
+{
+	atomic_store(&keeper->leaves, true);
+	atomic_fetch_or(&keeper->alive, FUTEX_OWNER_DIED);
+	(void)BARE(SYS_futex, &keeper->alive, FUTEX_WAKE, INT32_MAX);
+	(void)BARE(SYS_kill, keeper->pid, SIGKILL);
+}
+
 bool keeper_stop(struct keeper *keeper)
 {
 	bool there;
@@ -197,9 +212,8 @@ bool keeper_stop(struct keeper *keeper)
 	lock_acquire(&keeper->lock);
 	there = atomic_load(&keeper->there);
 	if (there) {
-		/* It has nothing in hand: it only sleeps. */
 		if (atomic_load(&keeper->state) == KEEPER_THERE)
-			(void)BARE(SYS_kill, keeper->pid, SIGKILL);
+			dismiss(keeper);
 		pthread_join(keeper->thread, NULL);
 		atomic_store(&keeper->there, false);
 	}

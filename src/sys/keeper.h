@@ -29,6 +29,7 @@ struct keeper {
 	char *memory;           /* [lock] its stack, and its buffer above it */
 	_Atomic uint32_t state; /* futex: enum of keeper.c */
 	_Atomic pid_t pid;
+	_Atomic bool leaves; /* with alive marked: it is to go, and leave its work undone */
 	int error;
 	/* The kernel's last words on the thread. */
 	struct robust_list_head list;
