@@ -14,11 +14,13 @@
 #include "files.h"
 #include "keep.h"
 #include "next.h"
+#include "processes.h"
 #include "start.h"
+#include "vfork.h"
 
 extern char **environ;
 
-static void settle(void)
+void processes_settle(void)
 {
 	int saved_errno = errno;
 
@@ -46,9 +48,9 @@ __attribute__((destructor)) static void end(void)
 /* Of a child that the engine serves nothing is lost with it: its stores are in pages of the engine's. */
 static void end_at_once(void)
 {
-	if (!start_is_running() || !entry_engine_if_started())
+	if (!start_is_running() || !entry_engine_if_started() || vfork_is_child())
 		return;
-	settle();
+	processes_settle();
 	counts_tell();
 	keep_end(entry_engine_if_started(), false);
 }
@@ -79,7 +81,7 @@ static bool begin_exec(void)
 {
 	if (!start_is_running() || !entry_engine_if_started())
 		return false;
-	settle();
+	processes_settle();
 	counts_tell();
 	return keep_leave(entry_engine_if_started());
 }
@@ -170,14 +172,14 @@ INTERPOSED int execle(const char *path, const char *first, ...)
 INTERPOSED int posix_spawn(pid_t *ret_pid, const char *path, const posix_spawn_file_actions_t *actions,
 			   const posix_spawnattr_t *attr, char *const args[], char *const env[])
 {
-	settle();
+	processes_settle();
 	return NEXT(posix_spawn)(ret_pid, path, actions, attr, args, env);
 }
 
 INTERPOSED int posix_spawnp(pid_t *ret_pid, const char *path, const posix_spawn_file_actions_t *actions,
 			    const posix_spawnattr_t *attr, char *const args[], char *const env[])
 {
-	settle();
+	processes_settle();
 	return NEXT(posix_spawnp)(ret_pid, path, actions, attr, args, env);
 }
 
@@ -185,7 +187,7 @@ INTERPOSED int system(const char *command)
 {
 	int r;
 
-	settle();
+	processes_settle();
 	r = NEXT(system)(command);
 	look();
 	return r;
@@ -193,7 +195,7 @@ INTERPOSED int system(const char *command)
 
 INTERPOSED FILE *popen(const char *command, const char *mode)
 {
-	settle();
+	processes_settle();
 	return NEXT(popen)(command, mode);
 }
 

@@ -86,7 +86,8 @@ for what in closes-everything few-descriptors keeps-locks execs-itself ends-at-o
 	survives $what && cmp "$file" "$scratch/stored"
 	say "a program that: $what" $?
 done
-for what in has-handlers spawns hands-memory-over replaces-by-fixed; do
+for what in has-handlers spawns hands-memory-over replaces-by-fixed vforks-and-closes writes-at-the-end splices hands-memory-to-pipes \
+	shares-an-offset; do
 	survives $what
 	say "a program that: $what" $?
 done

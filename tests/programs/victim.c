@@ -21,6 +21,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -123,7 +124,197 @@ static int keeps_locks(void)
 	return 0;
 }
 
+/* What the child of a vfork does with its descriptors is its own affair, though it has the parent's memory. */
+static int vforks_and_closes(void)
+{
+	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 10, .l_len = 1};
+	int fd = open_file(), status;
+	char *map = map_file(fd);
+	pid_t pid;
+
+	store_all(map);
+	MUST(pread(fd, map + PAGE, 1, 0) == 1);
+	MUST(fcntl(fd, F_SETLK, &lock) == 0);
+	pid = vfork();
+	if (pid == 0) {
+		close(fd);
+		if (open("/dev/null", O_RDWR) != fd || write(fd, "away", 4) != 4 || dup2(fd, 100) != 100)
+			_exit(1);
+		closefrom(3);
+		_exit(0);
+	}
+	MUST(waitpid(pid, &status, 0) == pid && status == 0);
+	MUST(pwrite(fd, "here", 4, PAGE) == 4 && memcmp(map + PAGE, "here", 4) == 0);
+	MUST(munmap(map, BYTES) == 0);
+	pid = fork();
+	if (pid == 0)
+		_exit(fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type == F_WRLCK ? 0 : 1);
+	MUST(waitpid(pid, &status, 0) == pid && status == 0);
+	return 0;
+}
+
+/* ---- writes that say by themselves where they go ---- */
+
+#ifndef RWF_NOAPPEND
+#define RWF_NOAPPEND 0x20
+#endif
+
+static int writes_at_the_end(void)
+{
+	static char buf[BYTES];
+	int fd = open_file(), appends = open(path, O_RDWR | O_APPEND);
+	char *map = map_file(fd);
+	struct iovec iov = {(char *)(uintptr_t) "abc", 3};
+	off_t end = (off_t)(BYTES / 2) + 100;
+
+	MUST(ftruncate(fd, end) == 0);
+	store_all((char *)memset(buf, 0, BYTES));
+	memset(map, 'x', (size_t)end);
+	MUST(pwritev2(fd, &iov, 1, 0, RWF_APPEND) == 3);
+	MUST(map[0] == 'x' && memcmp(map + end, "abc", 3) == 0);
+	MUST(lseek(fd, 5, SEEK_SET) == 5 && pwritev2(fd, &iov, 1, -1, RWF_APPEND) == 3);
+	MUST(lseek(fd, 0, SEEK_CUR) == end + 6 && memcmp(map + end, "abcabc", 6) == 0 && map[5] == 'x' && map[2] == 'x');
+	/* At its end whatever the offset. */
+	MUST(pwrite(appends, "def", 3, 7) == 3 && memcmp(map + end, "abcabcdef", 9) == 0 && map[7] == 'x');
+	if (pwritev2(appends, &iov, 1, 7, RWF_NOAPPEND) == 3)
+		MUST(memcmp(map + 7, "abcx", 4) == 0 && map[end + 9] == 0);
+	else
+		MUST(errno == EOPNOTSUPP || errno == EINVAL);
+	MUST(pread(fd, buf, BYTES, 0) == end + 9 && memcmp(buf, map, (size_t)end + 9) == 0);
+	return 0;
+}
+
+/* ---- pipes ---- */
+
+static void fill_pipe(const int pipes[2], const char *text)
+{
+	MUST(write(pipes[1], text, strlen(text)) == (ssize_t)strlen(text));
+}
+
+static int splices(void)
+{
+	struct rlimit limit = {BYTES, RLIM_INFINITY};
+	char buf[100];
+	int fd = open_file(), pipes[2], copies[2];
+	char *map = map_file(fd);
+	off_t at = PAGE + 10;
+
+	store_all(map);
+	MUST(pipe(pipes) == 0 && pipe(copies) == 0);
+	/* Into the file: as much as there is, although more may come. */
+	fill_pipe(pipes, "spliced");
+	MUST(splice(pipes[0], NULL, fd, &at, 1000, 0) == 7 && at == PAGE + 17 && memcmp(map + PAGE + 10, "spliced", 8) == 0);
+	fill_pipe(pipes, "again");
+	MUST(lseek(fd, 20, SEEK_SET) == 20 && splice(pipes[0], NULL, fd, NULL, 3, 0) == 3 && lseek(fd, 0, SEEK_CUR) == 23);
+	MUST(memcmp(map + 20, "aga", 4) == 0 && read(pipes[0], buf, 100) == 2 && memcmp(buf, "in", 2) == 0);
+	MUST(splice(pipes[0], NULL, fd, NULL, 100, SPLICE_F_NONBLOCK) < 0 && errno == EAGAIN);
+	MUST(splice(pipes[0], &at, fd, NULL, 100, 0) < 0 && errno == ESPIPE);
+	/* What does not find room stays in the pipe. */
+	signal(SIGXFSZ, SIG_IGN);
+	MUST(setrlimit(RLIMIT_FSIZE, &limit) == 0);
+	fill_pipe(pipes, "no room");
+	at = (off_t)BYTES;
+	MUST(splice(pipes[0], NULL, fd, &at, 100, 0) < 0 && errno == EFBIG && at == (off_t)BYTES);
+	at = (off_t)BYTES - 3;
+	MUST(splice(pipes[0], NULL, fd, &at, 100, 0) == 3 && memcmp(map + BYTES - 3, "no ", 3) == 0);
+	MUST(read(pipes[0], buf, 100) == 4 && memcmp(buf, "room", 4) == 0);
+	/* Out of it: what is stored, and not what the file has had. */
+	memcpy(map + 3 * PAGE, "stored", 6);
+	at = 3 * PAGE;
+	MUST(splice(fd, &at, pipes[1], NULL, 6, 0) == 6 && at == 3 * PAGE + 6);
+	MUST(tee(pipes[0], copies[1], 100, 0) == 6);
+	MUST(read(pipes[0], buf, 100) == 6 && memcmp(buf, "stored", 6) == 0);
+	MUST(splice(copies[0], NULL, fd, &(off_t){4 * PAGE}, 100, 0) == 6 && memcmp(map + 4 * PAGE, "stored", 6) == 0);
+	close(pipes[1]);
+	MUST(splice(pipes[0], NULL, fd, NULL, 100, 0) == 0);
+	return 0;
+}
+
+static int hands_memory_to_pipes(void)
+{
+	static char buf[2 * PAGE];
+	int fd = open_file(), pipes[2];
+	char *map = map_file(fd);
+	struct iovec iov[2];
+
+	store_all(map);
+	for (size_t i = 0; i < BYTES; i += PAGE)
+		map[i + 1] = 'a';
+	MUST(pipe(pipes) == 0);
+	iov[0] = (struct iovec){map, PAGE};
+	iov[1] = (struct iovec){map + BYTES / 2, 100};
+	MUST(vmsplice(pipes[1], iov, 2, 0) == PAGE + 100);
+	MUST(read(pipes[0], buf, sizeof(buf)) == PAGE + 100 && memcmp(buf, map, PAGE) == 0);
+	MUST(memcmp(buf + PAGE, map + BYTES / 2, 100) == 0);
+	/* The budget is half of the file: neither is there. */
+	fill_pipe(pipes, "0123456789");
+	iov[0] = (struct iovec){map + BYTES / 2 + PAGE, 3};
+	iov[1] = (struct iovec){map + 7, 100};
+	MUST(vmsplice(pipes[0], iov, 2, 0) == 10);
+	MUST(memcmp(map + BYTES / 2 + PAGE, "012", 3) == 0 && map[BYTES / 2 + PAGE + 3] == 0 && memcmp(map + 7, "3456789", 8) == 0);
+	return 0;
+}
+
 /* ---- processes ---- */
+
+#define RECORD  100
+#define RECORDS 4000
+
+/* Each of two processes writes so many records, at an offset that is both's; none may be lost or be there twice, by whatever way it is read. */
+static void write_records(int fd, char who)
+{
+	char record[RECORD];
+
+	for (int i = 0; i < RECORDS; i++) {
+		memset(record, who, sizeof(record));
+		memcpy(record, &i, sizeof(i));
+		MUST(write(fd, record, sizeof(record)) == (ssize_t)sizeof(record));
+	}
+}
+
+static void find_records(const char *bytes)
+{
+	int next[2] = {0, 0};
+
+	for (int i = 0; i < 2 * RECORDS; i++, bytes += RECORD) {
+		bool child = bytes[RECORD - 1] == 'c';
+		int number;
+
+		memcpy(&number, bytes, sizeof(number));
+		MUST(bytes[RECORD - 1] == (child ? 'c' : 'p') && bytes[sizeof(number)] == bytes[RECORD - 1]);
+		MUST(number == next[child]++);
+	}
+}
+
+static void share_an_offset(int fd, char *map)
+{
+	static char buf[2 * RECORDS * RECORD];
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		write_records(fd, 'c');
+		_exit(0);
+	}
+	write_records(fd, 'p');
+	MUST(waitpid(pid, &status, 0) == pid && status == 0);
+	find_records(map);
+	MUST(pread(fd, buf, sizeof(buf), 0) == (ssize_t)sizeof(buf));
+	find_records(buf);
+	MUST(msync(map, BYTES, MS_SYNC) == 0 && lseek(fd, 0, SEEK_CUR) == (off_t)sizeof(buf));
+}
+
+static int shares_an_offset(void)
+{
+	int fd = open_file(), appends = open(path, O_RDWR | O_APPEND);
+	char *map = map_file(fd);
+
+	memset(map, 'x', BYTES);
+	share_an_offset(fd, map);
+	MUST(ftruncate(fd, 0) == 0);
+	share_an_offset(appends, map);
+	return 0;
+}
 
 static int execs_itself(void)
 {
@@ -406,6 +597,11 @@ static const struct {
     {"closes-everything", closes_everything},
     {"few-descriptors", few_descriptors},
     {"keeps-locks", keeps_locks},
+    {"vforks-and-closes", vforks_and_closes},
+    {"writes-at-the-end", writes_at_the_end},
+    {"splices", splices},
+    {"hands-memory-to-pipes", hands_memory_to_pipes},
+    {"shares-an-offset", shares_an_offset},
     {"execs-itself", execs_itself},
     {"has", has},
     {"spawns", spawns},
