@@ -358,6 +358,11 @@ int __wrap_epoll_create1(int flags)
 	return keep((int)CALL(SYS_epoll_create1, flags));
 }
 
+int __wrap_socket(int domain, int type, int protocol)
+{
+	return keep((int)CALL(SYS_socket, domain, type, protocol));
+}
+
 int __wrap_socketpair(int domain, int type, int protocol, int pair[2])
 {
 	int r = (int)CALL(SYS_socketpair, domain, type, protocol, pair);

@@ -16,6 +16,7 @@
 #include "next.h"
 #include "processes.h"
 #include "start.h"
+#include "sys/keeper.h"
 #include "vfork.h"
 
 extern char **environ;
@@ -29,10 +30,13 @@ void processes_settle(void)
 	errno = saved_errno;
 }
 
-static void look(void)
+/* A child has ended, after which nobody writes for it any more; 0: which one is not known. */
+static void look(pid_t child)
 {
 	int saved_errno = errno;
 
+	if (child > 0)
+		keeper_wait_for(child);
 	if (files_any())
 		coherent_look();
 	errno = saved_errno;
@@ -189,7 +193,7 @@ INTERPOSED int system(const char *command)
 
 	processes_settle();
 	r = NEXT(system)(command);
-	look();
+	look(0);
 	return r;
 }
 
@@ -203,7 +207,7 @@ INTERPOSED int pclose(FILE *file)
 {
 	int r = NEXT(pclose)(file);
 
-	look();
+	look(0);
 	return r;
 }
 
@@ -211,7 +215,7 @@ INTERPOSED int pclose(FILE *file)
 	pid_t pid = call;                                                                                                          \
                                                                                                                                    \
 	if (pid > 0)                                                                                                               \
-		look();                                                                                                            \
+		look(pid);                                                                                                         \
 	return pid
 
 INTERPOSED pid_t wait(int *ret_status)
@@ -236,9 +240,12 @@ INTERPOSED pid_t wait4(pid_t which, int *ret_status, int options, struct rusage 
 
 INTERPOSED int waitid(idtype_t type, id_t id, siginfo_t *ret_info, int options)
 {
-	int r = NEXT(waitid)(type, id, ret_info, options);
+	siginfo_t room = {0}, *info = ret_info ? ret_info : &room;
+	int r;
 
+	info->si_pid = 0;
+	r = NEXT(waitid)(type, id, info, options);
 	if (r == 0)
-		look();
+		look(info->si_pid);
 	return r;
 }

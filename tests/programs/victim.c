@@ -387,6 +387,33 @@ static int is_killed(void)
 	return 1;
 }
 
+/* It has nothing mapped itself. What it has seen die is in the file when it looks. */
+static int waits_for_the_killed(void)
+{
+	char *args[] = {(char *)(uintptr_t)self, (char *)(uintptr_t) "stores-and-is-killed", (char *)(uintptr_t)path, NULL};
+	static char buf[BYTES];
+	int status;
+	pid_t pid;
+
+	for (unsigned round = 0; round < 10; round++) {
+		int fd = open_file();
+
+		MUST(ftruncate(fd, 0) == 0 && ftruncate(fd, (off_t)BYTES) == 0);
+		MUST(posix_spawn(&pid, self, NULL, NULL, args, environ) == 0);
+		MUST(waitpid(pid, &status, 0) == pid && WIFSIGNALED(status));
+		MUST(read(fd, buf, BYTES) == (ssize_t)BYTES && has_all(buf));
+		close(fd);
+	}
+	return 0;
+}
+
+static int stores_and_is_killed(void)
+{
+	store_all(map_file(open_file()));
+	raise(SIGKILL);
+	return 1;
+}
+
 static int has_a_fault(void)
 {
 	volatile char *volatile nowhere = NULL;
@@ -607,6 +634,8 @@ static const struct {
     {"spawns", spawns},
     {"forks-and-leaves", forks_and_leaves},
     {"is-killed", is_killed},
+    {"waits-for-the-killed", waits_for_the_killed},
+    {"stores-and-is-killed", stores_and_is_killed},
     {"has-a-fault", has_a_fault},
     {"aborts", aborts},
     {"execs-in-vain", execs_in_vain},
