@@ -21,6 +21,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/sendfile.h>
+#include <sys/shm.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
@@ -41,7 +42,7 @@
 		    X(vmsplice) X(flock) X(lockf) X(send) X(sendto) X(sendmsg) X(recv) X(recvfrom) X(recvmsg)                     \
 			X(sigaction) X(sigprocmask) X(pthread_sigmask) X(execve) X(execvp) X(execvpe) X(fexecve)              \
 			    X(posix_spawn) X(posix_spawnp) X(system) X(popen) X(pclose) X(vfork) X(wait) X(waitpid) X(waitid)      \
-				X(wait3) X(wait4) X(_exit) X(quick_exit)
+				X(wait3) X(wait4) X(shmat) X(shmdt) X(_exit) X(quick_exit)
 
 struct next {
 #define NEXT_POINTER(name) __typeof__(&name) name##_;

@@ -54,6 +54,9 @@ static bool serve(long number, const long *arg, long *ret)
 		CASE(dup, INT(0));
 		CASE(dup3, INT(0), INT(1), INT(2));
 #undef CASE
+	case SYS_shmat:
+		*ret = (long)shmat(INT(0), POINTER(1), INT(2));
+		return true;
 	case SYS_pread64:
 		*ret = pread(INT(0), POINTER(1), (size_t)arg[2], arg[3]);
 		return true;
@@ -114,7 +117,7 @@ bool raw_is_ours(long number)
 	    SYS_mincore,   SYS_mlock,  SYS_mlock2,    SYS_munlock,         SYS_mlockall,  SYS_munlockall,
 	    SYS_read,      SYS_write,  SYS_readv,     SYS_writev,          SYS_ftruncate, SYS_truncate,
 	    SYS_fallocate, SYS_fsync,  SYS_fdatasync, SYS_copy_file_range, SYS_close,     SYS_close_range,
-	    SYS_dup,       SYS_dup3,   SYS_pread64,   SYS_pwrite64,
+	    SYS_dup,       SYS_dup3,   SYS_pread64,   SYS_pwrite64,        SYS_shmat,
 	};
 
 	raw_next = NEXT(syscall);

@@ -20,6 +20,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/shm.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
@@ -617,6 +618,69 @@ static int replaces_by_fixed(void)
 	return 0;
 }
 
+static struct shmid_ds segment_status(int id)
+{
+	struct shmid_ds ds;
+
+	MUST(shmctl(id, IPC_STAT, &ds) == 0);
+	return ds;
+}
+
+/* Segments are the kernel's, also those that are attached in the place of what is mapped. */
+static int attaches_segments(void)
+{
+	char *map = map_file(open_file()), *place = map + 4 * PAGE, *other;
+	int id = shmget(IPC_PRIVATE, 2 * PAGE - 100, IPC_CREAT | 0600), status;
+	pid_t pid;
+
+	store_all(map);
+	MUST(id >= 0 && shmat(id, place, 0) == (void *)-1 && errno == EINVAL && shmat(-1, place, SHM_REMAP) == (void *)-1);
+	MUST(place[0] == 5 && shmat(id, place + 7, SHM_REMAP) == (void *)-1 && errno == EINVAL && place[0] == 5);
+	MUST(shmat(id, place + 7, SHM_REMAP | SHM_RND) == place && segment_status(id).shm_nattch == 1);
+	other = shmat(id, NULL, SHM_RDONLY);
+	MUST(other != (void *)-1 && segment_status(id).shm_nattch == 2 && segment_status(id).shm_lpid == getpid());
+	place[0] = place[2 * PAGE - 1] = 's';
+	MUST(other[0] == 's' && other[2 * PAGE - 1] == 's' && map[3 * PAGE] == 4 && map[6 * PAGE] == 7);
+	pid = fork();
+	if (pid == 0) {
+		place[1] = 'c';
+		_exit(segment_status(id).shm_nattch == 4 ? 0 : 1);
+	}
+	MUST(waitpid(pid, &status, 0) == pid && status == 0 && other[1] == 'c' && segment_status(id).shm_nattch == 2);
+	MUST(shmdt(place) == 0 && segment_status(id).shm_nattch == 1);
+	/* What lies there now is nobody else's, either. */
+	MUST(mmap(place, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) == place);
+	place[0] = 'm';
+	/* Calls over ranges of several kinds are another matter. */
+	MUST(map[3 * PAGE] == 4 && map[6 * PAGE] == 7);
+	MUST(msync(map, BYTES, MS_SYNC | MS_INVALIDATE) == 0 || errno == ENOMEM);
+	for (size_t i = 6 * PAGE; i < BYTES; i += PAGE)
+		MUST(map[i] == (char)(i / PAGE + 1));
+	MUST(place[0] == 'm' && place[PAGE] == 0);
+	MUST(shmdt(other) == 0 && segment_status(id).shm_nattch == 0 && shmctl(id, IPC_RMID, NULL) == 0);
+	return 0;
+}
+
+/* Reserved as the memory of a program, and then replaced: --anonymous. */
+static int attaches_segments_over_memory(void)
+{
+	char *map = map_file(open_file());
+	char *memory = mmap(NULL, BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	int id = shmget(IPC_PRIVATE, PAGE, IPC_CREAT | 0600);
+
+	MUST(memory != MAP_FAILED && id >= 0);
+	store_all(memory);
+	store_all(map);
+	MUST(shmat(id, memory + PAGE, SHM_REMAP) == memory + PAGE && memory[PAGE] == 0);
+	memory[PAGE] = 's';
+	MUST(madvise(memory, BYTES, MADV_PAGEOUT) == 0 || errno == EINVAL || errno == ENOMEM);
+	for (size_t i = 2 * PAGE; i < BYTES; i += PAGE)
+		MUST(memory[i] == (char)(i / PAGE + 1) && map[i] == memory[i]);
+	MUST(memory[PAGE] == 's' && memory[0] == 1 && segment_status(id).shm_nattch == 1);
+	MUST(munmap(memory, BYTES) == 0 && segment_status(id).shm_nattch == 0 && shmctl(id, IPC_RMID, NULL) == 0);
+	return 0;
+}
+
 static const struct {
 	const char *name;
 	int (*run)(void);
@@ -648,6 +712,8 @@ static const struct {
     {"hands-memory-over", hands_memory_over},
     {"has-threads", has_threads},
     {"replaces-by-fixed", replaces_by_fixed},
+    {"attaches-segments", attaches_segments},
+    {"attaches-segments-over-memory", attaches_segments_over_memory},
 };
 
 int main(int argc, char **argv)
