@@ -36,7 +36,7 @@
 	X(preadv2)                                                                                                                 \
 	X(write)                                                                                                                   \
 	X(pwrite)                                                                                                                  \
-	X(writev) X(pwritev) X(pwritev2) X(open) X(openat) X(creat) X(fopen) X(freopen) X(fdopen) X(fflush) X(fclose) X(dup)       \
+	X(writev) X(pwritev) X(pwritev2) X(open) X(openat) X(creat) X(fopen) X(freopen) X(fdopen) X(fflush) X(fflush_unlocked) X(fcloseall) X(fclose) X(dup)       \
 	    X(dup2) X(dup3) X(fcntl) X(close) X(close_range) X(ftruncate) X(truncate) X(fallocate) X(posix_fallocate) X(fsync)     \
 		X(fdatasync) X(sync) X(syncfs) X(sync_file_range) X(sendfile) X(copy_file_range) X(splice) X(tee)          \
 		    X(vmsplice) X(flock) X(lockf) X(send) X(sendto) X(sendmsg) X(recv) X(recvfrom) X(recvmsg)                     \

@@ -82,12 +82,12 @@ survives()
 	serve 0 timeout 20 "$victim" "$1" "$file" && served mmap
 }
 
-for what in waits-for-the-killed closes-everything few-descriptors keeps-locks execs-itself ends-at-once blocks-signals maps-in-handler maps-before-main; do
+for what in calls-by-number waits-for-the-killed closes-everything few-descriptors keeps-locks execs-itself ends-at-once blocks-signals maps-in-handler maps-before-main; do
 	survives $what && cmp "$file" "$scratch/stored"
 	say "a program that: $what" $?
 done
 for what in has-handlers spawns hands-memory-over replaces-by-fixed vforks-and-closes writes-at-the-end splices hands-memory-to-pipes \
-	shares-an-offset attaches-segments attaches-segments-over-memory; do
+	shares-an-offset attaches-segments writes-by-streams attaches-segments-over-memory; do
 	survives $what
 	say "a program that: $what" $?
 done

@@ -22,6 +22,7 @@
 #include <sys/resource.h>
 #include <sys/shm.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -185,12 +186,97 @@ static int writes_at_the_end(void)
 	return 0;
 }
 
-/* ---- pipes ---- */
+/* ---- streams, and calls by their numbers ---- */
 
 static void fill_pipe(const int pipes[2], const char *text)
 {
 	MUST(write(pipes[1], text, strlen(text)) == (ssize_t)strlen(text));
 }
+
+static FILE *open_stream(const char *mode)
+{
+	FILE *file = fopen(path, mode);
+
+	MUST(file);
+	return file;
+}
+
+static void put_at(FILE *file, long at, const char *text)
+{
+	MUST(fseek(file, at, SEEK_SET) == 0 && fputs(text, file) >= 0);
+}
+
+static int writes_by_streams(void)
+{
+	int fd = open_file();
+	char *map = map_file(fd);
+	FILE *file, *another;
+
+	store_all(map);
+	file = open_stream("r+");
+	another = open_stream("r+");
+	put_at(file, 10, "one");
+	put_at(another, PAGE + 10, "two");
+	/* In memory, and one of them stored to. */
+	map[100] = 'x';
+	MUST(map[10] == 0 && map[PAGE + 10] == 0);
+	MUST(fflush(NULL) == 0 && memcmp(map + 10, "one", 4) == 0 && memcmp(map + PAGE + 10, "two", 4) == 0);
+	MUST(has_all(map));
+	put_at(file, 20, "three");
+	MUST(fflush_unlocked(file) == 0 && memcmp(map + 20, "three", 6) == 0);
+	put_at(file, 30, "four");
+	MUST((file = freopen("/dev/null", "r+", file)) && memcmp(map + 30, "four", 5) == 0);
+	put_at(another, 40, "five");
+	MUST((another = freopen(NULL, "r+", another)) && memcmp(map + 40, "five", 5) == 0);
+	put_at(another, 50, "six");
+	MUST(fclose(another) == 0 && memcmp(map + 50, "six", 4) == 0 && has_all(map));
+	/* Cut, and nothing of what was there comes back. */
+	MUST((another = freopen(path, "w", file)) && fputs("cut", another) >= 0 && fflush(another) == 0);
+	MUST(memcmp(map, "cut", 4) == 0 && map[10] == 0 && ftruncate(fd, (off_t)BYTES) == 0 && map[PAGE] == 0);
+	MUST((another = freopen(NULL, "w", another)) && ftruncate(fd, (off_t)BYTES) == 0 && map[0] == 0);
+	store_all(map);
+	put_at(another, 60, "seven");
+	fcloseall();
+	MUST(memcmp(map + 60, "seven", 6) == 0 && has_all(map));
+	return 0;
+}
+
+static int calls_by_number(void)
+{
+	char buf[100];
+	struct iovec in = {buf, 5}, out = {(char *)(uintptr_t) "12345", 5};
+	int fd = open_file(), pipes[2], other;
+	char *map = map_file(fd);
+	off_t at;
+
+	store_all(map);
+	MUST(syscall(SYS_write, fd, "abc", 3) == 3 && memcmp(map, "abc", 4) == 0);
+	MUST(syscall(SYS_pwrite64, fd, "def", 3, 1) == 3 && memcmp(map, "adef", 5) == 0);
+	MUST(syscall(SYS_writev, fd, &out, 1) == 5 && memcmp(map + 3, "12345", 6) == 0);
+	MUST(syscall(SYS_pwritev, fd, &out, 1, 10, 0) == 5 && memcmp(map + 10, "12345", 6) == 0);
+	MUST(syscall(SYS_pwritev2, fd, &out, 1, 20, 0, 0) == 5 && memcmp(map + 20, "12345", 6) == 0);
+	map[11] = 'x';
+	MUST(syscall(SYS_preadv, fd, &in, 1, 10, 0) == 5 && memcmp(buf, "1x345", 5) == 0);
+	map[12] = 'x';
+	MUST(syscall(SYS_preadv2, fd, &in, 1, 10, 0, 0) == 5 && memcmp(buf, "1xx45", 5) == 0);
+	MUST(pipe(pipes) == 0);
+	map[13] = 'x';
+	at = 10;
+	MUST(syscall(SYS_sendfile, pipes[1], fd, &at, 5) == 5 && read(pipes[0], buf, 100) == 5 && memcmp(buf, "1xxx5", 5) == 0);
+	fill_pipe(pipes, "piped");
+	at = 30;
+	MUST(syscall(SYS_splice, pipes[0], NULL, fd, &at, 5, 0) == 5 && memcmp(map + 30, "piped", 6) == 0);
+	other = (int)syscall(SYS_openat, AT_FDCWD, "/dev/null", O_RDWR);
+	MUST(other >= 0 && write(other, "a", 1) == 1 && syscall(SYS_dup3, fd, other, 0) == other);
+	MUST(pwrite(other, "here", 4, 40) == 4 && memcmp(map + 40, "here", 5) == 0);
+	other = (int)syscall(SYS_openat, AT_FDCWD, path, O_RDWR | O_TRUNC);
+	MUST(other >= 0 && ftruncate(fd, (off_t)BYTES) == 0 && map[0] == 0 && map[BYTES - PAGE] == 0);
+	store_all(map);
+	syscall(SYS_exit_group, 0);
+	return 1;
+}
+
+/* ---- pipes ---- */
 
 static int splices(void)
 {
@@ -690,6 +776,8 @@ static const struct {
     {"keeps-locks", keeps_locks},
     {"vforks-and-closes", vforks_and_closes},
     {"writes-at-the-end", writes_at_the_end},
+    {"writes-by-streams", writes_by_streams},
+    {"calls-by-number", calls_by_number},
     {"splices", splices},
     {"hands-memory-to-pipes", hands_memory_to_pipes},
     {"shares-an-offset", shares_an_offset},
