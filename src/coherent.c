@@ -408,6 +408,27 @@ static void look_at(struct object *object)
 	atomic_store(&object->seen, looks);
 }
 
+int coherent_changed_all(void)
+{
+	struct engine *engine = entry_engine_if_started();
+	struct entry entry;
+	int r = 0;
+
+	if (!engine && !client_is())
+		return 0;
+	entry_begin(&entry, "coherent_changed_all");
+	if (client_is())
+		r = range_by_engine(CALL_FILE_CHANGED, -1, 1, 0);
+	else
+		for (struct object *object = next_file(&engine->registry, NULL); object;
+		     object = next_file(&engine->registry, object)) {
+			(void)object_refresh_size(object);
+			object_invalidate(object, 0, UINT64_MAX >> page_shift);
+		}
+	entry_end(&entry, 0);
+	return r;
+}
+
 void coherent_begin(const struct stat *st)
 {
 	struct engine *engine = entry_engine_if_started();

@@ -36,6 +36,8 @@ int coherent_flush(int fd, off_t offset, off_t n);
 /* After the kernel has changed the file from offset on by other means than a write: mappings see that. n 0: to the end. The size is asked
  * for, too. To be flushed before: what is dirty stays. */
 int coherent_changed(int fd, off_t offset, off_t n);
+/* Likewise of all files. */
+int coherent_changed_all(void);
 
 /* The file has just been mapped, and looked so before: no page of it is older, if it was not mapped already. */
 void coherent_begin(const struct stat *st);

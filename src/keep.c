@@ -91,7 +91,7 @@ static void work(struct keeper *keeper)
 	    .lost = speaks ? say_lost : say_nothing,
 	};
 
-	keeper_close_streams(speaks ? STDERR_FILENO : -1);
+	keeper_close_streams(keeper, speaks ? STDERR_FILENO : -1);
 	rescue_all(&rescue, &engine->registry);
 }
 

@@ -6,6 +6,7 @@
  * unmapped by other calls since is found out when somebody asks.
  */
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -236,6 +237,18 @@ void segments_close(struct engine *engine)
 
 /* ---- shmget ---- */
 
+/* There are far fewer than numbers. */
+static int next_id_locked(struct engine *engine)
+{
+	int id;
+
+	do {
+		id = engine->next_segment;
+		engine->next_segment = id < INT_MAX ? id + 1 : 0;
+	} while (find_locked(engine, id));
+	return id;
+}
+
 static int create_locked(struct engine *engine, key_t key, size_t size, int flags)
 {
 	struct caller caller = entry_caller();
@@ -255,9 +268,7 @@ static int create_locked(struct engine *engine, key_t key, size_t size, int flag
 		free(segment);
 		return r;
 	}
-	segment->id = engine->next_segment++;
-	if (engine->next_segment < 0)
-		engine->next_segment = 0;
+	segment->id = next_id_locked(engine);
 	segment->ds.shm_segsz = size;
 	segment->ds.shm_cpid = caller.pid;
 	segment->ds.shm_ctime = time(NULL);
@@ -355,6 +366,17 @@ static int begin_attach(struct engine *engine, int id, int flags, struct mapping
 	return r;
 }
 
+/* What was attached in the same place, and has been attached over. */
+static void forget_covered(struct segment *segment, const struct attachment *by)
+{
+	for (struct attachment **at = &segment->attachments; *at;) {
+		if ((*at)->space == by->space && (*at)->addr >= by->addr && (*at)->addr + (*at)->len <= by->addr + by->len)
+			forget_attachment(segment, at);
+		else
+			at = &(*at)->next;
+	}
+}
+
 /* The segment may have been removed, and be gone, since it was looked up: then the mapping lives without it. */
 static void note_attached(struct engine *engine, int id, struct attachment *attachment)
 {
@@ -363,6 +385,8 @@ static void note_attached(struct engine *engine, int id, struct attachment *atta
 	lock_acquire(&engine->open_lock);
 	segment = find_locked(engine, id);
 	if (segment) {
+		/* Unmapped or replaced: by its address it would be taken for this one. */
+		forget_covered(segment, attachment);
 		segment->ds.shm_atime = time(NULL);
 		segment->ds.shm_lpid = entry_caller().pid;
 		attachment->next = segment->attachments;

@@ -29,6 +29,7 @@
 #include "engine.h"
 #include "preload/counts.h"
 #include "preload/start.h"
+#include "sys/keeper.h"
 #include "sys/uffd.h"
 #include "util/message.h"
 
@@ -274,6 +275,7 @@ static int wait_for_program(void)
 	while (waitpid(child, &status, 0) < 0)
 		if (errno != EINTR)
 			return cli_error(&run_verb, "the program cannot be waited for: %s", strerror(errno));
+	keeper_wait_for(child);
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 

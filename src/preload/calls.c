@@ -156,11 +156,17 @@ INTERPOSED ssize_t copy_file_range(int in, off_t *in_offset, int out, off_t *out
 
 INTERPOSED ssize_t splice(int in, off_t *in_offset, int out, off_t *out_offset, size_t n, unsigned flags)
 {
-	if (files_is_mapped(out))
-		return transfer_copy(in, in_offset, out, out_offset, n < 65536 ? n : 65536);
+	/* A pipe has no offset: an error, and the kernel's to tell. */
+	if (files_is_mapped(out) && !in_offset && n > 0)
+		return transfer_splice(in, out, out_offset, n, flags);
 	if (files_is_mapped(in))
 		flush_source(in, in_offset, n);
 	return NEXT(splice)(in, in_offset, out, out_offset, n, flags);
+}
+
+INTERPOSED ssize_t vmsplice(int fd, const struct iovec *iov, size_t count, unsigned flags)
+{
+	return start.copies ? transfer_vmsplice(fd, iov, count, flags) : NEXT(vmsplice)(fd, iov, count, flags);
 }
 
 /* ---- sockets: under the signal trap, managed memory is not handed to the kernel ---- */

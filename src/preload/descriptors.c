@@ -150,14 +150,6 @@ INTERPOSED FILE *fopen(const char *path, const char *mode)
 
 INTERPOSED FILE *fopen64(const char *path, const char *mode) __attribute__((alias("fopen")));
 
-INTERPOSED FILE *freopen(const char *path, const char *mode, FILE *file)
-{
-	prepare_stream(path, mode);
-	return streamed(NEXT(freopen)(path, mode, file));
-}
-
-INTERPOSED FILE *freopen64(const char *path, const char *mode, FILE *file) __attribute__((alias("freopen")));
-
 INTERPOSED FILE *fdopen(int fd, const char *mode)
 {
 	if (files_is_mapped(fd))
@@ -187,10 +179,61 @@ static bool is_written(FILE *file)
 	return files_any() && file && (NEXT(fcntl)(fileno(file), F_GETFL) & O_ACCMODE) != O_RDONLY && files_is_mapped(fileno(file));
 }
 
+/* Of all streams: which files they are of is not known. */
+static int with_all_pages(int (*call)(void))
+{
+	int r, saved_errno;
+
+	if (!files_any())
+		return call();
+	(void)coherent_flush_all();
+	r = call();
+	saved_errno = errno;
+	(void)coherent_changed_all();
+	errno = saved_errno;
+	return r;
+}
+
+static int flush_all(void)
+{
+	return NEXT(fflush)(NULL);
+}
+
 INTERPOSED int fflush(FILE *file)
 {
+	if (!file)
+		return with_all_pages(flush_all);
 	return is_written(file) ? with_pages(file, NEXT(fflush), fileno(file)) : NEXT(fflush)(file);
 }
+
+INTERPOSED int fflush_unlocked(FILE *file)
+{
+	if (!file)
+		return with_all_pages(flush_all);
+	return is_written(file) ? with_pages(file, NEXT(fflush_unlocked), fileno(file)) : NEXT(fflush_unlocked)(file);
+}
+
+INTERPOSED int fcloseall(void)
+{
+	return with_all_pages(NEXT(fcloseall));
+}
+
+/* What the stream has written before is seen, and what it is to be about is prepared: without a path, the same file. */
+INTERPOSED FILE *freopen(const char *path, const char *mode, FILE *file)
+{
+	char same[64];
+
+	if (files_any() && file) {
+		if (is_written(file))
+			(void)fflush(file);
+		locks_lose(fileno(file));
+		snprintf(same, sizeof(same), "/proc/self/fd/%d", fileno(file));
+		prepare_stream(path ? path : same, mode);
+	}
+	return streamed(NEXT(freopen)(path, mode, file));
+}
+
+INTERPOSED FILE *freopen64(const char *path, const char *mode, FILE *file) __attribute__((alias("freopen")));
 
 INTERPOSED int fclose(FILE *file)
 {

@@ -5,6 +5,7 @@
 #include "files.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <sys/mman.h>
 
 #include "coherent.h"
@@ -12,11 +13,16 @@
 #include "remote/client.h"
 
 #define MOST_FILES 4000
+#define POSITIONS  64
 #define CLAIMED    UINT64_MAX /* of ino: somebody is about to fill or to free it */
 
 struct file {
 	_Atomic uint64_t ino, dev; /* ino 0: free */
 	_Atomic uint32_t pending;  /* calls that are about to map it */
+};
+
+struct files_position {
+	pthread_mutex_t mutex; /* robust, and of several processes */
 };
 
 struct files_list {
@@ -25,6 +31,7 @@ struct files_list {
 	_Atomic uint32_t used;     /* slots from 0 on that were ever used */
 	_Atomic uint32_t overflow; /* more files than slots: any may be mapped, for good */
 	struct file files[MOST_FILES];
+	struct files_position positions[POSITIONS];
 };
 
 static struct files_list none;
@@ -32,12 +39,25 @@ struct files_list *files_list = &none;
 _Atomic uint32_t *files_number = &none.number;
 _Atomic uint32_t files_seen[FILES_DESCRIPTORS];
 
+static void make_positions(struct files_list *list)
+{
+	pthread_mutexattr_t attributes;
+
+	pthread_mutexattr_init(&attributes);
+	pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
+	pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
+	for (unsigned i = 0; i < POSITIONS; i++)
+		pthread_mutex_init(&list->positions[i].mutex, &attributes);
+	pthread_mutexattr_destroy(&attributes);
+}
+
 int files_start(void)
 {
 	struct files_list *list = kernel_mmap(NULL, sizeof(*list), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
 	if (list == MAP_FAILED)
 		return -errno;
+	make_positions(list);
 	files_list = list;
 	files_number = &list->number;
 	return 0;
@@ -160,9 +180,24 @@ bool files_find(int fd)
 	bool found = number && fd >= 0 && fstat(fd, &st) == 0 && files_has(&st);
 
 	errno = saved_errno;
-	if (!found && (unsigned)fd < FILES_DESCRIPTORS)
+	if (!found && (unsigned)fd < FILES_DESCRIPTORS && !vfork_is_child())
 		atomic_store_explicit(&files_seen[fd], number, memory_order_relaxed);
 	return found;
+}
+
+struct files_position *files_lock_position(int fd)
+{
+	struct stat st;
+	struct files_position *position = &files_list->positions[fstat(fd, &st) == 0 ? st.st_ino % POSITIONS : 0];
+
+	if (pthread_mutex_lock(&position->mutex) == EOWNERDEAD)
+		pthread_mutex_consistent(&position->mutex);
+	return position;
+}
+
+void files_unlock_position(struct files_position *position)
+{
+	pthread_mutex_unlock(&position->mutex);
 }
 
 void files_forget_all(void)

@@ -15,6 +15,8 @@
 #include <stdint.h>
 #include <sys/stat.h>
 
+#include "vfork.h"
+
 #define FILES_DESCRIPTORS 65536 /* that are remembered; of others it is found out each time */
 
 struct file;
@@ -22,6 +24,14 @@ struct files_list;
 extern struct files_list *files_list;
 extern _Atomic uint32_t *files_number; /* of the list */
 extern _Atomic uint32_t files_seen[FILES_DESCRIPTORS];
+
+/*
+ * Of a file, or of several: held while a descriptor's own offset is looked at and moved, by whichever process of the family. Who dies with it leaves
+ * it to the next.
+ */
+struct files_position;
+struct files_position *files_lock_position(int fd);
+void files_unlock_position(struct files_position *position);
 
 /* Before the first mapping of a process that has an engine of its own: the list is the engine's. 0 or -errno. */
 int files_start(void);
@@ -46,9 +56,11 @@ bool files_find(int fd);
 
 static inline bool files_is_mapped(int fd)
 {
-	if ((unsigned)fd < FILES_DESCRIPTORS && __builtin_expect(atomic_load_explicit(&files_seen[fd], memory_order_relaxed) ==
-								     atomic_load_explicit(files_number, memory_order_relaxed),
-								 1))
+	if ((unsigned)fd < FILES_DESCRIPTORS &&
+	    __builtin_expect(atomic_load_explicit(&files_seen[fd], memory_order_relaxed) ==
+				 atomic_load_explicit(files_number, memory_order_relaxed),
+			     1) &&
+	    !vfork_is_child())
 		return false;
 	return files_find(fd);
 }

@@ -24,6 +24,7 @@
 #include "locks.h"
 #include "next.h"
 #include "sys/bare.h"
+#include "vfork.h"
 
 /* ---- the bare system call ---- */
 
@@ -54,7 +55,7 @@ static void note(int fd, bool is_own)
 {
 	uint64_t bit = (uint64_t)1 << (fd % WORD_BITS);
 
-	if (fd < 0 || fd >= MOST_DESCRIPTORS || apart)
+	if (fd < 0 || fd >= MOST_DESCRIPTORS || apart || vfork_is_child())
 		return;
 	if (is_own)
 		atomic_fetch_or_explicit(&own[fd / WORD_BITS], bit, memory_order_relaxed);
@@ -96,7 +97,7 @@ static int keep(int fd)
 {
 	int saved_errno = errno, high;
 
-	if (fd < 0 || apart)
+	if (fd < 0 || apart || vfork_is_child())
 		return fd;
 	if (locks_depend_on(fd)) {
 		note(fd, true);
@@ -355,6 +356,11 @@ int __wrap_eventfd(unsigned count, int flags)
 int __wrap_epoll_create1(int flags)
 {
 	return keep((int)CALL(SYS_epoll_create1, flags));
+}
+
+int __wrap_socket(int domain, int type, int protocol)
+{
+	return keep((int)CALL(SYS_socket, domain, type, protocol));
 }
 
 int __wrap_socketpair(int domain, int type, int protocol, int pair[2])

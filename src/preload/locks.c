@@ -12,7 +12,6 @@
 
 #include "kernel.h"
 #include "next.h"
-#include "transfer.h"
 #include "util/lock.h"
 
 #define MOST_FILES  64
@@ -76,7 +75,7 @@ void locks_note(int fd)
 	struct identity file, *place;
 	sigset_t before;
 
-	if (identify(fd, &file)) {
+	if (!vfork_is_child() && identify(fd, &file)) {
 		begin(&before);
 		place = find(&file) ? NULL : find(&none);
 		if (place) {
@@ -154,7 +153,7 @@ static bool park(int fd)
 
 int locks_close(int fd)
 {
-	if (atomic_load_explicit(&locks_files, memory_order_relaxed) && park(fd))
+	if (atomic_load_explicit(&locks_files, memory_order_relaxed) && !vfork_is_child() && park(fd))
 		return 0;
 	return kernel_close(fd);
 }
@@ -162,7 +161,7 @@ int locks_close(int fd)
 /* A child has no record locks. What was parked is its to close. */
 static void begin_child(void)
 {
-	transfer_begin_child();
+	vfork_begin_child();
 	lock = (struct lock){0};
 	memset(locked, 0, sizeof(locked));
 	atomic_store(&locks_files, 0);

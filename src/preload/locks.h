@@ -12,6 +12,8 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+#include "vfork.h"
+
 extern _Atomic unsigned locks_files; /* on how many files there may be some */
 
 /* The program has got one. */
@@ -21,7 +23,7 @@ void locks_lost(int fd);
 
 static inline void locks_lose(int fd)
 {
-	if (__builtin_expect(atomic_load_explicit(&locks_files, memory_order_relaxed) != 0, 0))
+	if (__builtin_expect(atomic_load_explicit(&locks_files, memory_order_relaxed) != 0, 0) && !vfork_is_child())
 		locks_lost(fd);
 }
 

@@ -17,6 +17,7 @@
 #include "memory.h"
 #include "next.h"
 #include "start.h"
+#include "sys/page_size.h"
 
 /* ---- mmap ---- */
 
@@ -196,4 +197,33 @@ INTERPOSED int munlockall(void)
 	if (both && quire_munlockall() < 0)
 		return -1;
 	return (int)kernel_call(SYS_munlockall, 0, 0, 0, 0, 0, 0);
+}
+
+/* ---- System V segments, which are the kernel's ---- */
+
+/* In the place of what Quire has, which goes first: but only where the kernel will attach it, which it has shown by attaching it elsewhere. */
+static void *attach_over(int id, char *addr, int flags)
+{
+	char *place = (flags & SHM_RND) ? (char *)((uintptr_t)addr & ~((uintptr_t)page_size() - 1)) : addr;
+	void *elsewhere = NEXT(shmat)(id, NULL, flags & ~(SHM_REMAP | SHM_RND)), *result = (void *)-1;
+	struct shmid_ds ds;
+	int saved_errno;
+
+	if (elsewhere == (void *)-1)
+		return elsewhere;
+	if ((uintptr_t)place % page_size() != 0)
+		errno = EINVAL;
+	else if (shmctl(id, IPC_STAT, &ds) == 0 && (!start_manages(place, ds.shm_segsz) || quire_munmap(place, ds.shm_segsz) == 0))
+		result = NEXT(shmat)(id, addr, flags);
+	saved_errno = errno;
+	files_sweep();
+	NEXT(shmdt)(elsewhere);
+	errno = saved_errno;
+	return result;
+}
+
+INTERPOSED void *shmat(int id, const void *addr, int flags)
+{
+	return (flags & SHM_REMAP) && addr && start_is_running() ? attach_over(id, (char *)(uintptr_t)addr, flags)
+								 : NEXT(shmat)(id, addr, flags);
 }

@@ -14,11 +14,14 @@
 #include "files.h"
 #include "keep.h"
 #include "next.h"
+#include "processes.h"
 #include "start.h"
+#include "sys/keeper.h"
+#include "vfork.h"
 
 extern char **environ;
 
-static void settle(void)
+void processes_settle(void)
 {
 	int saved_errno = errno;
 
@@ -27,10 +30,13 @@ static void settle(void)
 	errno = saved_errno;
 }
 
-static void look(void)
+/* A child has ended, after which nobody writes for it any more; 0: which one is not known. */
+static void look(pid_t child)
 {
 	int saved_errno = errno;
 
+	if (child > 0)
+		keeper_wait_for(child);
 	if (files_any())
 		coherent_look();
 	errno = saved_errno;
@@ -46,9 +52,9 @@ __attribute__((destructor)) static void end(void)
 /* Of a child that the engine serves nothing is lost with it: its stores are in pages of the engine's. */
 static void end_at_once(void)
 {
-	if (!start_is_running() || !entry_engine_if_started())
+	if (!start_is_running() || !entry_engine_if_started() || vfork_is_child())
 		return;
-	settle();
+	processes_settle();
 	counts_tell();
 	keep_end(entry_engine_if_started(), false);
 }
@@ -79,7 +85,7 @@ static bool begin_exec(void)
 {
 	if (!start_is_running() || !entry_engine_if_started())
 		return false;
-	settle();
+	processes_settle();
 	counts_tell();
 	return keep_leave(entry_engine_if_started());
 }
@@ -170,14 +176,14 @@ INTERPOSED int execle(const char *path, const char *first, ...)
 INTERPOSED int posix_spawn(pid_t *ret_pid, const char *path, const posix_spawn_file_actions_t *actions,
 			   const posix_spawnattr_t *attr, char *const args[], char *const env[])
 {
-	settle();
+	processes_settle();
 	return NEXT(posix_spawn)(ret_pid, path, actions, attr, args, env);
 }
 
 INTERPOSED int posix_spawnp(pid_t *ret_pid, const char *path, const posix_spawn_file_actions_t *actions,
 			    const posix_spawnattr_t *attr, char *const args[], char *const env[])
 {
-	settle();
+	processes_settle();
 	return NEXT(posix_spawnp)(ret_pid, path, actions, attr, args, env);
 }
 
@@ -185,15 +191,15 @@ INTERPOSED int system(const char *command)
 {
 	int r;
 
-	settle();
+	processes_settle();
 	r = NEXT(system)(command);
-	look();
+	look(0);
 	return r;
 }
 
 INTERPOSED FILE *popen(const char *command, const char *mode)
 {
-	settle();
+	processes_settle();
 	return NEXT(popen)(command, mode);
 }
 
@@ -201,7 +207,7 @@ INTERPOSED int pclose(FILE *file)
 {
 	int r = NEXT(pclose)(file);
 
-	look();
+	look(0);
 	return r;
 }
 
@@ -209,7 +215,7 @@ INTERPOSED int pclose(FILE *file)
 	pid_t pid = call;                                                                                                          \
                                                                                                                                    \
 	if (pid > 0)                                                                                                               \
-		look();                                                                                                            \
+		look(pid);                                                                                                         \
 	return pid
 
 INTERPOSED pid_t wait(int *ret_status)
@@ -234,9 +240,12 @@ INTERPOSED pid_t wait4(pid_t which, int *ret_status, int options, struct rusage 
 
 INTERPOSED int waitid(idtype_t type, id_t id, siginfo_t *ret_info, int options)
 {
-	int r = NEXT(waitid)(type, id, ret_info, options);
+	siginfo_t room = {0}, *info = ret_info ? ret_info : &room;
+	int r;
 
+	info->si_pid = 0;
+	r = NEXT(waitid)(type, id, info, options);
 	if (r == 0)
-		look();
+		look(info->si_pid);
 	return r;
 }

@@ -12,6 +12,29 @@
 #include "memory.h"
 #include "next.h"
 
+/*
+ * The linker takes what is called by these names, elsewhere than where it is defined, for calls of the engine's (kernel.c): this is what the program
+ * would have called.
+ */
+#define OURS(name) __real_##name
+__typeof__(munmap) OURS(munmap);
+__typeof__(mprotect) OURS(mprotect);
+__typeof__(msync) OURS(msync);
+__typeof__(madvise) OURS(madvise);
+__typeof__(mincore) OURS(mincore);
+__typeof__(mlock) OURS(mlock);
+__typeof__(mlock2) OURS(mlock2);
+__typeof__(munlock) OURS(munlock);
+__typeof__(mlockall) OURS(mlockall);
+__typeof__(munlockall) OURS(munlockall);
+__typeof__(read) OURS(read);
+__typeof__(write) OURS(write);
+__typeof__(fsync) OURS(fsync);
+__typeof__(fdatasync) OURS(fdatasync);
+__typeof__(close) OURS(close);
+__typeof__(dup) OURS(dup);
+__typeof__(dup3) OURS(dup3);
+
 #define POINTER(i) ((void *)arg[i])
 #define INT(i)     ((int)arg[i])
 
@@ -29,31 +52,63 @@ static bool serve(long number, const long *arg, long *ret)
 	case SYS_##name:                                                                                                           \
 		*ret = name(__VA_ARGS__);                                                                                          \
 		return true
-		CASE(munmap, POINTER(0), (size_t)arg[1]);
-		CASE(mprotect, POINTER(0), (size_t)arg[1], INT(2));
-		CASE(msync, POINTER(0), (size_t)arg[1], INT(2));
-		CASE(madvise, POINTER(0), (size_t)arg[1], INT(2));
-		CASE(mincore, POINTER(0), (size_t)arg[1], POINTER(2));
-		CASE(mlock, POINTER(0), (size_t)arg[1]);
-		CASE(mlock2, POINTER(0), (size_t)arg[1], (unsigned)arg[2]);
-		CASE(munlock, POINTER(0), (size_t)arg[1]);
-		CASE(mlockall, INT(0));
-		CASE(munlockall);
-		CASE(read, INT(0), POINTER(1), (size_t)arg[2]);
-		CASE(write, INT(0), POINTER(1), (size_t)arg[2]);
+#define CASE_OURS(name, ...)                                                                                                       \
+	case SYS_##name:                                                                                                           \
+		*ret = OURS(name)(__VA_ARGS__);                                                                                    \
+		return true
+		CASE_OURS(munmap, POINTER(0), (size_t)arg[1]);
+		CASE_OURS(mprotect, POINTER(0), (size_t)arg[1], INT(2));
+		CASE_OURS(msync, POINTER(0), (size_t)arg[1], INT(2));
+		CASE_OURS(madvise, POINTER(0), (size_t)arg[1], INT(2));
+		CASE_OURS(mincore, POINTER(0), (size_t)arg[1], POINTER(2));
+		CASE_OURS(mlock, POINTER(0), (size_t)arg[1]);
+		CASE_OURS(mlock2, POINTER(0), (size_t)arg[1], (unsigned)arg[2]);
+		CASE_OURS(munlock, POINTER(0), (size_t)arg[1]);
+		CASE_OURS(mlockall, INT(0));
+		CASE_OURS(munlockall);
+		CASE_OURS(read, INT(0), POINTER(1), (size_t)arg[2]);
+		CASE_OURS(write, INT(0), POINTER(1), (size_t)arg[2]);
 		CASE(readv, INT(0), POINTER(1), INT(2));
 		CASE(writev, INT(0), POINTER(1), INT(2));
+		CASE(preadv, INT(0), POINTER(1), INT(2), arg[3]);
+		CASE(pwritev, INT(0), POINTER(1), INT(2), arg[3]);
+		CASE(preadv2, INT(0), POINTER(1), INT(2), arg[3], INT(5));
+		CASE(pwritev2, INT(0), POINTER(1), INT(2), arg[3], INT(5));
+		CASE(sendfile, INT(0), INT(1), POINTER(2), (size_t)arg[3]);
+		CASE(splice, INT(0), POINTER(1), INT(2), POINTER(3), (size_t)arg[4], (unsigned)arg[5]);
+		CASE(vmsplice, INT(0), POINTER(1), (size_t)arg[2], (unsigned)arg[3]);
 		CASE(ftruncate, INT(0), arg[1]);
 		CASE(truncate, POINTER(0), arg[1]);
 		CASE(fallocate, INT(0), INT(1), arg[2], arg[3]);
-		CASE(fsync, INT(0));
-		CASE(fdatasync, INT(0));
+		CASE_OURS(fsync, INT(0));
+		CASE_OURS(fdatasync, INT(0));
 		CASE(copy_file_range, INT(0), POINTER(1), INT(2), POINTER(3), (size_t)arg[4], (unsigned)arg[5]);
-		CASE(close, INT(0));
+		CASE_OURS(close, INT(0));
 		CASE(close_range, (unsigned)arg[0], (unsigned)arg[1], INT(2));
-		CASE(dup, INT(0));
-		CASE(dup3, INT(0), INT(1), INT(2));
+		CASE_OURS(dup, INT(0));
+		CASE_OURS(dup3, INT(0), INT(1), INT(2));
+#ifdef SYS_open
+		CASE(open, POINTER(0), INT(1), (mode_t)arg[2]);
+		CASE(creat, POINTER(0), (mode_t)arg[1]);
+		CASE(dup2, INT(0), INT(1));
+#endif
+		CASE(openat, INT(0), POINTER(1), INT(2), (mode_t)arg[3]);
+		CASE(fcntl, INT(0), INT(1), arg[2]);
+		CASE(flock, INT(0), INT(1));
+		CASE(sync_file_range, INT(0), arg[1], arg[2], (unsigned)arg[3]);
+		CASE(syncfs, INT(0));
+		CASE(execve, POINTER(0), POINTER(1), POINTER(2));
 #undef CASE
+#undef CASE_OURS
+	case SYS_sync:
+		sync();
+		*ret = 0;
+		return true;
+	case SYS_exit_group:
+		_exit(INT(0));
+	case SYS_shmat:
+		*ret = (long)shmat(INT(0), POINTER(1), INT(2));
+		return true;
 	case SYS_pread64:
 		*ret = pread(INT(0), POINTER(1), (size_t)arg[2], arg[3]);
 		return true;
@@ -68,21 +123,7 @@ static bool serve(long number, const long *arg, long *ret)
 /* Makes a descriptor that may be of a mapped file. */
 static bool gives_descriptor(long number)
 {
-	switch (number) {
-#ifdef SYS_open
-	case SYS_open:
-	case SYS_creat:
-	case SYS_dup2:
-#endif
-	case SYS_openat:
-	case SYS_openat2:
-	case SYS_open_by_handle_at:
-	case SYS_fcntl:
-	case SYS_pidfd_getfd:
-		return true;
-	default:
-		return false;
-	}
+	return number == SYS_openat2 || number == SYS_open_by_handle_at || number == SYS_pidfd_getfd;
 }
 
 /* The rest of syscall(), for what is looked at here. */
@@ -110,11 +151,18 @@ long (*raw_next)(long number, ...);
 bool raw_is_ours(long number)
 {
 	static const long numbers[] = {
-	    SYS_mmap,      SYS_mremap, SYS_munmap,    SYS_mprotect,        SYS_msync,     SYS_madvise,
-	    SYS_mincore,   SYS_mlock,  SYS_mlock2,    SYS_munlock,         SYS_mlockall,  SYS_munlockall,
-	    SYS_read,      SYS_write,  SYS_readv,     SYS_writev,          SYS_ftruncate, SYS_truncate,
-	    SYS_fallocate, SYS_fsync,  SYS_fdatasync, SYS_copy_file_range, SYS_close,     SYS_close_range,
-	    SYS_dup,       SYS_dup3,   SYS_pread64,   SYS_pwrite64,
+	    SYS_mmap,      SYS_mremap,     SYS_munmap,    SYS_mprotect,        SYS_msync,     SYS_madvise,
+	    SYS_mincore,   SYS_mlock,      SYS_mlock2,    SYS_munlock,         SYS_mlockall,  SYS_munlockall,
+	    SYS_read,      SYS_write,      SYS_readv,     SYS_writev,          SYS_ftruncate, SYS_truncate,
+	    SYS_fallocate, SYS_fsync,      SYS_fdatasync, SYS_copy_file_range, SYS_close,     SYS_close_range,
+	    SYS_dup,       SYS_dup3,       SYS_pread64,   SYS_pwrite64,        SYS_shmat,     SYS_preadv,
+	    SYS_pwritev,   SYS_preadv2,    SYS_pwritev2,  SYS_sendfile,        SYS_splice,    SYS_vmsplice,
+	    SYS_openat,    SYS_fcntl,      SYS_flock,     SYS_sync_file_range, SYS_sync,      SYS_syncfs,
+	    SYS_execve,    SYS_exit_group,
+#ifdef SYS_open
+	    SYS_open,      SYS_creat,      SYS_dup2,
+#endif
+
 	};
 
 	raw_next = NEXT(syscall);

@@ -15,16 +15,22 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "coherent.h"
 #include "counts.h"
 #include "kernel.h"
+#include "locks.h"
 #include "next.h"
-#include "util/lock.h"
+
+#ifndef RWF_NOAPPEND
+#define RWF_NOAPPEND 0x20 /* Linux 6.9 */
+#endif
 
 #define MOST_COPIED ((size_t)16 << 20) /* at once; more is a short transfer */
 #define COPY_BYTES  ((size_t)256 << 10)
@@ -89,11 +95,12 @@ static void scatter(const struct iovec *iov, const char *from, size_t n)
 
 /* ---- the offset of a descriptor ---- */
 
-/* The kernel moves it on with the transfer, as one; here it takes several calls, one thread at a time. */
-static struct lock position_locks[64];
-
+/*
+ * The kernel moves it on with the transfer, as one; here it takes several calls, one thread at a time, also of the other processes that have come
+ * by a fork and have it in common.
+ */
 struct position {
-	struct lock *lock;
+	struct files_position *locked;
 	sigset_t before;
 };
 
@@ -101,24 +108,18 @@ static void position_begin(struct position *position, int fd)
 {
 	sigset_t all;
 
-	position->lock = &position_locks[(unsigned)fd % 64];
 	sigfillset(&all);
 	NEXT(pthread_sigmask)(SIG_BLOCK, &all, &position->before);
-	lock_acquire(position->lock);
+	position->locked = files_lock_position(fd);
 }
 
 static void position_end(struct position *position)
 {
 	int saved_errno = errno;
 
-	lock_release(position->lock);
+	files_unlock_position(position->locked);
 	NEXT(pthread_sigmask)(SIG_SETMASK, &position->before, NULL);
 	errno = saved_errno;
-}
-
-void transfer_begin_child(void)
-{
-	memset(position_locks, 0, sizeof(position_locks));
 }
 
 /* ---- read ---- */
@@ -222,33 +223,102 @@ static off_t end_of(int fd)
 	return fstat(fd, &st) == 0 ? st.st_size : -1;
 }
 
+/* The descriptor may be for writing only, or for appending. */
+static int open_for_reading(int fd)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/thread-self/fd/%d", fd);
+	return kernel_open(path, O_RDONLY | O_CLOEXEC, 0);
+}
+
+/* Tells the pages what the file has in a range: who has written it is not known. */
+static void tell_again(int fd, off_t from, off_t to, uint64_t since)
+{
+	struct iovec piece = {transfer_memory(COPY_BYTES), 0};
+	int saved_errno = errno, in = open_for_reading(fd);
+	ssize_t n = 0;
+
+	for (; piece.iov_base && in >= 0 && from < to; from += n) {
+		n = kernel_call(SYS_pread64, in, (long)piece.iov_base, to - from < (off_t)COPY_BYTES ? to - from : (long)COPY_BYTES,
+				from, 0, 0);
+		if (n <= 0)
+			break;
+		piece.iov_len = (size_t)n;
+		tell(fd, &piece, (size_t)n, from, since);
+	}
+	/* It cannot be read: pages that nobody has stored to are. */
+	if (from < to && n <= 0)
+		(void)coherent_changed(fd, from, to - from);
+	if (in >= 0)
+		locks_close(in);
+	transfer_free(piece.iov_base, COPY_BYTES);
+	errno = saved_errno;
+}
+
+/* Where a write goes that has no offset given, or does not care for one. */
+struct landing {
+	struct position position;
+	uint64_t since;
+	bool here, append;
+	off_t before;
+};
+
+static void landing_begin(struct landing *landing, int fd, bool here, bool append)
+{
+	landing->here = here;
+	landing->append = append;
+	position_begin(&landing->position, fd);
+	landing->since = coherent_now();
+	landing->before = append ? end_of(fd) : lseek(fd, 0, SEEK_CUR);
+}
+
 /*
- * Where it has landed is known afterwards: before the descriptor's offset, or before the end of a file that is appended to, which others
- * may be doing as well: then what lies before that end is theirs, and is read again.
+ * Where it has landed is known afterwards: before the descriptor's offset, or before the end of a file that is appended to. If that is not where it
+ * was to be expected then others, of whom no lock is known, have written or moved on as well, and what is there is asked of the file.
  */
+static void landing_end(struct landing *landing, int fd, const struct iovec *iov, ssize_t r)
+{
+	off_t before = landing->before, after;
+
+	if (r > 0) {
+		after = landing->here ? lseek(fd, 0, SEEK_CUR) : end_of(fd);
+		if (after - r == before) {
+			tell(fd, iov, (size_t)r, before, landing->since);
+		} else if (landing->append) {
+			tell_again(fd, before, end_of(fd), landing->since);
+		} else {
+			off_t from = after - r < before ? after - r : before, to = after > before + r ? after : before + r;
+
+			tell_again(fd, from > 0 ? from : 0, to, landing->since);
+		}
+	}
+	position_end(&landing->position);
+}
+
+static bool is_appended(int fd, int flags)
+{
+	return (flags & RWF_APPEND) || ((NEXT(fcntl)(fd, F_GETFL) & O_APPEND) && !(flags & RWF_NOAPPEND));
+}
+
 static ssize_t write_mapped(int fd, const struct iovec *iov, int count, off_t offset, int flags)
 {
-	struct position position;
-	bool append = NEXT(fcntl)(fd, F_GETFL) & O_APPEND;
-	uint64_t since = coherent_now();
-	off_t at = offset;
+	bool append = is_appended(fd, flags);
+	struct landing landing;
+	uint64_t since;
 	ssize_t r;
 
 	counts_add(COUNT_write, true);
 	if (offset != TRANSFER_HERE && !append) {
+		since = coherent_now();
 		r = NEXT(pwritev2)(fd, iov, count, offset, flags);
 		if (r > 0)
 			tell(fd, iov, (size_t)r, offset, since);
 		return r;
 	}
-	position_begin(&position, fd);
+	landing_begin(&landing, fd, offset == TRANSFER_HERE, append);
 	r = NEXT(pwritev2)(fd, iov, count, offset, flags);
-	if (r > 0) {
-		at = offset == TRANSFER_HERE ? lseek(fd, 0, SEEK_CUR) : end_of(fd);
-		if (at >= r)
-			tell(fd, iov, (size_t)r, at - r, since);
-	}
-	position_end(&position);
+	landing_end(&landing, fd, iov, r);
 	return r;
 }
 
@@ -307,4 +377,94 @@ ssize_t transfer_copy(int in, off_t *in_offset, int out, off_t *out_offset, size
 	}
 	transfer_free(piece.iov_base, COPY_BYTES);
 	return done > 0 ? done : r < 0 || written < 0 ? -1 : 0;
+}
+
+/* ---- from a pipe ---- */
+
+/* What is first in a pipe, as much as there is of n bytes, and stays there: it waits for some as the flags say. As read. */
+static ssize_t peek(int pipe, char *buf, size_t n, unsigned flags)
+{
+	ssize_t r, done = 0;
+	int copy[2];
+
+	if (kernel_call(SYS_pipe2, (long)copy, O_CLOEXEC | O_NONBLOCK, 0, 0, 0, 0) < 0) {
+		errno = ENOMEM;
+		return -1;
+	}
+	r = NEXT(tee)(pipe, copy[1], n, flags & SPLICE_F_NONBLOCK);
+	while (done < r) {
+		ssize_t part = kernel_call(SYS_read, copy[0], (long)(buf + done), r - done, 0, 0, 0);
+
+		if (part <= 0)
+			break;
+		done += part;
+	}
+	kernel_close(copy[0]);
+	kernel_close(copy[1]);
+	return r < 0 ? r : done;
+}
+
+/* As much as was seen. */
+static ssize_t move(int in, int out, off_t *out_offset, const struct iovec *seen, unsigned flags)
+{
+	off_t at = out_offset ? *out_offset : 0;
+	struct landing landing;
+	ssize_t r;
+
+	flags |= SPLICE_F_NONBLOCK;
+	if (!out_offset) {
+		landing_begin(&landing, out, true, false);
+		r = NEXT(splice)(in, NULL, out, NULL, seen->iov_len, flags);
+		landing_end(&landing, out, seen, r);
+		return r;
+	}
+	landing.since = coherent_now();
+	r = NEXT(splice)(in, NULL, out, &at, seen->iov_len, flags);
+	if (r > 0)
+		tell(out, seen, (size_t)r, *out_offset, landing.since);
+	*out_offset = at;
+	return r;
+}
+
+/*
+ * The kernel moves the bytes, so that what does not find room stays in the pipe. Which they are is looked at before: another reader of the same pipe
+ * in the same moment would take them, but no program has two.
+ */
+ssize_t transfer_splice(int in, int out, off_t *out_offset, size_t n, unsigned flags)
+{
+	struct iovec seen = {transfer_memory(COPY_BYTES), 0};
+	ssize_t r;
+
+	if (!seen.iov_base)
+		return -1;
+	counts_add(COUNT_transfer, true);
+	do {
+		r = peek(in, seen.iov_base, n < COPY_BYTES ? n : COPY_BYTES, flags);
+		seen.iov_len = r > 0 ? (size_t)r : 0;
+		if (r > 0)
+			r = move(in, out, out_offset, &seen, flags);
+	} while (r < 0 && errno == EAGAIN && seen.iov_len > 0 && !(flags & SPLICE_F_NONBLOCK));
+	transfer_free(seen.iov_base, COPY_BYTES);
+	return r;
+}
+
+ssize_t transfer_vmsplice(int fd, const struct iovec *iov, size_t count, unsigned flags)
+{
+	bool reads = (NEXT(fcntl)(fd, F_GETFL) & O_ACCMODE) == O_RDONLY;
+	ssize_t n = count <= IOV_MAX ? total(iov, (int)count) : 0, r;
+	struct iovec copy;
+
+	if (n <= 0 || !is_managed(iov, (int)count))
+		return NEXT(vmsplice)(fd, iov, count, flags);
+	copy.iov_len = (size_t)n < MOST_COPIED ? (size_t)n : MOST_COPIED;
+	copy.iov_base = transfer_memory(copy.iov_len);
+	if (!copy.iov_base)
+		return -1;
+	if (!reads)
+		gather(copy.iov_base, iov, copy.iov_len);
+	r = NEXT(vmsplice)(fd, &copy, 1, flags);
+	if (reads && r > 0)
+		scatter(iov, copy.iov_base, (size_t)r);
+	transfer_free(copy.iov_base, copy.iov_len);
+	return r;
 }

@@ -24,11 +24,14 @@ static inline bool transfer_is_special(int fd)
 ssize_t transfer_read(int fd, const struct iovec *iov, int count, off_t offset, int flags);
 ssize_t transfer_write(int fd, const struct iovec *iov, int count, off_t offset, int flags);
 
+/* As vmsplice, where managed memory is not to be handed over: a pipe gets the pages of a copy. */
+ssize_t transfer_vmsplice(int fd, const struct iovec *iov, size_t count, unsigned flags);
+
+/* From a pipe to a mapped file, as splice does it. */
+ssize_t transfer_splice(int in, int out, off_t *out_offset, size_t n, unsigned flags);
+
 /* From one descriptor to another, one of which is mapped, as sendfile and its like do it. NULL: at the descriptor's own offset. */
 ssize_t transfer_copy(int in, off_t *in_offset, int out, off_t *out_offset, size_t n);
-
-/* In the child of a fork: whoever held what it has inherited is not there. */
-void transfer_begin_child(void);
 
 /* Memory that is not managed, for as long as a call lasts. NULL and errno. */
 void *transfer_memory(size_t n);

@@ -293,7 +293,9 @@ static int64_t make(struct job *job)
 	case CALL_FILE_FLUSH:
 		return failed(job->fd < 0 ? coherent_flush_all() : coherent_flush(job->fd, (off_t)arg[0], (off_t)arg[1]));
 	case CALL_FILE_CHANGED:
-		if (job->fd < 0)
+		if (job->fd < 0 && arg[0])
+			(void)coherent_changed_all();
+		else if (job->fd < 0)
 			coherent_look();
 		if (job->fd < 0)
 			return 0;

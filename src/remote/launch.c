@@ -21,6 +21,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -30,7 +31,8 @@
 
 #define STACK_BYTES (64u << 10)
 #define START_MS    10000
-#define IDLE        "5m" /* after which it ends, when nobody is connected */
+#define MOST_FILES  (1 << 20) /* fs.nr_open, as a rule */
+#define IDLE        "5m"      /* after which it ends, when nobody is connected */
 
 struct launch {
 	char command[4096];
@@ -73,11 +75,35 @@ static void reset_signals(void)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+/*
+ * The server is there for others, too, whatever this program may use for itself: as far as the rights go, it may use what it needs. The stack and core
+ * files are no matter of the server's, and the stack's limit changes where memory lies.
+ */
+static void lift_limits(void)
+{
+	static const __rlimit_resource_t limits[] = {RLIMIT_FSIZE, RLIMIT_AS,      RLIMIT_DATA,  RLIMIT_CPU,    RLIMIT_RSS,
+						     RLIMIT_NPROC, RLIMIT_MEMLOCK, RLIMIT_LOCKS, RLIMIT_RTTIME, RLIMIT_NOFILE};
+
+	for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
+		struct rlimit limit, most = {MOST_FILES, MOST_FILES};
+
+		if (getrlimit(limits[i], &limit) < 0)
+			continue;
+		if (limits[i] != RLIMIT_NOFILE || limit.rlim_max > MOST_FILES)
+			most = (struct rlimit){RLIM_INFINITY, RLIM_INFINITY};
+		limit.rlim_cur = limit.rlim_max;
+		/* Beyond the hard limit it is a privilege. */
+		if (setrlimit(limits[i], &most) < 0)
+			(void)setrlimit(limits[i], &limit);
+	}
+}
+
 static int become_server(void *arg)
 {
 	struct launch *launch = arg;
 
 	reset_signals();
+	lift_limits();
 	if (dup2(launch->null, 0) >= 0 && dup2(launch->null, 1) >= 0 && dup2(launch->log, 2) >= 0) {
 		(void)syscall(SYS_close_range, 3, ~0u, 0);
 		execve(launch->command, (char *const *)(uintptr_t)launch->arguments, environ);

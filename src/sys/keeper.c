@@ -25,16 +25,20 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/uio.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -42,11 +46,107 @@
 #include "sys/bare.h"
 #include "sys/thread.h"
 
-#define STACK_BYTES ((size_t)64 << 10)
-#define GRACE_MS    1000      /* that threads of a dying process may take for what they are at in the kernel */
-#define MOST_FDS    (1 << 20) /* that are closed where there is no list of them: fs.nr_open is as much, as a rule */
+#define STACK_BYTES  ((size_t)64 << 10)
+#define NAME         "quire-keeper"
+#define SIGN_BACKLOG 4096      /* nobody is taken: who finds no room does not wait */
+#define GRACE_MS     1000      /* that threads of a dying process may take for what they are at in the kernel */
+#define MOST_FDS     (1 << 20) /* that are closed where there is no list of them: fs.nr_open is as much, as a rule */
 
 enum { KEEPER_STARTING, KEEPER_THERE, KEEPER_GONE };
+
+/* ---- how it is found ---- */
+
+/*
+ * By an abstract name that tells the program's number, and in which namespace that is one. Who connects learns from the kernel which process
+ * listens: the keeper, whoever else has the descriptor.
+ */
+static socklen_t name_sign(pid_t program, struct sockaddr_un *ret)
+{
+	struct stat st = {0};
+
+	(void)BARE(SYS_newfstatat, AT_FDCWD, "/proc/self/ns/pid", &st, 0);
+	memset(ret, 0, sizeof(*ret));
+	ret->sun_family = AF_UNIX;
+	return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 +
+			   (size_t)snprintf(ret->sun_path + 1, sizeof(ret->sun_path) - 1, "quire-keeper-%lx-%d",
+					    (unsigned long)st.st_ino, (int)program));
+}
+
+static bool has_sign(const struct keeper *keeper)
+{
+	struct stat st;
+
+	return keeper->sign >= 0 && BARE(SYS_fstat, keeper->sign, &st) == 0 && st.st_ino == keeper->sign_inode &&
+	       S_ISSOCK(st.st_mode);
+}
+
+/* Without one it is not waited for. */
+static void make_sign(struct keeper *keeper)
+{
+	struct sockaddr_un name;
+	socklen_t len = name_sign(getpid(), &name);
+	struct stat st;
+
+	if (keeper->sign_inode && has_sign(keeper))
+		return;
+	keeper->sign = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	keeper->sign_inode = 0;
+	if (keeper->sign >= 0 && bind(keeper->sign, (struct sockaddr *)&name, len) == 0 && fstat(keeper->sign, &st) == 0) {
+		keeper->sign_inode = st.st_ino;
+		return;
+	}
+	if (keeper->sign >= 0)
+		close(keeper->sign);
+	keeper->sign = -1;
+}
+
+/* The process that listens at a program's sign, which it may be given by somebody else; 0: none. */
+static pid_t find_listener(pid_t program)
+{
+	struct sockaddr_un name;
+	socklen_t len = name_sign(program, &name), peer_len = sizeof(struct ucred);
+	struct ucred peer = {0};
+	int fd = (int)BARE(SYS_socket, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	if (fd < 0)
+		return 0;
+	if (BARE(SYS_connect, fd, &name, len) < 0 || BARE(SYS_getsockopt, fd, SOL_SOCKET, SO_PEERCRED, &peer, &peer_len) < 0 ||
+	    (peer.uid != geteuid() && geteuid() != 0))
+		peer.pid = 0;
+	(void)BARE(SYS_close, fd);
+	return peer.pid;
+}
+
+/* Whether a process is a keeper, and no more of a program that lives: another may have come to the program's number. */
+static bool is_left_keeper(pid_t pid, pid_t program)
+{
+	char path[64], text[256] = "";
+	const char *end;
+	long n, fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	fd = BARE(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	n = BARE(SYS_read, fd, text, sizeof(text) - 1);
+	(void)BARE(SYS_close, fd);
+	text[n > 0 ? n : 0] = '\0';
+	end = strstr(text, " (" NAME ") ");
+	return end && strtol(end + sizeof(" (" NAME ") X") - 1, NULL, 10) != program;
+}
+
+void keeper_wait_for(pid_t program)
+{
+	pid_t pid = find_listener(program);
+	struct pollfd end = {.fd = pid > 0 ? (int)BARE(SYS_pidfd_open, pid, 0) : -1, .events = POLLIN};
+
+	if (end.fd < 0)
+		return;
+	if (is_left_keeper(pid, program))
+		while (BARE(SYS_ppoll, &end, 1, NULL, NULL, 0) == -EINTR)
+			;
+	(void)BARE(SYS_close, end.fd);
+}
 
 /* ---- its own side ---- */
 
@@ -95,14 +195,18 @@ static int keeper_main(void *arg)
 	if (BARE(SYS_getpid, 0) == 1)
 		(void)BARE(SYS_exit_group, 0);
 	(void)BARE(SYS_rt_sigprocmask, SIG_SETMASK, &all, NULL, sizeof(all));
-	(void)BARE(SYS_prctl, PR_SET_NAME, "quire-keeper");
+	(void)BARE(SYS_prctl, PR_SET_NAME, NAME);
 	(void)BARE(SYS_setsid, 0);
+	if (has_sign(keeper))
+		(void)BARE(SYS_listen, keeper->sign, SIGN_BACKLOG);
 	/* From here on it is safe from what the program's kin is sent. */
 	atomic_store(&keeper->pid, (pid_t)BARE(SYS_getpid, 0));
 	tell(keeper, KEEPER_THERE);
 	/* Not private: the kernel does not wake those. */
 	while (!((alive = atomic_load(&keeper->alive)) & FUTEX_OWNER_DIED))
 		(void)BARE(SYS_futex, &keeper->alive, FUTEX_WAIT, alive, NULL);
+	if (atomic_load(&keeper->leaves))
+		(void)BARE(SYS_exit_group, 0);
 	wait_for_threads(keeper, parent);
 	keeper->work(keeper);
 	(void)BARE(SYS_exit_group, 0);
@@ -172,7 +276,9 @@ int keeper_start(struct keeper *keeper)
 		clock_gettime(CLOCK_MONOTONIC, &now);
 		keeper->nonce = (uint64_t)now.tv_sec << 32 ^ (uint64_t)now.tv_nsec ^ (uint64_t)(uintptr_t)keeper;
 		keeper->process = getpid();
+		make_sign(keeper);
 		atomic_store(&keeper->state, KEEPER_STARTING);
+		atomic_store(&keeper->leaves, false);
 		r = thread_start(&keeper->thread, "quire-keep", parent_main, keeper);
 	}
 	while (r == 0 && atomic_load(&keeper->state) == KEEPER_STARTING)
@@ -187,6 +293,18 @@ int keeper_start(struct keeper *keeper)
 	return r < 0 ? r : 0;
 }
 
+/*
+ * It has nothing in hand: it only sleeps. It is asked, since it stays the user that the program was, whom this one may have no right to send a
+ * signal; and killed where that can be, since somebody may have stopped it.
+ */
+static void dismiss(struct keeper *keeper)
+{
+	atomic_store(&keeper->leaves, true);
+	atomic_fetch_or(&keeper->alive, FUTEX_OWNER_DIED);
+	(void)BARE(SYS_futex, &keeper->alive, FUTEX_WAKE, INT32_MAX);
+	(void)BARE(SYS_kill, keeper->pid, SIGKILL);
+}
+
 bool keeper_stop(struct keeper *keeper)
 {
 	bool there;
@@ -197,9 +315,8 @@ bool keeper_stop(struct keeper *keeper)
 	lock_acquire(&keeper->lock);
 	there = atomic_load(&keeper->there);
 	if (there) {
-		/* It has nothing in hand: it only sleeps. */
 		if (atomic_load(&keeper->state) == KEEPER_THERE)
-			(void)BARE(SYS_kill, keeper->pid, SIGKILL);
+			dismiss(keeper);
 		pthread_join(keeper->thread, NULL);
 		atomic_store(&keeper->there, false);
 	}
@@ -209,12 +326,18 @@ bool keeper_stop(struct keeper *keeper)
 
 /* ---- for its work ---- */
 
-static void close_stream(int fd, void *except)
+struct streams {
+	const struct keeper *keeper;
+	int except;
+};
+
+static void close_stream(int fd, void *arg)
 {
+	const struct streams *streams = arg;
 	struct stat st;
 
-	if (fd == *(int *)except || BARE(SYS_fstat, fd, &st) < 0 || S_ISREG(st.st_mode) || S_ISDIR(st.st_mode) ||
-	    S_ISBLK(st.st_mode))
+	if (fd == streams->except || (fd == streams->keeper->sign && has_sign(streams->keeper)) || BARE(SYS_fstat, fd, &st) < 0 ||
+	    S_ISREG(st.st_mode) || S_ISDIR(st.st_mode) || S_ISBLK(st.st_mode))
 		return;
 	(void)BARE(SYS_close, fd);
 }
@@ -258,15 +381,16 @@ static bool for_each(const char *folder, void (*call)(int number, void *arg), vo
 	return n == 0;
 }
 
-void keeper_close_streams(int except)
+void keeper_close_streams(const struct keeper *keeper, int except)
 {
+	struct streams streams = {keeper, except};
 	struct rlimit limit = {0};
 
-	if (for_each("/proc/self/fd", close_stream, &except))
+	if (for_each("/proc/self/fd", close_stream, &streams))
 		return;
 	(void)BARE(SYS_prlimit64, 0, RLIMIT_NOFILE, NULL, &limit);
 	for (rlim_t fd = 0; fd < limit.rlim_cur && fd < MOST_FDS; fd++)
-		close_stream((int)fd, &except);
+		close_stream((int)fd, &streams);
 }
 
 /* ---- threads ---- */

@@ -29,12 +29,15 @@ struct keeper {
 	char *memory;           /* [lock] its stack, and its buffer above it */
 	_Atomic uint32_t state; /* futex: enum of keeper.c */
 	_Atomic pid_t pid;
+	_Atomic bool leaves; /* with alive marked: it is to go, and leave its work undone */
 	int error;
 	/* The kernel's last words on the thread. */
 	struct robust_list_head list;
 	struct robust_list entry;
 	_Atomic uint32_t alive;
-	uint64_t nonce; /* another process has another, if any, at its address */
+	int sign;         /* [lock] a socket by which others find it, by the program's number; -1: none */
+	ino_t sign_inode; /* [lock] of it: the program may have closed it, and opened something else */
+	uint64_t nonce;   /* another process has another, if any, at its address */
 };
 
 #define KEEPER_BUFFER ((size_t)256 << 10)
@@ -54,6 +57,9 @@ static inline void *keeper_buffer(const struct keeper *keeper)
 bool keeper_is_alone(void);
 
 /* For its work: closes all but regular files, directories and block devices, and except: what others wait for the end of. */
-void keeper_close_streams(int except);
+void keeper_close_streams(const struct keeper *keeper, int except);
+
+/* A process that this one may wait for has ended: waits for its keeper, if it has one that is at work still. Async-signal-safe. */
+void keeper_wait_for(pid_t program);
 
 #endif

@@ -409,6 +409,29 @@ static void K07_segment_is_found_by_its_key(void **state)
 	assert_ok(quire_shmctl(id, IPC_RMID, NULL));
 }
 
+static void K07_segment_that_was_unmapped_is_attached_no_more(void **state)
+{
+	int id = segment(0, PAGES(3), IPC_CREAT | IPC_EXCL);
+	char *p = attach(id, 0), *q;
+
+	(void)state;
+	assert_ok(quire_munmap(p, PAGES(3)));
+	assert_ptr_equal(quire_shmat(id, p, 0), p);
+	assert_int_equal(status(id).shm_nattch, 1);
+	/* Over itself. */
+	assert_ptr_equal(quire_shmat(id, p, SHM_REMAP), p);
+	assert_int_equal(status(id).shm_nattch, 1);
+	q = attach(id, 0);
+	assert_int_equal(status(id).shm_nattch, 2);
+	assert_ok(quire_shmdt(p));
+	assert_unmapped(p);
+	assert_int_equal(status(id).shm_nattch, 1);
+	assert_fails(quire_shmdt(p), EINVAL);
+	assert_ok(quire_shmdt(q));
+	assert_int_equal(status(id).shm_nattch, 0);
+	assert_ok(quire_shmctl(id, IPC_RMID, NULL));
+}
+
 static void K07_private_segments_have_no_key(void **state)
 {
 	int a = quire_shmget(IPC_PRIVATE, 1, 0600), b = quire_shmget(IPC_PRIVATE, 1, 0600);
@@ -1047,6 +1070,7 @@ static const struct conformance_test tests[] = {
     TEST(K07_memory_is_given_back),
 #endif
     TEST(K07_segment_is_found_by_its_key),
+    TEST(K07_segment_that_was_unmapped_is_attached_no_more),
     TEST(K07_private_segments_have_no_key),
     TEST(K07_removed_segment_lives_while_it_is_attached),
     TEST(K07_errors_of_segments),

@@ -678,6 +678,82 @@ static void what_only_the_program_can_write_is_lost_and_that_is_said(void **stat
 	assert_all(0);
 }
 
+/* ---- a program that becomes another user ---- */
+
+#define ANOTHER 65534
+
+/* Its keeper stays who the program was: another user, whom it may not send a signal. */
+static void need_rights(void)
+{
+	if (geteuid() != 0) {
+		print_message("# only root may become another user\n");
+		skip();
+	}
+}
+
+static void become_another(void)
+{
+	MUST(setgid(ANOTHER) == 0 && setuid(ANOTHER) == 0 && geteuid() == ANOTHER);
+}
+
+static void stores_of_another_user_than_the_mappings_survive(void **state)
+{
+	pid_t pid;
+
+	(void)state;
+	need_rights();
+	CHILD(pid)
+	{
+		char *p = map(RW, MAP_SHARED);
+
+		p[0] = 1;
+		become_another();
+		store_all(p, 10);
+		raise(SIGKILL);
+	}
+	is_ended_by(pid, SIGKILL);
+	assert_all(10);
+}
+
+static void a_program_that_has_become_another_user_exits(void **state)
+{
+	pid_t pid;
+
+	(void)state;
+	need_rights();
+	CHILD(pid)
+	{
+		char *p = map(RW, MAP_SHARED);
+
+		become_another();
+		store_all(p, 11);
+		exit(0);
+	}
+	ends_well(pid);
+	assert_int_equal(waitpid(-1, NULL, __WALL), -1);
+	assert_int_equal(errno, ECHILD);
+	assert_all(11);
+}
+
+static void a_program_that_has_become_another_user_executes(void **state)
+{
+	pid_t pid;
+
+	(void)state;
+	need_rights();
+	CHILD(pid)
+	{
+		char *p = map(RW, MAP_SHARED);
+
+		become_another();
+		store_all(p, 12);
+		execl("/bin/true", "true", NULL);
+	}
+	ends_well(pid);
+	wait_for_keepers();
+	assert_all(12);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -700,6 +776,9 @@ int main(void)
 	    TEST(stores_survive__exit),
 	    TEST(stores_survive_exec),
 	    TEST(stores_before_exec_are_written_while_the_program_runs),
+	    TEST(stores_of_another_user_than_the_mappings_survive),
+	    TEST(a_program_that_has_become_another_user_exits),
+	    TEST(a_program_that_has_become_another_user_executes),
 	    TEST(private_stores_are_nobodys_business),
 	    TEST(a_file_that_was_cut_by_another_is_not_made_longer),
 	    TEST(what_another_has_written_under_a_huge_frame_stays),

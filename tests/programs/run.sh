@@ -82,11 +82,12 @@ survives()
 	serve 0 timeout 20 "$victim" "$1" "$file" && served mmap
 }
 
-for what in closes-everything few-descriptors keeps-locks execs-itself ends-at-once blocks-signals maps-in-handler maps-before-main; do
+for what in calls-by-number waits-for-the-killed closes-everything few-descriptors keeps-locks execs-itself ends-at-once blocks-signals maps-in-handler maps-before-main; do
 	survives $what && cmp "$file" "$scratch/stored"
 	say "a program that: $what" $?
 done
-for what in has-handlers spawns hands-memory-over replaces-by-fixed; do
+for what in has-handlers spawns hands-memory-over replaces-by-fixed vforks-and-closes writes-at-the-end splices hands-memory-to-pipes \
+	shares-an-offset attaches-segments writes-by-streams attaches-segments-over-memory; do
 	survives $what
 	say "a program that: $what" $?
 done
@@ -103,6 +104,13 @@ cp "$scratch/zeros" "$file"
 QUIRE_KEEPER=off serve 137 "$victim" is-killed "$file" && cmp -n 2097152 -i 200 "$file" "$scratch/stored" &&
 	[ "$(dd if="$file" bs=1 skip=100 count=7 2>/dev/null)" = written ] && [ "$(stat -c %s "$file")" = 4194304 ]
 say 'a program that is killed, without a keeper: what it has synced and what it has written is in the file' $?
+# The signal trap cannot have it.
+if [ "$QUIRE_TRAP" = thread ] && "$quire" run --anonymous -- true 2>/dev/null; then
+	options=(--anonymous)
+	survives attaches-segments-over-memory
+	say 'with --anonymous, a program that attaches segments over its memory' $?
+	options=()
+fi
 # Who reads its standard error to the end has waited for the keeper.
 for what in is-killed has-a-fault aborts execs-in-vain; do
 	cp "$scratch/zeros" "$file"

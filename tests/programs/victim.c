@@ -20,7 +20,10 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/shm.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -123,7 +126,282 @@ static int keeps_locks(void)
 	return 0;
 }
 
+/* What the child of a vfork does with its descriptors is its own affair, though it has the parent's memory. */
+static int vforks_and_closes(void)
+{
+	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 10, .l_len = 1};
+	int fd = open_file(), status;
+	char *map = map_file(fd);
+	pid_t pid;
+
+	store_all(map);
+	MUST(pread(fd, map + PAGE, 1, 0) == 1);
+	MUST(fcntl(fd, F_SETLK, &lock) == 0);
+	pid = vfork();
+	if (pid == 0) {
+		close(fd);
+		if (open("/dev/null", O_RDWR) != fd || write(fd, "away", 4) != 4 || dup2(fd, 100) != 100)
+			_exit(1);
+		closefrom(3);
+		_exit(0);
+	}
+	MUST(waitpid(pid, &status, 0) == pid && status == 0);
+	MUST(pwrite(fd, "here", 4, PAGE) == 4 && memcmp(map + PAGE, "here", 4) == 0);
+	MUST(munmap(map, BYTES) == 0);
+	pid = fork();
+	if (pid == 0)
+		_exit(fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type == F_WRLCK ? 0 : 1);
+	MUST(waitpid(pid, &status, 0) == pid && status == 0);
+	return 0;
+}
+
+/* ---- writes that say by themselves where they go ---- */
+
+#ifndef RWF_NOAPPEND
+#define RWF_NOAPPEND 0x20
+#endif
+
+static int writes_at_the_end(void)
+{
+	static char buf[BYTES];
+	int fd = open_file(), appends = open(path, O_RDWR | O_APPEND);
+	char *map = map_file(fd);
+	struct iovec iov = {(char *)(uintptr_t) "abc", 3};
+	off_t end = (off_t)(BYTES / 2) + 100;
+
+	MUST(ftruncate(fd, end) == 0);
+	store_all((char *)memset(buf, 0, BYTES));
+	memset(map, 'x', (size_t)end);
+	MUST(pwritev2(fd, &iov, 1, 0, RWF_APPEND) == 3);
+	MUST(map[0] == 'x' && memcmp(map + end, "abc", 3) == 0);
+	MUST(lseek(fd, 5, SEEK_SET) == 5 && pwritev2(fd, &iov, 1, -1, RWF_APPEND) == 3);
+	MUST(lseek(fd, 0, SEEK_CUR) == end + 6 && memcmp(map + end, "abcabc", 6) == 0 && map[5] == 'x' && map[2] == 'x');
+	/* At its end whatever the offset. */
+	MUST(pwrite(appends, "def", 3, 7) == 3 && memcmp(map + end, "abcabcdef", 9) == 0 && map[7] == 'x');
+	if (pwritev2(appends, &iov, 1, 7, RWF_NOAPPEND) == 3)
+		MUST(memcmp(map + 7, "abcx", 4) == 0 && map[end + 9] == 0);
+	else
+		MUST(errno == EOPNOTSUPP || errno == EINVAL);
+	MUST(pread(fd, buf, BYTES, 0) == end + 9 && memcmp(buf, map, (size_t)end + 9) == 0);
+	return 0;
+}
+
+/* ---- streams, and calls by their numbers ---- */
+
+static void fill_pipe(const int pipes[2], const char *text)
+{
+	MUST(write(pipes[1], text, strlen(text)) == (ssize_t)strlen(text));
+}
+
+static FILE *open_stream(const char *mode)
+{
+	FILE *file = fopen(path, mode);
+
+	MUST(file);
+	return file;
+}
+
+static void put_at(FILE *file, long at, const char *text)
+{
+	MUST(fseek(file, at, SEEK_SET) == 0 && fputs(text, file) >= 0);
+}
+
+static int writes_by_streams(void)
+{
+	int fd = open_file();
+	char *map = map_file(fd);
+	FILE *file, *another;
+
+	store_all(map);
+	file = open_stream("r+");
+	another = open_stream("r+");
+	put_at(file, 10, "one");
+	put_at(another, PAGE + 10, "two");
+	/* In memory, and one of them stored to. */
+	map[100] = 'x';
+	MUST(map[10] == 0 && map[PAGE + 10] == 0);
+	MUST(fflush(NULL) == 0 && memcmp(map + 10, "one", 4) == 0 && memcmp(map + PAGE + 10, "two", 4) == 0);
+	MUST(has_all(map));
+	put_at(file, 20, "three");
+	MUST(fflush_unlocked(file) == 0 && memcmp(map + 20, "three", 6) == 0);
+	put_at(file, 30, "four");
+	MUST((file = freopen("/dev/null", "r+", file)) && memcmp(map + 30, "four", 5) == 0);
+	put_at(another, 40, "five");
+	MUST((another = freopen(NULL, "r+", another)) && memcmp(map + 40, "five", 5) == 0);
+	put_at(another, 50, "six");
+	MUST(fclose(another) == 0 && memcmp(map + 50, "six", 4) == 0 && has_all(map));
+	/* Cut, and nothing of what was there comes back. */
+	MUST((another = freopen(path, "w", file)) && fputs("cut", another) >= 0 && fflush(another) == 0);
+	MUST(memcmp(map, "cut", 4) == 0 && map[10] == 0 && ftruncate(fd, (off_t)BYTES) == 0 && map[PAGE] == 0);
+	MUST((another = freopen(NULL, "w", another)) && ftruncate(fd, (off_t)BYTES) == 0 && map[0] == 0);
+	store_all(map);
+	put_at(another, 60, "seven");
+	fcloseall();
+	MUST(memcmp(map + 60, "seven", 6) == 0 && has_all(map));
+	return 0;
+}
+
+static int calls_by_number(void)
+{
+	char buf[100];
+	struct iovec in = {buf, 5}, out = {(char *)(uintptr_t) "12345", 5};
+	int fd = open_file(), pipes[2], other;
+	char *map = map_file(fd);
+	off_t at;
+
+	store_all(map);
+	MUST(syscall(SYS_write, fd, "abc", 3) == 3 && memcmp(map, "abc", 4) == 0);
+	MUST(syscall(SYS_pwrite64, fd, "def", 3, 1) == 3 && memcmp(map, "adef", 5) == 0);
+	MUST(syscall(SYS_writev, fd, &out, 1) == 5 && memcmp(map + 3, "12345", 6) == 0);
+	MUST(syscall(SYS_pwritev, fd, &out, 1, 10, 0) == 5 && memcmp(map + 10, "12345", 6) == 0);
+	MUST(syscall(SYS_pwritev2, fd, &out, 1, 20, 0, 0) == 5 && memcmp(map + 20, "12345", 6) == 0);
+	map[11] = 'x';
+	MUST(syscall(SYS_preadv, fd, &in, 1, 10, 0) == 5 && memcmp(buf, "1x345", 5) == 0);
+	map[12] = 'x';
+	MUST(syscall(SYS_preadv2, fd, &in, 1, 10, 0, 0) == 5 && memcmp(buf, "1xx45", 5) == 0);
+	MUST(pipe(pipes) == 0);
+	map[13] = 'x';
+	at = 10;
+	MUST(syscall(SYS_sendfile, pipes[1], fd, &at, 5) == 5 && read(pipes[0], buf, 100) == 5 && memcmp(buf, "1xxx5", 5) == 0);
+	fill_pipe(pipes, "piped");
+	at = 30;
+	MUST(syscall(SYS_splice, pipes[0], NULL, fd, &at, 5, 0) == 5 && memcmp(map + 30, "piped", 6) == 0);
+	other = (int)syscall(SYS_openat, AT_FDCWD, "/dev/null", O_RDWR);
+	MUST(other >= 0 && write(other, "a", 1) == 1 && syscall(SYS_dup3, fd, other, 0) == other);
+	MUST(pwrite(other, "here", 4, 40) == 4 && memcmp(map + 40, "here", 5) == 0);
+	other = (int)syscall(SYS_openat, AT_FDCWD, path, O_RDWR | O_TRUNC);
+	MUST(other >= 0 && ftruncate(fd, (off_t)BYTES) == 0 && map[0] == 0 && map[BYTES - PAGE] == 0);
+	store_all(map);
+	syscall(SYS_exit_group, 0);
+	return 1;
+}
+
+/* ---- pipes ---- */
+
+static int splices(void)
+{
+	struct rlimit limit = {BYTES, RLIM_INFINITY};
+	char buf[100];
+	int fd = open_file(), pipes[2], copies[2];
+	char *map = map_file(fd);
+	off_t at = PAGE + 10;
+
+	store_all(map);
+	MUST(pipe(pipes) == 0 && pipe(copies) == 0);
+	/* Into the file: as much as there is, although more may come. */
+	fill_pipe(pipes, "spliced");
+	MUST(splice(pipes[0], NULL, fd, &at, 1000, 0) == 7 && at == PAGE + 17 && memcmp(map + PAGE + 10, "spliced", 8) == 0);
+	fill_pipe(pipes, "again");
+	MUST(lseek(fd, 20, SEEK_SET) == 20 && splice(pipes[0], NULL, fd, NULL, 3, 0) == 3 && lseek(fd, 0, SEEK_CUR) == 23);
+	MUST(memcmp(map + 20, "aga", 4) == 0 && read(pipes[0], buf, 100) == 2 && memcmp(buf, "in", 2) == 0);
+	MUST(splice(pipes[0], NULL, fd, NULL, 100, SPLICE_F_NONBLOCK) < 0 && errno == EAGAIN);
+	MUST(splice(pipes[0], &at, fd, NULL, 100, 0) < 0 && errno == ESPIPE);
+	/* What does not find room stays in the pipe. */
+	signal(SIGXFSZ, SIG_IGN);
+	MUST(setrlimit(RLIMIT_FSIZE, &limit) == 0);
+	fill_pipe(pipes, "no room");
+	at = (off_t)BYTES;
+	MUST(splice(pipes[0], NULL, fd, &at, 100, 0) < 0 && errno == EFBIG && at == (off_t)BYTES);
+	at = (off_t)BYTES - 3;
+	MUST(splice(pipes[0], NULL, fd, &at, 100, 0) == 3 && memcmp(map + BYTES - 3, "no ", 3) == 0);
+	MUST(read(pipes[0], buf, 100) == 4 && memcmp(buf, "room", 4) == 0);
+	/* Out of it: what is stored, and not what the file has had. */
+	memcpy(map + 3 * PAGE, "stored", 6);
+	at = 3 * PAGE;
+	MUST(splice(fd, &at, pipes[1], NULL, 6, 0) == 6 && at == 3 * PAGE + 6);
+	MUST(tee(pipes[0], copies[1], 100, 0) == 6);
+	MUST(read(pipes[0], buf, 100) == 6 && memcmp(buf, "stored", 6) == 0);
+	MUST(splice(copies[0], NULL, fd, &(off_t){4 * PAGE}, 100, 0) == 6 && memcmp(map + 4 * PAGE, "stored", 6) == 0);
+	close(pipes[1]);
+	MUST(splice(pipes[0], NULL, fd, NULL, 100, 0) == 0);
+	return 0;
+}
+
+static int hands_memory_to_pipes(void)
+{
+	static char buf[2 * PAGE];
+	int fd = open_file(), pipes[2];
+	char *map = map_file(fd);
+	struct iovec iov[2];
+
+	store_all(map);
+	for (size_t i = 0; i < BYTES; i += PAGE)
+		map[i + 1] = 'a';
+	MUST(pipe(pipes) == 0);
+	iov[0] = (struct iovec){map, PAGE};
+	iov[1] = (struct iovec){map + BYTES / 2, 100};
+	MUST(vmsplice(pipes[1], iov, 2, 0) == PAGE + 100);
+	MUST(read(pipes[0], buf, sizeof(buf)) == PAGE + 100 && memcmp(buf, map, PAGE) == 0);
+	MUST(memcmp(buf + PAGE, map + BYTES / 2, 100) == 0);
+	/* The budget is half of the file: neither is there. */
+	fill_pipe(pipes, "0123456789");
+	iov[0] = (struct iovec){map + BYTES / 2 + PAGE, 3};
+	iov[1] = (struct iovec){map + 7, 100};
+	MUST(vmsplice(pipes[0], iov, 2, 0) == 10);
+	MUST(memcmp(map + BYTES / 2 + PAGE, "012", 3) == 0 && map[BYTES / 2 + PAGE + 3] == 0 && memcmp(map + 7, "3456789", 8) == 0);
+	return 0;
+}
+
 /* ---- processes ---- */
+
+#define RECORD  100
+#define RECORDS 4000
+
+/* Each of two processes writes so many records, at an offset that is both's; none may be lost or be there twice, by whatever way it is read. */
+static void write_records(int fd, char who)
+{
+	char record[RECORD];
+
+	for (int i = 0; i < RECORDS; i++) {
+		memset(record, who, sizeof(record));
+		memcpy(record, &i, sizeof(i));
+		MUST(write(fd, record, sizeof(record)) == (ssize_t)sizeof(record));
+	}
+}
+
+static void find_records(const char *bytes)
+{
+	int next[2] = {0, 0};
+
+	for (int i = 0; i < 2 * RECORDS; i++, bytes += RECORD) {
+		bool child = bytes[RECORD - 1] == 'c';
+		int number;
+
+		memcpy(&number, bytes, sizeof(number));
+		MUST(bytes[RECORD - 1] == (child ? 'c' : 'p') && bytes[sizeof(number)] == bytes[RECORD - 1]);
+		MUST(number == next[child]++);
+	}
+}
+
+static void share_an_offset(int fd, char *map)
+{
+	static char buf[2 * RECORDS * RECORD];
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		write_records(fd, 'c');
+		_exit(0);
+	}
+	write_records(fd, 'p');
+	MUST(waitpid(pid, &status, 0) == pid && status == 0);
+	find_records(map);
+	MUST(pread(fd, buf, sizeof(buf), 0) == (ssize_t)sizeof(buf));
+	find_records(buf);
+	MUST(msync(map, BYTES, MS_SYNC) == 0 && lseek(fd, 0, SEEK_CUR) == (off_t)sizeof(buf));
+}
+
+static int shares_an_offset(void)
+{
+	int fd = open_file(), appends = open(path, O_RDWR | O_APPEND);
+	char *map = map_file(fd);
+
+	memset(map, 'x', BYTES);
+	share_an_offset(fd, map);
+	MUST(ftruncate(fd, 0) == 0);
+	share_an_offset(appends, map);
+	return 0;
+}
 
 static int execs_itself(void)
 {
@@ -192,6 +470,33 @@ static int is_killed(void)
 	store_all(map);
 	MUST(pwrite(open_file(), "written", 7, 100) == 7);
 	MUST(msync(map, BYTES / 2, MS_SYNC) == 0);
+	raise(SIGKILL);
+	return 1;
+}
+
+/* It has nothing mapped itself. What it has seen die is in the file when it looks. */
+static int waits_for_the_killed(void)
+{
+	char *args[] = {(char *)(uintptr_t)self, (char *)(uintptr_t) "stores-and-is-killed", (char *)(uintptr_t)path, NULL};
+	static char buf[BYTES];
+	int status;
+	pid_t pid;
+
+	for (unsigned round = 0; round < 10; round++) {
+		int fd = open_file();
+
+		MUST(ftruncate(fd, 0) == 0 && ftruncate(fd, (off_t)BYTES) == 0);
+		MUST(posix_spawn(&pid, self, NULL, NULL, args, environ) == 0);
+		MUST(waitpid(pid, &status, 0) == pid && WIFSIGNALED(status));
+		MUST(read(fd, buf, BYTES) == (ssize_t)BYTES && has_all(buf));
+		close(fd);
+	}
+	return 0;
+}
+
+static int stores_and_is_killed(void)
+{
+	store_all(map_file(open_file()));
 	raise(SIGKILL);
 	return 1;
 }
@@ -399,6 +704,69 @@ static int replaces_by_fixed(void)
 	return 0;
 }
 
+static struct shmid_ds segment_status(int id)
+{
+	struct shmid_ds ds;
+
+	MUST(shmctl(id, IPC_STAT, &ds) == 0);
+	return ds;
+}
+
+/* Segments are the kernel's, also those that are attached in the place of what is mapped. */
+static int attaches_segments(void)
+{
+	char *map = map_file(open_file()), *place = map + 4 * PAGE, *other;
+	int id = shmget(IPC_PRIVATE, 2 * PAGE - 100, IPC_CREAT | 0600), status;
+	pid_t pid;
+
+	store_all(map);
+	MUST(id >= 0 && shmat(id, place, 0) == (void *)-1 && errno == EINVAL && shmat(-1, place, SHM_REMAP) == (void *)-1);
+	MUST(place[0] == 5 && shmat(id, place + 7, SHM_REMAP) == (void *)-1 && errno == EINVAL && place[0] == 5);
+	MUST(shmat(id, place + 7, SHM_REMAP | SHM_RND) == place && segment_status(id).shm_nattch == 1);
+	other = shmat(id, NULL, SHM_RDONLY);
+	MUST(other != (void *)-1 && segment_status(id).shm_nattch == 2 && segment_status(id).shm_lpid == getpid());
+	place[0] = place[2 * PAGE - 1] = 's';
+	MUST(other[0] == 's' && other[2 * PAGE - 1] == 's' && map[3 * PAGE] == 4 && map[6 * PAGE] == 7);
+	pid = fork();
+	if (pid == 0) {
+		place[1] = 'c';
+		_exit(segment_status(id).shm_nattch == 4 ? 0 : 1);
+	}
+	MUST(waitpid(pid, &status, 0) == pid && status == 0 && other[1] == 'c' && segment_status(id).shm_nattch == 2);
+	MUST(shmdt(place) == 0 && segment_status(id).shm_nattch == 1);
+	/* What lies there now is nobody else's, either. */
+	MUST(mmap(place, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) == place);
+	place[0] = 'm';
+	/* Calls over ranges of several kinds are another matter. */
+	MUST(map[3 * PAGE] == 4 && map[6 * PAGE] == 7);
+	MUST(msync(map, BYTES, MS_SYNC | MS_INVALIDATE) == 0 || errno == ENOMEM);
+	for (size_t i = 6 * PAGE; i < BYTES; i += PAGE)
+		MUST(map[i] == (char)(i / PAGE + 1));
+	MUST(place[0] == 'm' && place[PAGE] == 0);
+	MUST(shmdt(other) == 0 && segment_status(id).shm_nattch == 0 && shmctl(id, IPC_RMID, NULL) == 0);
+	return 0;
+}
+
+/* Reserved as the memory of a program, and then replaced: --anonymous. */
+static int attaches_segments_over_memory(void)
+{
+	char *map = map_file(open_file());
+	char *memory = mmap(NULL, BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	int id = shmget(IPC_PRIVATE, PAGE, IPC_CREAT | 0600);
+
+	MUST(memory != MAP_FAILED && id >= 0);
+	store_all(memory);
+	store_all(map);
+	MUST(shmat(id, memory + PAGE, SHM_REMAP) == memory + PAGE && memory[PAGE] == 0);
+	memory[PAGE] = 's';
+	MUST(madvise(memory, BYTES, MADV_PAGEOUT) == 0 || errno == EINVAL || errno == ENOMEM);
+	for (size_t i = 2 * PAGE; i < BYTES; i += PAGE)
+		MUST(memory[i] == (char)(i / PAGE + 1) && map[i] == memory[i]);
+	MUST(memory[PAGE] == 's' && memory[0] == 1 && segment_status(id).shm_nattch == 1);
+	MUST(munmap(memory, BYTES) == 0 && segment_status(id).shm_nattch == 0 && shmctl(id, IPC_RMID, NULL) == 0);
+	return 0;
+}
+
 static const struct {
 	const char *name;
 	int (*run)(void);
@@ -406,11 +774,20 @@ static const struct {
     {"closes-everything", closes_everything},
     {"few-descriptors", few_descriptors},
     {"keeps-locks", keeps_locks},
+    {"vforks-and-closes", vforks_and_closes},
+    {"writes-at-the-end", writes_at_the_end},
+    {"writes-by-streams", writes_by_streams},
+    {"calls-by-number", calls_by_number},
+    {"splices", splices},
+    {"hands-memory-to-pipes", hands_memory_to_pipes},
+    {"shares-an-offset", shares_an_offset},
     {"execs-itself", execs_itself},
     {"has", has},
     {"spawns", spawns},
     {"forks-and-leaves", forks_and_leaves},
     {"is-killed", is_killed},
+    {"waits-for-the-killed", waits_for_the_killed},
+    {"stores-and-is-killed", stores_and_is_killed},
     {"has-a-fault", has_a_fault},
     {"aborts", aborts},
     {"execs-in-vain", execs_in_vain},
@@ -423,6 +800,8 @@ static const struct {
     {"hands-memory-over", hands_memory_over},
     {"has-threads", has_threads},
     {"replaces-by-fixed", replaces_by_fixed},
+    {"attaches-segments", attaches_segments},
+    {"attaches-segments-over-memory", attaches_segments_over_memory},
 };
 
 int main(int argc, char **argv)

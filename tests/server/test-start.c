@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -163,6 +164,42 @@ static void program_starts_the_server_that_it_does_not_find(void **state)
 	close(fd);
 }
 
+/* What a shell may set for one program. */
+static const struct {
+	int limit;
+	rlim_t low;
+} limits[] = {
+    {RLIMIT_FSIZE, 1 << 20}, {RLIMIT_AS, (rlim_t)1 << 40}, {RLIMIT_DATA, (rlim_t)1 << 40}, {RLIMIT_CPU, 1000}, {RLIMIT_NOFILE, 100},
+};
+
+static int look_at_limits(void *arg)
+{
+	struct rlimit before[sizeof(limits) / sizeof(limits[0])], servers;
+	pid_t last = 0;
+
+	for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
+		EXPECT(getrlimit((__rlimit_resource_t)limits[i].limit, &before[i]) == 0);
+		EXPECT(setrlimit((__rlimit_resource_t)limits[i].limit, &(struct rlimit){limits[i].low, before[i].rlim_max}) == 0);
+	}
+	EXPECT(quire_mmap(NULL, page, RW, MAP_SHARED, *(int *)arg, 0) != MAP_FAILED);
+	EXPECT(count_started(&last) == 1);
+	for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
+		EXPECT(prlimit(last, (__rlimit_resource_t)limits[i].limit, NULL, &servers) == 0);
+		EXPECT(servers.rlim_cur == servers.rlim_max && servers.rlim_max >= before[i].rlim_max);
+		EXPECT(getrlimit((__rlimit_resource_t)limits[i].limit, &servers) == 0 && servers.rlim_cur == limits[i].low);
+	}
+	return 0;
+}
+
+static void server_has_no_limits_of_the_program_that_starts_it(void **state)
+{
+	int fd = make_file(1);
+
+	(void)state;
+	assert_int_equal(end_of(run_program(look_at_limits, &fd)), 0);
+	close(fd);
+}
+
 static void server_that_runs_is_used(void **state)
 {
 	int fd = make_file(1);
@@ -304,9 +341,13 @@ static void server_that_cannot_be_started_is_an_error_that_says_why(void **state
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    TEST(program_starts_the_server_that_it_does_not_find), TEST(server_that_runs_is_used),
-	    TEST(programs_that_start_at_once_get_one_server),      TEST(program_that_waits_for_any_child_does_not_see_the_server),
-	    TEST(program_without_standard_streams_is_served),      TEST(server_that_cannot_be_started_is_an_error_that_says_why),
+	    TEST(program_starts_the_server_that_it_does_not_find),
+	    TEST(server_has_no_limits_of_the_program_that_starts_it),
+	    TEST(server_that_runs_is_used),
+	    TEST(programs_that_start_at_once_get_one_server),
+	    TEST(program_that_waits_for_any_child_does_not_see_the_server),
+	    TEST(program_without_standard_streams_is_served),
+	    TEST(server_that_cannot_be_started_is_an_error_that_says_why),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
