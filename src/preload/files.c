@@ -24,6 +24,7 @@ struct files_list {
 	_Atomic uint32_t last;     /* number that was given */
 	_Atomic uint32_t used;     /* slots from 0 on that were ever used */
 	_Atomic uint32_t overflow; /* more files than slots: any may be mapped, for good */
+	_Atomic uint32_t orphaned; /* the program that has started the engine has ended */
 	struct file files[MOST_FILES];
 };
 
@@ -163,6 +164,16 @@ bool files_find(int fd)
 	if (!found && (unsigned)fd < FILES_DESCRIPTORS)
 		atomic_store_explicit(&files_seen[fd], number, memory_order_relaxed);
 	return found;
+}
+
+void files_orphan(void)
+{
+	atomic_store(&files_list->orphaned, 1);
+}
+
+bool files_are_orphaned(void)
+{
+	return atomic_load(&files_list->orphaned);
 }
 
 void files_forget_all(void)

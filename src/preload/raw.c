@@ -11,6 +11,7 @@
 #include "files.h"
 #include "memory.h"
 #include "next.h"
+#include "sys/keeper.h"
 
 #define POINTER(i) ((void *)arg[i])
 #define INT(i)     ((int)arg[i])
@@ -54,6 +55,13 @@ static bool serve(long number, const long *arg, long *ret)
 		CASE(dup, INT(0));
 		CASE(dup3, INT(0), INT(1), INT(2));
 #undef CASE
+	case SYS_exit:
+		/* Of the last thread of the program: those of the engine would keep the process. */
+		if (!keeper_is_alone())
+			return false;
+		_exit(INT(0));
+	case SYS_exit_group:
+		_exit(INT(0));
 	case SYS_pread64:
 		*ret = pread(INT(0), POINTER(1), (size_t)arg[2], arg[3]);
 		return true;
@@ -114,7 +122,7 @@ bool raw_is_ours(long number)
 	    SYS_mincore,   SYS_mlock,  SYS_mlock2,    SYS_munlock,         SYS_mlockall,  SYS_munlockall,
 	    SYS_read,      SYS_write,  SYS_readv,     SYS_writev,          SYS_ftruncate, SYS_truncate,
 	    SYS_fallocate, SYS_fsync,  SYS_fdatasync, SYS_copy_file_range, SYS_close,     SYS_close_range,
-	    SYS_dup,       SYS_dup3,   SYS_pread64,   SYS_pwrite64,
+	    SYS_dup,       SYS_dup3,   SYS_pread64,   SYS_pwrite64,        SYS_exit,      SYS_exit_group,
 	};
 
 	raw_next = NEXT(syscall);

@@ -19,6 +19,7 @@
 #include "entry.h"
 #include "files.h"
 #include "next.h"
+#include "processes.h"
 #include "remote/client.h"
 #include "util/lock.h"
 
@@ -40,6 +41,7 @@ static void read_settings(void)
 __attribute__((constructor)) static void begin(void)
 {
 	next_find();
+	processes_start();
 	read_settings();
 	counts_start();
 }

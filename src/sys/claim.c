@@ -35,6 +35,7 @@ struct claim {
 	struct claim *next;
 	off_t byte;
 	unsigned count;
+	short type; /* of the lock */
 };
 
 static struct {
@@ -122,7 +123,8 @@ int claim_take(dev_t dev, ino_t ino, bool shares, pid_t *ret_owner)
 	claim = *at;
 	if (!claim && !fail_now(FAIL_ALLOC) && (claim = calloc(1, sizeof(*claim))) != NULL) {
 		claim->byte = byte;
-		r = is_open() ? set_lock(byte, shares ? F_RDLCK : F_WRLCK, ret_owner) : 0;
+		claim->type = shares ? F_RDLCK : F_WRLCK;
+		r = is_open() ? set_lock(byte, claim->type, ret_owner) : 0;
 		if (r == -EBUSY)
 			free(claim);
 		else
@@ -132,6 +134,18 @@ int claim_take(dev_t dev, ino_t ino, bool shares, pid_t *ret_owner)
 		claim->count++;
 	lock_release(&claims.lock);
 	return r == -EBUSY ? r : 0;
+}
+
+void claims_repeat(void)
+{
+	pid_t owner;
+
+	lock_acquire(&claims.lock);
+	for (unsigned i = 0; i < BUCKETS; i++)
+		for (const struct claim *claim = claims.buckets[i]; claim; claim = claim->next)
+			if (is_open())
+				(void)set_lock(claim->byte, claim->type, &owner);
+	lock_release(&claims.lock);
 }
 
 void claim_drop(dev_t dev, ino_t ino)

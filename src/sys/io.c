@@ -548,16 +548,29 @@ bool io_is_uring(const struct io *io)
 	return io->uring;
 }
 
-void io_destroy(struct io *io)
+void io_suspend(struct io *io)
 {
 	uint32_t outstanding;
 
-	if (io == NULL)
-		return;
 	atomic_store(&io->closing, true);
 	while ((outstanding = atomic_load(&io->outstanding)) != 0)
 		futex_wait(&io->outstanding, outstanding, NULL);
 	for (unsigned i = 0; i < LANES; i++)
 		lane_close(&io->lanes[i]);
+	atomic_store(&io->closing, false);
+}
+
+int io_resume(struct io *io)
+{
+	int r = io->uring ? io_open(io, true) : -ENOSYS;
+
+	return r < 0 ? io_open(io, false) : r;
+}
+
+void io_destroy(struct io *io)
+{
+	if (io == NULL)
+		return;
+	io_suspend(io);
 	free(io);
 }
