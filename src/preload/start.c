@@ -18,6 +18,7 @@
 #include "ends.h"
 #include "entry.h"
 #include "files.h"
+#include "last.h"
 #include "next.h"
 #include "processes.h"
 #include "remote/client.h"
@@ -80,6 +81,7 @@ static bool start_locked(void)
 		ends_start();
 	}
 	start.running = true;
+	last_watch();
 	return true;
 }
 

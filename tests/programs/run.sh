@@ -77,12 +77,12 @@ say 'a script, and what it executes' $?
 survives()
 {
 	cp "$scratch/zeros" "$file"
-	run 0 timeout 20 "$victim" "$1" "$file" || return 1
+	run 0 timeout -s KILL 20 "$victim" "$1" "$file" || return 1
 	cp "$scratch/zeros" "$file"
-	serve 0 timeout 20 "$victim" "$1" "$file" && served mmap
+	serve 0 timeout -s KILL 20 "$victim" "$1" "$file" && served mmap
 }
 
-for what in closes-everything few-descriptors keeps-locks execs-itself ends-at-once forks-and-execs blocks-signals maps-in-handler maps-before-main; do
+for what in closes-everything few-descriptors keeps-locks execs-itself ends-at-once forks-and-execs leaves-threads{,-that-map,-in-a-child} blocks-signals maps-in-handler maps-before-main; do
 	survives $what && cmp "$file" "$scratch/stored"
 	say "a program that: $what" $?
 done

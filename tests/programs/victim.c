@@ -23,6 +23,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define BYTES ((size_t)4 << 20)
@@ -549,6 +550,49 @@ static int has_threads(void)
 	return 0;
 }
 
+static void *outlives_main(void *arg)
+{
+	struct timespec moment = {.tv_nsec = 50000000};
+	char *map = arg;
+
+	nanosleep(&moment, NULL);
+	if (!map)
+		map = map_file(open_file());
+	store_all(map);
+	return NULL;
+}
+
+/* The last thread to end ends the process, with the status 0. */
+static int main_leaves(char *map)
+{
+	pthread_t thread;
+
+	MUST(pthread_create(&thread, NULL, outlives_main, map) == 0 && pthread_detach(thread) == 0);
+	pthread_exit(&thread);
+}
+
+static int leaves_threads(void)
+{
+	return main_leaves(map_file(open_file()));
+}
+
+static int leaves_threads_that_map(void)
+{
+	return main_leaves(NULL);
+}
+
+static int leaves_threads_in_a_child(void)
+{
+	char *map = map_file(open_file());
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0)
+		return main_leaves(map);
+	MUST(waitpid(pid, &status, 0) == pid && status == 0 && has_all(map));
+	return 0;
+}
+
 static int replaces_by_fixed(void)
 {
 	char *map = map_file(open_file());
@@ -593,6 +637,9 @@ static const struct {
     {"hands-memory-over", hands_memory_over},
     {"has-threads", has_threads},
     {"replaces-by-fixed", replaces_by_fixed},
+    {"leaves-threads", leaves_threads},
+    {"leaves-threads-that-map", leaves_threads_that_map},
+    {"leaves-threads-in-a-child", leaves_threads_in_a_child},
 };
 
 int main(int argc, char **argv)
