@@ -139,6 +139,49 @@ int engine_create(const struct config *config, struct engine **ret)
 	return 0;
 }
 
+static int unmap_all(struct space *space)
+{
+	int r = 0;
+
+	while (r == 0 && space->areas.count > 0) {
+		struct area *area = space->areas.all[0];
+
+		r = space_unmap(space, area_addr(area), area->view.pages << page_shift);
+	}
+	return r;
+}
+
+int engine_suspend(struct engine *engine)
+{
+	int r = unmap_all(engine->space);
+
+	if (r < 0)
+		return r;
+	keeper_stop(&engine->keeper);
+	prefetch_stop(&engine->prefetcher);
+	flusher_stop(&engine->flusher);
+	committer_stop(&engine->committer);
+	if (engine->thread_trap)
+		thread_trap_suspend(engine->thread_trap);
+	pageout_stop(engine->cache);
+	registry_bury(&engine->registry);
+	io_suspend(engine->io);
+	return 0;
+}
+
+int engine_resume(struct engine *engine)
+{
+	int r = io_resume(engine->io);
+
+	if (r == 0)
+		r = pageout_start(engine->cache);
+	if (r == 0)
+		r = flusher_start(&engine->flusher, &engine->registry, engine->cache, engine->config.expire_ms);
+	if (r == 0 && engine->thread_trap)
+		r = thread_trap_resume(engine->thread_trap);
+	return r;
+}
+
 void engine_destroy(struct engine *engine)
 {
 	if (!engine)
@@ -149,13 +192,8 @@ void engine_destroy(struct engine *engine)
 		flusher_stop(&engine->flusher);
 	committer_stop(&engine->committer);
 	/* Faults stay caught until nothing is mapped: closing a userfaultfd lets sleepers go on with pages of zeros. */
-	if (engine->space)
-		while (engine->space->areas.count > 0) {
-			struct area *area = engine->space->areas.all[0];
-
-			if (space_unmap(engine->space, area_addr(area), area->view.pages << page_shift) < 0)
-				return;
-		}
+	if (engine->space && unmap_all(engine->space) < 0)
+		return;
 	shm_close(engine);
 	segments_close(engine);
 	sources_close(&engine->sources);

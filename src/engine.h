@@ -47,6 +47,14 @@ int engine_create(const struct config *config, struct engine **ret);
 /* Writes everything back, unmaps everything. NULL is fine. */
 void engine_destroy(struct engine *engine);
 
+/*
+ * Unmaps what this process has mapped, and ends the threads when they have done what they have in hand. What is mapped in other processes stays,
+ * and their faults and calls wait until the engine is resumed, which a fork's child may do in this process's place; then it serves only
+ * them. 0 or -errno; a suspension that has failed has unmapped a part, and nothing is suspended.
+ */
+int engine_suspend(struct engine *engine);
+int engine_resume(struct engine *engine);
+
 /* An object of memory without a file, all zeros. 0 or -errno. The caller has the one use. */
 int engine_make_memory(struct engine *engine, uint64_t bytes, struct object **ret);
 

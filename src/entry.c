@@ -98,20 +98,46 @@ int entry_write_back(struct engine *engine)
 	return r < 0 ? r : checkpointed;
 }
 
-/* At the end of a program that ends in order: what was stored reaches the files. A child of a fork is not the engine's process. */
-__attribute__((destructor(101))) static void finish(void)
+void entry_finish(struct engine *engine)
 {
-	struct engine *engine = entry_engine_if_started();
-	int r;
+	int r = entry_write_back(engine);
 
-	if (!engine)
-		return;
-	r = entry_write_back(engine);
 	if (r < 0)
 		fprintf(stderr, "quire: at exit, dirty pages could not be written: %s\n", strerrordesc_np(-r));
 	keep_end(engine, r < 0);
 	if (engine->config.stats_at_exit)
 		report_stats(stderr, engine);
+}
+
+static bool finishes_later;
+
+void entry_finish_later(void)
+{
+	finishes_later = true;
+}
+
+bool entry_finishes_later(void)
+{
+	return finishes_later;
+}
+
+/* At the end of a program that ends in order: what was stored reaches the files. A child of a fork is not the engine's process. */
+__attribute__((destructor(101))) static void finish(void)
+{
+	struct engine *engine = entry_engine_if_started();
+
+	if (engine && !finishes_later)
+		entry_finish(engine);
+}
+
+void entry_hand_over(void)
+{
+	*own_process = 0;
+}
+
+void entry_take_over(void)
+{
+	*own_process = 1;
 }
 
 static int mark_process(void)

@@ -38,6 +38,16 @@ struct engine *entry_engine_if_started(void);
  */
 int entry_write_back(struct engine *engine);
 
+/* The end of the process: writes back, says what could not be written, sends the keeper away. */
+void entry_finish(struct engine *engine);
+/* That is not to be done when the destructors are called, but by who has asked. */
+void entry_finish_later(void);
+bool entry_finishes_later(void);
+
+/* Another process has the engine now, which this one has no more; and, in that one, a fork's child: it is this one's. */
+void entry_hand_over(void);
+void entry_take_over(void);
+
 /*
  * The space that the public calls of this thread are about: this process's, unless the thread makes a call for another process.
  */

@@ -256,7 +256,10 @@ static void *pageout_main(void *arg)
 
 int pageout_start(struct cache *cache)
 {
-	int r = thread_start(&cache->pageout_thread, "quire-pageout", pageout_main, cache);
+	int r;
+
+	atomic_store(&cache->stopping, false);
+	r = thread_start(&cache->pageout_thread, "quire-pageout", pageout_main, cache);
 
 	cache->pageout_started = r == 0;
 	return r;

@@ -453,6 +453,7 @@ static int admit(struct prefetcher *prefetcher, const struct prefetch *prefetch,
 		r = message_set(EAGAIN, "%llu ranges wait to be fetched, and %d may; wait for the eventfd of an earlier list",
 				(unsigned long long)prefetcher->waiting, PREFETCH_WAITING_MOST);
 	if (r == 0 && !prefetcher->started) {
+		atomic_store(&prefetcher->stopping, false);
 		r = thread_start(&prefetcher->thread, "quire-prefetch", prefetch_main, prefetcher);
 		prefetcher->started = r == 0;
 		if (r < 0)

@@ -111,6 +111,7 @@ int committer_start(struct committer *committer, struct atomics *atomics)
 	lock_acquire(&committer->lock);
 	if (!committer->started) {
 		committer->atomics = atomics;
+		atomic_store(&committer->stopping, false);
 		r = thread_start(&committer->thread, "quire-journal", committer_main, committer);
 		committer->started = r == 0;
 	}

@@ -809,6 +809,8 @@ int flusher_start(struct flusher *flusher, struct registry *registry, struct cac
 	flusher->registry = registry;
 	flusher->cache = cache;
 	flusher->expire_ms = expire_ms;
+	atomic_store(&flusher->stopping, false);
+	atomic_store(&flusher->word, 0);
 	r = thread_start(&flusher->thread, "quire-flush", flusher_main, flusher);
 	flusher->started = r == 0;
 	return r;

@@ -12,11 +12,8 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "coherent.h"
-#include "counts.h"
-#include "entry.h"
-#include "keep.h"
 #include "next.h"
+#include "processes.h"
 
 static const int ending[] = {SIGHUP, SIGINT, SIGQUIT, SIGPIPE, SIGALRM, SIGTERM, SIGUSR1, SIGUSR2, SIGXCPU, SIGVTALRM, SIGPROF};
 
@@ -26,11 +23,7 @@ static void on_end(int number)
 	struct sigaction fallback = {.sa_handler = SIG_DFL};
 	sigset_t only;
 
-	if (entry_engine_if_started()) {
-		(void)coherent_flush_all();
-		counts_tell();
-		keep_end(entry_engine_if_started(), false);
-	}
+	processes_end();
 	NEXT(sigaction)(number, &fallback, NULL);
 	sigemptyset(&only);
 	sigaddset(&only, number);

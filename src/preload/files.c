@@ -30,6 +30,7 @@ struct files_list {
 	_Atomic uint32_t last;     /* number that was given */
 	_Atomic uint32_t used;     /* slots from 0 on that were ever used */
 	_Atomic uint32_t overflow; /* more files than slots: any may be mapped, for good */
+	_Atomic uint32_t orphaned; /* the program that has started the engine has ended */
 	struct file files[MOST_FILES];
 	struct files_position positions[POSITIONS];
 };
@@ -198,6 +199,16 @@ struct files_position *files_lock_position(int fd)
 void files_unlock_position(struct files_position *position)
 {
 	pthread_mutex_unlock(&position->mutex);
+}
+
+void files_orphan(void)
+{
+	atomic_store(&files_list->orphaned, 1);
+}
+
+bool files_are_orphaned(void)
+{
+	return atomic_load(&files_list->orphaned);
 }
 
 void files_forget_all(void)

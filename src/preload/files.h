@@ -72,6 +72,10 @@ static inline void files_forget(int fd)
 		atomic_store_explicit(&files_seen[fd], 0, memory_order_relaxed);
 }
 
+/* Nobody waits for the engine's process any more: who is served by it is to see to it that what he has stored is in the files at his end. */
+void files_orphan(void);
+bool files_are_orphaned(void);
+
 /* Any descriptor may be another's. */
 void files_forget_all(void);
 

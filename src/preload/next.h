@@ -13,6 +13,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -27,22 +28,17 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define NEXT_FUNCTIONS(X)                                                                                                          \
-	X(syscall)                                                                                                                 \
-	X(read)                                                                                                                    \
-	X(pread)                                                                                                                   \
-	X(readv)                                                                                                                   \
-	X(preadv)                                                                                                                  \
-	X(preadv2)                                                                                                                 \
-	X(write)                                                                                                                   \
-	X(pwrite)                                                                                                                  \
-	X(writev) X(pwritev) X(pwritev2) X(open) X(openat) X(creat) X(fopen) X(freopen) X(fdopen) X(fflush) X(fflush_unlocked) X(fcloseall) X(fclose) X(dup)       \
-	    X(dup2) X(dup3) X(fcntl) X(close) X(close_range) X(ftruncate) X(truncate) X(fallocate) X(posix_fallocate) X(fsync)     \
-		X(fdatasync) X(sync) X(syncfs) X(sync_file_range) X(sendfile) X(copy_file_range) X(splice) X(tee)          \
-		    X(vmsplice) X(flock) X(lockf) X(send) X(sendto) X(sendmsg) X(recv) X(recvfrom) X(recvmsg)                     \
-			X(sigaction) X(sigprocmask) X(pthread_sigmask) X(execve) X(execvp) X(execvpe) X(fexecve)              \
-			    X(posix_spawn) X(posix_spawnp) X(system) X(popen) X(pclose) X(vfork) X(wait) X(waitpid) X(waitid)      \
-				X(wait3) X(wait4) X(shmat) X(shmdt) X(_exit) X(quick_exit)
+// clang-format off
+#define NEXT_FUNCTIONS(X) \
+	X(syscall) X(read) X(pread) X(readv) X(preadv) X(preadv2) X(write) X(pwrite) X(writev) X(pwritev) X(pwritev2) \
+	X(open) X(openat) X(creat) X(fopen) X(freopen) X(fdopen) X(fflush) X(fflush_unlocked) X(fcloseall) X(fclose) \
+	X(dup) X(dup2) X(dup3) X(fcntl) X(close) X(close_range) X(ftruncate) X(truncate) X(fallocate) \
+	X(posix_fallocate) X(fsync) X(fdatasync) X(sync) X(syncfs) X(sync_file_range) X(sendfile) X(copy_file_range) \
+	X(splice) X(tee) X(vmsplice) X(flock) X(lockf) X(send) X(sendto) X(sendmsg) X(recv) X(recvfrom) X(recvmsg) \
+	X(sigaction) X(sigprocmask) X(pthread_sigmask) X(execve) X(execvp) X(execvpe) X(fexecve) X(posix_spawn) \
+	X(posix_spawnp) X(system) X(popen) X(pclose) X(vfork) X(wait) X(waitpid) X(waitid) X(wait3) X(wait4) X(shmat) \
+	X(shmdt) X(_exit) X(pthread_exit)
+// clang-format on
 
 struct next {
 #define NEXT_POINTER(name) __typeof__(&name) name##_;

@@ -12,9 +12,11 @@
 #include "counts.h"
 #include "entry.h"
 #include "files.h"
+#include "heir.h"
 #include "keep.h"
 #include "next.h"
 #include "processes.h"
+#include "remote/client.h"
 #include "start.h"
 #include "sys/keeper.h"
 #include "vfork.h"
@@ -44,24 +46,71 @@ static void look(pid_t child)
 
 /* ---- the end ---- */
 
-__attribute__((destructor)) static void end(void)
+/* Of a child that the engine serves nothing is lost with it: its stores are in pages of the engine's. But who waits for its end may look. */
+static void end_child(void)
 {
-	counts_tell();
+	if (client_is() && files_are_orphaned())
+		processes_settle();
 }
 
-/* Of a child that the engine serves nothing is lost with it: its stores are in pages of the engine's. */
-static void end_at_once(void)
+/* Whether children live on, and another process serves them from now on. */
+static bool leaves_heir(void)
 {
-	if (!start_is_running() || !entry_engine_if_started() || vfork_is_child())
+	struct engine *engine = entry_engine_if_started();
+
+	return heir_is_wanted(engine) && heir_start(engine);
+}
+
+void processes_end(void)
+{
+	if (!start_is_running() || vfork_is_child())
+		return;
+	end_child();
+	if (!entry_engine_if_started())
 		return;
 	processes_settle();
 	counts_tell();
-	keep_end(entry_engine_if_started(), false);
+	if (!leaves_heir())
+		keep_end(entry_engine_if_started(), false);
+}
+
+/* In exit(): libraries may use what they have mapped until they have all been told. */
+__attribute__((destructor)) static void end(void)
+{
+	if (!start_is_running())
+		return;
+	end_child();
+	counts_tell();
+	if (entry_engine_if_started() && heir_is_wanted(entry_engine_if_started()))
+		entry_finish_later();
+}
+
+static void end_at_last(void *none)
+{
+	(void)none;
+	if (start_is_running() && entry_finishes_later() && entry_engine_if_started() && !leaves_heir())
+		entry_finish(entry_engine_if_started());
+}
+
+static void end_quickly(void *none)
+{
+	(void)none;
+	processes_end();
+}
+
+/* Functions that were registered first are called last: after the loader's, which calls the destructors. Of no library: those go with it. */
+int __cxa_atexit(void (*function)(void *), void *arg, void *library);
+int __cxa_at_quick_exit(void (*function)(void *), void *library);
+
+void processes_start(void)
+{
+	(void)__cxa_atexit(end_at_last, NULL, NULL);
+	(void)__cxa_at_quick_exit(end_quickly, NULL);
 }
 
 INTERPOSED _Noreturn void _exit(int status)
 {
-	end_at_once();
+	processes_end();
 	NEXT(_exit)(status);
 	__builtin_unreachable();
 }
@@ -71,11 +120,28 @@ INTERPOSED _Noreturn void _Exit(int status)
 	_exit(status);
 }
 
-INTERPOSED _Noreturn void quick_exit(int status)
+/* The C library's ends the parent by a call of its own. */
+INTERPOSED int daemon(int stays, int keeps_streams)
 {
-	end_at_once();
-	NEXT(quick_exit)(status);
-	__builtin_unreachable();
+	pid_t pid = fork();
+	int null;
+
+	if (pid > 0)
+		_exit(0);
+	if (pid < 0 || setsid() < 0)
+		return -1;
+	if (!stays)
+		(void)!chdir("/");
+	if (keeps_streams)
+		return 0;
+	null = open("/dev/null", O_RDWR);
+	if (null < 0)
+		return -1;
+	for (int fd = 0; fd < 3; fd++)
+		(void)dup2(null, fd);
+	if (null > 2)
+		close(null);
+	return 0;
 }
 
 /* ---- another program in this process ---- */
@@ -83,9 +149,11 @@ INTERPOSED _Noreturn void quick_exit(int status)
 /* Whether the keeper has left, and is to return if this process is to go on. The child of a vfork leaves its parent's alone. */
 static bool begin_exec(void)
 {
-	if (!start_is_running() || !entry_engine_if_started())
+	if (!start_is_running())
 		return false;
 	processes_settle();
+	if (!entry_engine_if_started())
+		return false;
 	counts_tell();
 	return keep_leave(entry_engine_if_started());
 }

@@ -11,6 +11,7 @@
 #include "files.h"
 #include "memory.h"
 #include "next.h"
+#include "sys/keeper.h"
 
 /*
  * The linker takes what is called by these names, elsewhere than where it is defined, for calls of the engine's (kernel.c): this is what the program
@@ -104,6 +105,11 @@ static bool serve(long number, const long *arg, long *ret)
 		sync();
 		*ret = 0;
 		return true;
+	case SYS_exit:
+		/* Of the last thread of the program: those of the engine would keep the process. */
+		if (!keeper_is_alone())
+			return false;
+		_exit(INT(0));
 	case SYS_exit_group:
 		_exit(INT(0));
 	case SYS_shmat:
@@ -158,7 +164,7 @@ bool raw_is_ours(long number)
 	    SYS_dup,       SYS_dup3,       SYS_pread64,   SYS_pwrite64,        SYS_shmat,     SYS_preadv,
 	    SYS_pwritev,   SYS_preadv2,    SYS_pwritev2,  SYS_sendfile,        SYS_splice,    SYS_vmsplice,
 	    SYS_openat,    SYS_fcntl,      SYS_flock,     SYS_sync_file_range, SYS_sync,      SYS_syncfs,
-	    SYS_execve,    SYS_exit_group,
+	    SYS_execve,    SYS_exit,       SYS_exit_group,
 #ifdef SYS_open
 	    SYS_open,      SYS_creat,      SYS_dup2,
 #endif

@@ -18,7 +18,9 @@
 #include "ends.h"
 #include "entry.h"
 #include "files.h"
+#include "last.h"
 #include "next.h"
+#include "processes.h"
 #include "remote/client.h"
 #include "util/lock.h"
 
@@ -40,6 +42,7 @@ static void read_settings(void)
 __attribute__((constructor)) static void begin(void)
 {
 	next_find();
+	processes_start();
 	read_settings();
 	counts_start();
 }
@@ -78,6 +81,7 @@ static bool start_locked(void)
 		ends_start();
 	}
 	start.running = true;
+	last_watch();
 	return true;
 }
 

@@ -317,7 +317,8 @@ static void give_up(struct remote *remote)
 	bool ending = remote->ending;
 
 	destroy(remote);
-	atomic_fetch_sub(&remotes->count, 1);
+	if (atomic_fetch_sub(&remotes->count, 1) == 1)
+		futex_wake_all(&remotes->count);
 	if (ending)
 		atomic_fetch_sub(&remotes->ending, 1);
 }
@@ -385,6 +386,25 @@ void remotes_wait_for_ends(struct remotes *remotes)
 
 	for (unsigned waited = 0; waited < ENDS_MS && is_any_ending(remotes); waited++)
 		nanosleep(&moment, NULL);
+}
+
+bool remotes_any(struct remotes *remotes)
+{
+	bool any = false;
+
+	lock_acquire(&remotes->lock);
+	for (struct remote *remote = remotes->head; remote && !any; remote = remote->next)
+		any = !has_ended(remote);
+	lock_release(&remotes->lock);
+	return any;
+}
+
+void remotes_wait_for_all(struct remotes *remotes)
+{
+	uint32_t count;
+
+	while ((count = atomic_load(&remotes->count)) > 0)
+		futex_wait(&remotes->count, count, NULL);
 }
 
 static void serve_agent(struct trap_source *source, struct trap_turn *turn)

@@ -51,6 +51,10 @@ int remote_accept(struct engine *engine, int socket, const struct caller *caller
  */
 void remotes_wait_for_ends(struct remotes *remotes);
 
+/* Whether any of them is alive, and waits until none is left. No lock held. */
+bool remotes_any(struct remotes *remotes);
+void remotes_wait_for_all(struct remotes *remotes);
+
 /* In the child of a fork: closes the descriptors that only the engine is to have. remotes.lock was held over the fork. */
 void remotes_close_inherited(struct remotes *remotes);
 

@@ -40,6 +40,7 @@ struct claim {
 	struct claim *next;
 	off_t byte;
 	unsigned count;
+	short type; /* of the lock */
 };
 
 static struct {
@@ -128,9 +129,9 @@ static bool is_kept(pid_t owner)
 	DIR *fds;
 
 	snprintf(name, sizeof(name), "/proc/%d/fd", (int)owner);
-	fds = opendir(name);
+	fds = owner > 0 ? opendir(name) : NULL;
 	if (!fds)
-		return errno == ENOENT;
+		return owner > 0 && errno == ENOENT;
 	while (!has && (entry = readdir(fds))) {
 		ssize_t n = readlinkat(dirfd(fds), entry->d_name, target, sizeof(target) - 1);
 
@@ -151,7 +152,8 @@ static int take(off_t byte, bool shares, pid_t *ret_owner)
 	claim = *at;
 	if (!claim && !fail_now(FAIL_ALLOC) && (claim = calloc(1, sizeof(*claim))) != NULL) {
 		claim->byte = byte;
-		r = is_open() ? set_lock(byte, shares ? F_RDLCK : F_WRLCK, ret_owner) : 0;
+		claim->type = shares ? F_RDLCK : F_WRLCK;
+		r = is_open() ? set_lock(byte, claim->type, ret_owner) : 0;
 		if (r == -EBUSY)
 			free(claim);
 		else
@@ -169,11 +171,23 @@ int claim_take(dev_t dev, ino_t ino, bool shares, pid_t *ret_owner)
 	off_t byte = byte_of(dev, ino);
 	int r = take(byte, shares, ret_owner);
 
-	for (unsigned waited_ms = 0; r == -EBUSY && waited_ms<KEPT_MS && * ret_owner> 0 && is_kept(*ret_owner); waited_ms++) {
+	for (unsigned waited_ms = 0; r == -EBUSY && is_kept(*ret_owner) && waited_ms < KEPT_MS; waited_ms++) {
 		nanosleep(&moment, NULL);
 		r = take(byte, shares, ret_owner);
 	}
 	return r;
+}
+
+void claims_repeat(void)
+{
+	pid_t owner;
+
+	lock_acquire(&claims.lock);
+	for (unsigned i = 0; i < BUCKETS; i++)
+		for (const struct claim *claim = claims.buckets[i]; claim; claim = claim->next)
+			if (is_open())
+				(void)set_lock(claim->byte, claim->type, &owner);
+	lock_release(&claims.lock);
 }
 
 void claim_drop(dev_t dev, ino_t ino)

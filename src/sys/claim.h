@@ -13,6 +13,8 @@
  * with exec, when its keeper has written what it has left, for which this waits. 0, also where no claims can be made; -EBUSY: *ret_owner has it, 0 if its number is not to be had.
  */
 int claim_take(dev_t dev, ino_t ino, bool shares, pid_t *ret_owner);
+/* In the child of a fork that goes on in its parent's place: claims what that has. */
+void claims_repeat(void);
 /* Gives up what claim_take has claimed. */
 void claim_drop(dev_t dev, ino_t ino);
 

@@ -101,6 +101,7 @@ struct io {
 	_Atomic uint32_t outstanding; /* futex of io_destroy */
 	_Atomic bool closing;
 	struct polled *polled; /* NULL: no thread watches its reads */
+	unsigned watchers;
 	struct lane lanes[LANES];
 };
 
@@ -181,7 +182,10 @@ ssize_t io_await(struct io *io, const struct io_transfer *transfer)
 
 int io_watch_reads(struct io *io, unsigned threads)
 {
-	return polled_create(threads, &io->polled);
+	int r = polled_create(threads, &io->polled);
+
+	io->watchers = r < 0 ? 0 : threads;
+	return r;
 }
 
 bool io_watches(const struct io *io)
@@ -576,17 +580,35 @@ bool io_is_uring(const struct io *io)
 	return io->uring;
 }
 
-void io_destroy(struct io *io)
+void io_suspend(struct io *io)
 {
 	uint32_t outstanding;
 
-	if (io == NULL)
-		return;
 	atomic_store(&io->closing, true);
 	while ((outstanding = atomic_load(&io->outstanding)) != 0)
 		futex_wait(&io->outstanding, outstanding, NULL);
 	for (unsigned i = 0; i < LANES; i++)
 		lane_close(&io->lanes[i]);
 	polled_destroy(io->polled);
+	io->polled = NULL;
+	atomic_store(&io->closing, false);
+}
+
+int io_resume(struct io *io)
+{
+	int r = io->uring ? io_open(io, true) : -ENOSYS;
+
+	if (r < 0)
+		r = io_open(io, false);
+	if (r == 0 && io->watchers > 0)
+		(void)polled_create(io->watchers, &io->polled);
+	return r;
+}
+
+void io_destroy(struct io *io)
+{
+	if (io == NULL)
+		return;
+	io_suspend(io);
 	free(io);
 }

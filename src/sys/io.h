@@ -86,4 +86,8 @@ uint64_t io_watched(const struct io *io);
 /* Waits for all transfers, and those that their done starts; ends the threads, frees io. NULL is fine. */
 void io_destroy(struct io *io);
 
+/* The same, without the freeing; until it is resumed, here or in the child of a fork, nothing is to be started. 0 or -errno. */
+void io_suspend(struct io *io);
+int io_resume(struct io *io);
+
 #endif

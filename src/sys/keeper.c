@@ -395,6 +395,25 @@ void keeper_close_streams(const struct keeper *keeper, int except)
 
 /* ---- threads ---- */
 
+/* The first thread of a process stays in the list until the others have ended. */
+static bool has_ended(int tid)
+{
+	char path[64], line[128] = "";
+	const char *name_ends;
+	int fd;
+
+	if (tid != BARE(SYS_getpid, 0))
+		return false;
+	snprintf(path, sizeof(path), "/proc/self/task/%d/stat", tid);
+	fd = (int)BARE(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	(void)BARE(SYS_read, fd, line, sizeof(line) - 1);
+	(void)BARE(SYS_close, fd);
+	name_ends = strrchr(line, ')');
+	return name_ends && (name_ends[1] == ' ' && (name_ends[2] == 'Z' || name_ends[2] == 'X'));
+}
+
 /* The engine's have names, and so have the kernel's that work for a ring. */
 static void count_strange(int tid, void *arg)
 {
@@ -407,7 +426,7 @@ static void count_strange(int tid, void *arg)
 		return;
 	(void)BARE(SYS_read, fd, name, sizeof(name) - 1);
 	(void)BARE(SYS_close, fd);
-	if (tid != BARE(SYS_gettid, 0) && strncmp(name, "quire-", 6) != 0 && strncmp(name, "iou-", 4) != 0)
+	if (tid != BARE(SYS_gettid, 0) && strncmp(name, "quire-", 6) != 0 && strncmp(name, "iou-", 4) != 0 && !has_ended(tid))
 		++*(unsigned *)arg;
 }
 

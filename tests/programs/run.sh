@@ -77,12 +77,12 @@ say 'a script, and what it executes' $?
 survives()
 {
 	cp "$scratch/zeros" "$file"
-	run 0 timeout 20 "$victim" "$1" "$file" || return 1
+	run 0 timeout -s KILL 20 "$victim" "$1" "$file" || return 1
 	cp "$scratch/zeros" "$file"
-	serve 0 timeout 20 "$victim" "$1" "$file" && served mmap
+	serve 0 timeout -s KILL 20 "$victim" "$1" "$file" && served mmap
 }
 
-for what in calls-by-number waits-for-the-killed closes-everything few-descriptors keeps-locks execs-itself ends-at-once blocks-signals maps-in-handler maps-before-main; do
+for what in calls-by-number waits-for-the-killed closes-everything few-descriptors keeps-locks execs-itself ends-at-once forks-and-execs leaves-threads{,-that-map,-in-a-child} blocks-signals maps-in-handler maps-before-main; do
 	survives $what && cmp "$file" "$scratch/stored"
 	say "a program that: $what" $?
 done
@@ -97,6 +97,18 @@ serve 0 timeout 20 "$victim" forks-and-leaves "$file"
 sleep 0.2
 cmp "$file" "$scratch/stored"
 say 'a program that forks, and whose parent exits: its stores are in the file' $?
+# Whoever reads its output to the end has waited for the child, too.
+for what in is-a-daemon forks-twice leaves-by-{bare-exit,quick-exit,handler,signal}; do
+	cp "$scratch/zeros" "$file"
+	"$victim" $what "$file" | cat >"$scratch/out"
+	ended=${PIPESTATUS[0]}
+	out_has right && cmp "$file" "$scratch/stored"
+	say "the kernel, and a program whose child goes on: $what" $?
+	cp "$scratch/zeros" "$file"
+	"$quire" run --memory $memory --stats -- "$victim" $what "$file" 2>"$scratch/err" | cat >"$scratch/out"
+	[ "${PIPESTATUS[0]}" = "$ended" ] && out_has right && cmp "$file" "$scratch/stored" && served mmap 2
+	say "a program whose child goes on: $what" $?
+done
 cp "$scratch/zeros" "$file"
 serve 143 "$victim" is-terminated "$file" && cmp "$file" "$scratch/stored"
 say 'a program that a signal ends: its stores are in the file' $?

@@ -25,6 +25,7 @@
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define BYTES ((size_t)4 << 20)
@@ -463,6 +464,168 @@ static int forks_and_leaves(void)
 	_exit(0);
 }
 
+/* Another program sees what was stored before the fork, and by the child. */
+static int forks_and_execs(void)
+{
+	char *map = map_file(open_file());
+	int status;
+	pid_t pid;
+
+	store_all(map);
+	map[5 * PAGE] = 0;
+	pid = fork();
+	if (pid == 0) {
+		map[5 * PAGE] = 6;
+		execl(self, self, "has", path, (char *)NULL);
+		_exit(1);
+	}
+	MUST(waitpid(pid, &status, 0) == pid && status == 0);
+	return 0;
+}
+
+/* ---- the parent ends, and the child goes on with what was mapped before ---- */
+
+static void store_private(char *map)
+{
+	for (size_t i = 0; i < BYTES; i += 3 * PAGE)
+		map[i + 1] = (char)(i / PAGE + 7);
+}
+
+static bool has_private(const char *map)
+{
+	for (size_t i = 0; i < BYTES; i += PAGE)
+		if (map[i + 1] != (char)(i / PAGE % 3 == 0 ? i / PAGE + 7 : 0))
+			return false;
+	return true;
+}
+
+/* In a child of its own, too. What has come to its end well says so. */
+static int goes_on(char *map, char *copy)
+{
+	static char buf[BYTES];
+	int fd, status;
+	pid_t pid;
+
+	/* As a daemon does. */
+	closefrom(3);
+	fd = open_file();
+	MUST(has_all(map) && has_private(copy));
+	memset(map, 0, BYTES);
+	MUST(pread(fd, buf, BYTES, 0) == (ssize_t)BYTES && memcmp(map, buf, BYTES) == 0);
+	MUST(pwrite(fd, "written", 7, 100) == 7 && memcmp(map + 100, "written", 7) == 0);
+	pid = fork();
+	if (pid == 0) {
+		MUST(has_private(copy) && memcmp(map + 100, "written", 7) == 0);
+		store_all(map);
+		store_private(copy);
+		_exit(0);
+	}
+	MUST(waitpid(pid, &status, 0) == pid && status == 0);
+	MUST(has_all(map) && has_private(copy));
+	MUST(munmap(copy, BYTES) == 0);
+	copy = map_file(open_file());
+	MUST(has_all(copy) && memcmp(copy + 100, "written", 7) == 0);
+	memcpy(copy + 100, "\0\0\0\0\0\0\0", 7);
+	MUST(map[100] == 0 && msync(map, BYTES, MS_SYNC) == 0 && msync(copy, BYTES, MS_SYNC) == 0);
+	copy[PAGE + 100] = 1;
+	map[PAGE + 100] = 0;
+	printf("right\n");
+	return 0;
+}
+
+/* leave: becomes another process, and ends this one. */
+static int leaves(void (*leave)(void))
+{
+	int fd = open_file(), pipes[2];
+	char *map = map_file(fd), *copy = mmap(NULL, BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
+	char byte;
+
+	MUST(copy != MAP_FAILED && pipe(pipes) == 0);
+	store_private(copy);
+	store_all(map);
+	leave();
+	close(pipes[1]);
+	MUST(read(pipes[0], &byte, 1) == 0);
+	return goes_on(map, copy);
+}
+
+static void by_daemon(void)
+{
+	MUST(daemon(1, 1) == 0);
+}
+
+static void by_two_forks(void)
+{
+	if (fork() > 0)
+		exit(0);
+	MUST(setsid() >= 0);
+	if (fork() > 0)
+		_exit(0);
+}
+
+static void by_bare_exit(void)
+{
+	if (fork() > 0)
+		syscall(SYS_exit_group, 0);
+}
+
+static void by_quick_exit(void)
+{
+	if (fork() > 0)
+		quick_exit(0);
+}
+
+static int is_a_daemon(void)
+{
+	return leaves(by_daemon);
+}
+
+static int forks_twice(void)
+{
+	return leaves(by_two_forks);
+}
+
+static int leaves_by_bare_exit(void)
+{
+	return leaves(by_bare_exit);
+}
+
+static void by_signal(void)
+{
+	if (fork() > 0)
+		raise(SIGTERM);
+}
+
+static int leaves_by_signal(void)
+{
+	return leaves(by_signal);
+}
+
+/* In a handler, while the C library's malloc may be at anything. */
+static void leave_now(int number)
+{
+	(void)number;
+	_exit(0);
+}
+
+static void by_handler(void)
+{
+	if (fork() > 0) {
+		signal(SIGUSR1, leave_now);
+		raise(SIGUSR1);
+	}
+}
+
+static int leaves_by_handler(void)
+{
+	return leaves(by_handler);
+}
+
+static int leaves_by_quick_exit(void)
+{
+	return leaves(by_quick_exit);
+}
+
 static int is_killed(void)
 {
 	char *map = map_file(open_file());
@@ -691,6 +854,49 @@ static int has_threads(void)
 	return 0;
 }
 
+static void *outlives_main(void *arg)
+{
+	struct timespec moment = {.tv_nsec = 50000000};
+	char *map = arg;
+
+	nanosleep(&moment, NULL);
+	if (!map)
+		map = map_file(open_file());
+	store_all(map);
+	return NULL;
+}
+
+/* The last thread to end ends the process, with the status 0. */
+static int main_leaves(char *map)
+{
+	pthread_t thread;
+
+	MUST(pthread_create(&thread, NULL, outlives_main, map) == 0 && pthread_detach(thread) == 0);
+	pthread_exit(&thread);
+}
+
+static int leaves_threads(void)
+{
+	return main_leaves(map_file(open_file()));
+}
+
+static int leaves_threads_that_map(void)
+{
+	return main_leaves(NULL);
+}
+
+static int leaves_threads_in_a_child(void)
+{
+	char *map = map_file(open_file());
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0)
+		return main_leaves(map);
+	MUST(waitpid(pid, &status, 0) == pid && status == 0 && has_all(map));
+	return 0;
+}
+
 static int replaces_by_fixed(void)
 {
 	char *map = map_file(open_file());
@@ -785,6 +991,13 @@ static const struct {
     {"has", has},
     {"spawns", spawns},
     {"forks-and-leaves", forks_and_leaves},
+    {"is-a-daemon", is_a_daemon},
+    {"forks-twice", forks_twice},
+    {"leaves-by-bare-exit", leaves_by_bare_exit},
+    {"leaves-by-quick-exit", leaves_by_quick_exit},
+    {"leaves-by-handler", leaves_by_handler},
+    {"leaves-by-signal", leaves_by_signal},
+    {"forks-and-execs", forks_and_execs},
     {"is-killed", is_killed},
     {"waits-for-the-killed", waits_for_the_killed},
     {"stores-and-is-killed", stores_and_is_killed},
@@ -802,6 +1015,9 @@ static const struct {
     {"replaces-by-fixed", replaces_by_fixed},
     {"attaches-segments", attaches_segments},
     {"attaches-segments-over-memory", attaches_segments_over_memory},
+    {"leaves-threads", leaves_threads},
+    {"leaves-threads-that-map", leaves_threads_that_map},
+    {"leaves-threads-in-a-child", leaves_threads_in_a_child},
 };
 
 int main(int argc, char **argv)

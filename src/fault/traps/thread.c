@@ -213,6 +213,20 @@ void thread_trap_deafen(struct thread_trap *trap)
 		nanosleep(&moment, NULL);
 }
 
+static int start_threads(struct thread_trap *trap)
+{
+	int r = 0;
+
+	lock_acquire(&trap->lead);
+	while (r == 0 && trap->started < (trap->space ? THREADS : THREADS_FOR_OTHERS)) {
+		r = thread_start(&trap->threads[trap->started], "quire-fault", thread_main, trap);
+		if (r == 0)
+			trap->started++;
+	}
+	lock_release(&trap->lead);
+	return r;
+}
+
 int thread_trap_start(struct space *space, struct thread_trap **ret)
 {
 	struct thread_trap *trap = calloc(1, sizeof(*trap));
@@ -225,13 +239,8 @@ int thread_trap_start(struct space *space, struct thread_trap **ret)
 	trap->sources = epoll_create1(EPOLL_CLOEXEC);
 	if (trap->stop < 0 || trap->sources < 0)
 		r = -errno;
-	lock_acquire(&trap->lead);
-	while (r == 0 && trap->started < (space ? THREADS : THREADS_FOR_OTHERS)) {
-		r = thread_start(&trap->threads[trap->started], "quire-fault", thread_main, trap);
-		if (r == 0)
-			trap->started++;
-	}
-	lock_release(&trap->lead);
+	if (r == 0)
+		r = start_threads(trap);
 	if (r < 0) {
 		thread_trap_stop(trap);
 		return r;
@@ -240,12 +249,10 @@ int thread_trap_start(struct space *space, struct thread_trap **ret)
 	return 0;
 }
 
-void thread_trap_stop(struct thread_trap *trap)
+void thread_trap_suspend(struct thread_trap *trap)
 {
 	uint64_t one = 1;
 
-	if (!trap)
-		return;
 	atomic_store(&trap->stopping, true);
 	if (trap->stop >= 0) {
 		ssize_t n = write(trap->stop, &one, sizeof(one));
@@ -254,6 +261,26 @@ void thread_trap_stop(struct thread_trap *trap)
 	}
 	for (unsigned i = 0; i < trap->started; i++)
 		pthread_join(trap->threads[i], NULL);
+	trap->started = 0;
+}
+
+int thread_trap_resume(struct thread_trap *trap)
+{
+	uint64_t told;
+	ssize_t n = read(trap->stop, &told, sizeof(told));
+
+	(void)n;
+	trap->space = NULL;
+	atomic_store(&trap->idle, 0);
+	atomic_store(&trap->stopping, false);
+	return start_threads(trap);
+}
+
+void thread_trap_stop(struct thread_trap *trap)
+{
+	if (!trap)
+		return;
+	thread_trap_suspend(trap);
 	if (trap->sources >= 0)
 		close(trap->sources);
 	if (trap->stop >= 0)

@@ -32,6 +32,13 @@ int thread_trap_start(struct space *space, struct thread_trap **ret);
 void thread_trap_stop(struct thread_trap *trap);
 
 /*
+ * Ends the threads, when what they have in hand is done. What sources have to say waits until the trap is resumed, by this process or, in its
+ * place, by the child of a fork: of sources only. 0 or -errno.
+ */
+void thread_trap_suspend(struct thread_trap *trap);
+int thread_trap_resume(struct thread_trap *trap);
+
+/*
  * Something else that has messages for the engine. serve is called by the thread that leads, which keeps all others from being
  * served until it hands on.
  */
