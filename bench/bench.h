@@ -25,6 +25,7 @@
 #define BENCH_PAGE       4096 /* of the kernel's mapping and of a raw read: the goals are stated for pages of 4 KiB */
 #define BENCH_WORDS      (BENCH_PAGE / sizeof(uint64_t))
 #define BENCH_CHUNK      (1U << 20)
+#define BENCH_HUGE       ((size_t)2 << 20)
 #define KIB              ((uint64_t)1 << 10)
 #define MIB              ((uint64_t)1 << 20)
 #define GIB              ((uint64_t)1 << 30)

@@ -69,19 +69,18 @@ static uint64_t read_chunks(const struct bench *b, int fd, uint64_t *buf, uint64
 double bench_read_speed(const struct bench *b, int fd, uint64_t size, uint64_t *ret_sum, bool *ret_uring)
 {
 	struct io_uring ring;
-	uint64_t *bufs[DEPTH];
+	uint64_t *all = bench_buffer(b, (size_t)DEPTH * BENCH_CHUNK), *bufs[DEPTH];
 	double start, seconds;
 
 	for (int i = 0; i < DEPTH; i++)
-		bufs[i] = bench_buffer(b, BENCH_CHUNK);
+		bufs[i] = all + (size_t)i * (BENCH_CHUNK / sizeof(*all));
 	*ret_uring = io_uring_queue_init(DEPTH, &ring, 0) == 0;
 	start = bench_now();
 	*ret_sum = *ret_uring ? read_uring(b, &ring, fd, bufs, size) : read_chunks(b, fd, bufs[0], size);
 	seconds = bench_now() - start;
 	if (*ret_uring)
 		io_uring_queue_exit(&ring);
-	for (int i = 0; i < DEPTH; i++)
-		free(bufs[i]);
+	free(all);
 	return (double)size / seconds / 1e9;
 }
 

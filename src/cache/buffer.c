@@ -23,6 +23,7 @@
 #define SMALL         (32u << 20)
 #define SMALL_RUNS    4
 #define TINY          (1u << 20)
+#define HUGE_BYTES    ((size_t)2 << 20)
 
 uint64_t buffers_pages(uint64_t budget_pages, unsigned *ret_run_pages, unsigned *ret_runs, unsigned *ret_singles)
 {
@@ -50,6 +51,30 @@ int buffers_create(struct buffers *buffers, uint64_t budget_pages)
 	return buffers_create_some(buffers, run_pages, runs, singles);
 }
 
+/*
+ * Memory that is contiguous as far as it goes, since storage takes a transfer piece by piece: a virtual disk that reads 1 GB/s into
+ * scattered pages was measured at 2.4 into huge ones. NULL: there is none.
+ */
+static char *map_contiguous(size_t bytes)
+{
+	size_t huge = bytes & ~(HUGE_BYTES - 1), slack;
+	char *map = mmap(NULL, bytes + HUGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), *data;
+
+	if (map == MAP_FAILED)
+		return NULL;
+	data = (char *)(((uintptr_t)map + HUGE_BYTES - 1) & ~(uintptr_t)(HUGE_BYTES - 1));
+	slack = (size_t)(data - map);
+	if (slack > 0)
+		munmap(map, slack);
+	munmap(data + bytes, HUGE_BYTES - slack);
+	if (huge > 0)
+		(void)madvise(data, huge, MADV_HUGEPAGE);
+	/* Before they are needed, in a fault say. */
+	for (size_t at = 0; at < bytes; at += page_size())
+		*(volatile char *)(data + at) = 0;
+	return data;
+}
+
 int buffers_create_some(struct buffers *buffers, unsigned run_pages, unsigned runs, unsigned singles)
 {
 	char *data;
@@ -62,8 +87,8 @@ int buffers_create_some(struct buffers *buffers, unsigned run_pages, unsigned ru
 	buffers->all = calloc(runs + singles, sizeof(struct buffer));
 	if (!buffers->all)
 		return -ENOMEM;
-	data = mmap(NULL, buffers->map_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-	if (data == MAP_FAILED) {
+	data = map_contiguous(buffers->map_bytes);
+	if (!data) {
 		free(buffers->all);
 		buffers->all = NULL;
 		return -ENOMEM;
