@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+struct identity;
 struct io;
 
 enum io_op { IO_READ, IO_WRITE };
@@ -24,6 +25,7 @@ enum io_op { IO_READ, IO_WRITE };
 struct io_transfer {
 	enum io_op op;
 	int fd;
+	const struct identity *identity; /* what fd has to be when the transfer is made, or it ends with -EBADF; NULL: anything */
 	void *buf;
 	size_t len;
 	uint64_t offset;

@@ -18,9 +18,9 @@
 
 struct fixture {
 	size_t page;
-	int fd;       /* userfaultfd, faults raise SIGBUS */
-	int frames;   /* a memfd of PAGES pages, the first two there: full of 'f' */
-	char *source; /* a page full of 's' */
+	int fd;               /* userfaultfd, faults raise SIGBUS */
+	struct frames frames; /* a memfd of PAGES pages, the first two there: full of 'f' */
+	char *source;         /* a page full of 's' */
 };
 
 static struct fixture fixture;
@@ -36,7 +36,7 @@ static int make(void **state)
 	block = aligned_alloc(fixture.page, 2 * fixture.page);
 	memset(fixture.source, 's', fixture.page);
 	memset(block, 'f', 2 * fixture.page);
-	if (frames_create(PAGES, &fixture.frames) < 0 || frames_write(fixture.frames, 0, 2, block) < 0)
+	if (frames_create(PAGES, &fixture.frames) < 0 || frames_write(&fixture.frames, 0, 2, block) < 0)
 		return -1;
 	free(block);
 	return 0;
@@ -46,7 +46,7 @@ static int destroy(void **state)
 {
 	(void)state;
 	free(fixture.source);
-	close(fixture.frames);
+	close(fixture.frames.fd);
 	if (fixture.fd >= 0)
 		close(fixture.fd);
 	return 0;
@@ -70,7 +70,7 @@ static char *map_anonymous(int prot)
 
 static char *map_frames(int flags)
 {
-	char *p = mmap(NULL, PAGES * fixture.page, PROT_READ | PROT_WRITE, flags, fixture.frames, 0);
+	char *p = mmap(NULL, PAGES * fixture.page, PROT_READ | PROT_WRITE, flags, fixture.frames.fd, 0);
 
 	assert_ptr_not_equal(p, MAP_FAILED);
 	return p;
@@ -243,7 +243,7 @@ static void a_page_copied_into_a_private_mapping_of_a_frame_is_private(void **st
 	assert_int_equal(load_byte(p), 's');
 	assert_int_equal(store_byte(p, 'x'), 0);
 	assert_int_equal(*shared, 'f');
-	assert_int_equal(lseek(fixture.frames, 0, SEEK_HOLE), 2 * fixture.page);
+	assert_int_equal(lseek(fixture.frames.fd, 0, SEEK_HOLE), 2 * fixture.page);
 	unmap(shared);
 	unmap(p);
 }
