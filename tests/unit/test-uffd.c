@@ -10,6 +10,7 @@
 
 #include "guarded.h"
 #include "sys/frames.h"
+#include "sys/identity.h"
 #include "sys/page_size.h"
 #include "sys/uffd.h"
 
@@ -348,11 +349,13 @@ static void *touch_main(void *arg)
 /* The next message, waited for. */
 static struct uffd_event next_event(int fd)
 {
+	struct identity identity;
 	struct uffd_event event;
 	int n = 0;
 
+	assert_int_equal(identity_get(fd, &identity), 0);
 	for (unsigned i = 0; i < 5000 && n == 0; i++) {
-		n = uffd_read(fd, &event, 1);
+		n = uffd_read(fd, &identity, &event, 1);
 		if (n == 0)
 			usleep(1000);
 	}
@@ -362,6 +365,7 @@ static struct uffd_event next_event(int fd)
 
 static void a_thread_that_waits_for_a_page_is_told_of_and_goes_on_when_it_is_woken(void **state)
 {
+	struct identity identity;
 	struct uffd_event event;
 	pthread_t thread;
 	void *result;
@@ -369,8 +373,9 @@ static void a_thread_that_waits_for_a_page_is_told_of_and_goes_on_when_it_is_wok
 
 	(void)state;
 	assert_int_equal(uffd_open(source_or_skip(0), false, false, &fixture.fd), 0);
+	assert_int_equal(identity_get(fixture.fd, &identity), 0);
 	p = registered(map_anonymous(PROT_READ | PROT_WRITE), false);
-	assert_int_equal(uffd_read(fixture.fd, &event, 1), 0);
+	assert_int_equal(uffd_read(fixture.fd, &identity, &event, 1), 0);
 	touched = p + fixture.page + 5;
 	assert_int_equal(pthread_create(&thread, NULL, touch_main, NULL), 0);
 	event = next_event(fixture.fd);
