@@ -100,7 +100,7 @@ static int read_frame(struct object *object, char *buf, size_t n, off_t offset)
 
 	if (!hold(object, (uint64_t)offset >> page_shift, &chunk, &word))
 		return 0;
-	got = read_file(object->frames, buf, n, offset);
+	got = frames_check(&object->frames) < 0 ? -EBADF : read_file(object->frames.fd, buf, n, offset);
 	let_go(object, word);
 	return got == (ssize_t)n ? 1 : got < 0 ? (int)got : -EIO;
 }
@@ -185,7 +185,7 @@ static int write_object(struct object *object, const char *buf, size_t n, off_t 
 		part = left < n - done ? left : n - done;
 		if (!hold_written(object, page, overtaken, &chunk, &word))
 			continue;
-		r = frames_patch(object->frames, (uint64_t)at, part, buf + done);
+		r = frames_patch(&object->frames, (uint64_t)at, part, buf + done);
 		/* Where the frame has the old bytes still, they are not to go over those that are in the file. */
 		if (r == 0) {
 			writeback_note_dirty(chunk, word);

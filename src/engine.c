@@ -165,7 +165,7 @@ int engine_suspend(struct engine *engine)
 		thread_trap_suspend(engine->thread_trap);
 	pageout_stop(engine->cache);
 	registry_bury(&engine->registry);
-	io_suspend(engine->io);
+	(void)io_suspend(engine->io);
 	return 0;
 }
 

@@ -43,7 +43,8 @@ struct place {
 	_Atomic uint64_t counter __attribute__((aligned(64)));
 	struct rwlock map_lock __attribute__((aligned(64)));
 	_Atomic bool ended __attribute__((aligned(64))); /* one of the workers has */
-	int frames, uffd, pagemap;
+	struct frames frames;
+	int uffd, pagemap;
 	char *map;   /* of the memfd, both */
 	char *quire; /* of the file, both */
 	const char *dir;
@@ -169,7 +170,7 @@ static int map_frames(struct place *place)
 		r = uffd_open(source, true, true, &place->uffd);
 	if (r < 0)
 		return r;
-	place->map = mmap(NULL, bytes_of(WORKERS * WORKER_PAGES), PROT_READ | PROT_WRITE, MAP_SHARED, place->frames, 0);
+	place->map = mmap(NULL, bytes_of(WORKERS * WORKER_PAGES), PROT_READ | PROT_WRITE, MAP_SHARED, place->frames.fd, 0);
 	if (place->map == MAP_FAILED)
 		return -errno;
 	return uffd_register(place->uffd, place->map, bytes_of(WORKERS * WORKER_PAGES), true, true);
@@ -183,7 +184,7 @@ static char *address_of(const struct worker *worker, uint64_t page)
 static void refill(struct worker *worker)
 {
 	for (uint64_t i = 0; i < WORKER_PAGES; i++)
-		if (frames_write(worker->place->frames, first_page(worker) + i, 1, worker->bytes) < 0)
+		if (frames_write(&worker->place->frames, first_page(worker) + i, 1, worker->bytes) < 0)
 			abort();
 }
 
@@ -205,7 +206,7 @@ static unsigned enter(struct worker *worker)
 
 static void empty(struct worker *worker)
 {
-	if (frames_free(worker->place->frames, first_page(worker), WORKER_PAGES) < 0)
+	if (frames_free(&worker->place->frames, first_page(worker), WORKER_PAGES) < 0)
 		abort();
 }
 
@@ -221,7 +222,7 @@ static unsigned place(struct worker *worker)
 static unsigned punch(struct worker *worker)
 {
 	for (unsigned i = 0; i < 32; i++)
-		if (frames_free(worker->place->frames, first_page(worker) + worker->at++ % WORKER_PAGES, 1) < 0)
+		if (frames_free(&worker->place->frames, first_page(worker) + worker->at++ % WORKER_PAGES, 1) < 0)
 			abort();
 	return 32;
 }
@@ -291,13 +292,13 @@ static int make_file(struct place *place)
 	char *bytes = aligned_alloc(4096, bytes_of(CHUNK_PAGES));
 
 	snprintf(path, sizeof(path), "%s/costs-%d.bin", place->dir, (int)getpid());
-	place->frames = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_DIRECT, 0600);
-	if (place->frames < 0 || !bytes)
-		return place->frames < 0 ? -errno : -ENOMEM;
+	place->frames.fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_DIRECT, 0600);
+	if (place->frames.fd < 0 || !bytes)
+		return place->frames.fd < 0 ? -errno : -ENOMEM;
 	unlink(path);
 	memset(bytes, 1, bytes_of(CHUNK_PAGES));
 	for (unsigned i = 0; i < WORKERS * WORKER_CHUNKS; i++)
-		if (pwrite(place->frames, bytes, bytes_of(CHUNK_PAGES), (off_t)(i * bytes_of(CHUNK_PAGES))) < 0)
+		if (pwrite(place->frames.fd, bytes, bytes_of(CHUNK_PAGES), (off_t)(i * bytes_of(CHUNK_PAGES))) < 0)
 			return -errno;
 	free(bytes);
 	return 0;
@@ -307,7 +308,7 @@ static unsigned read_page(struct worker *worker)
 {
 	uint64_t page = first_page(worker) + worker->at++ * 1021 % WORKER_PAGES;
 
-	if (pread(worker->place->frames, worker->bytes, page_size(), (off_t)bytes_of(page)) < 0)
+	if (pread(worker->place->frames.fd, worker->bytes, page_size(), (off_t)bytes_of(page)) < 0)
 		abort();
 	return 1;
 }

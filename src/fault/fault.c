@@ -309,7 +309,7 @@ static struct step copy_page(struct fault *fault, struct area *area, struct hold
 	step = hold_object_page(fault, area, &chunk, &i, holding);
 	if (step.kind != STEP_DONE)
 		return step;
-	r = frames_read(object->frames, chunk->first + i, 1, holding->buffer->data);
+	r = frames_read(&object->frames, chunk->first + i, 1, holding->buffer->data);
 	/* The object's page may show here; under its hold, nothing private can. */
 	if (r == 0 && private_is_absent(area->view.private_pages, fault->addr))
 		r = pmap_remove(area->view.pmap, fault->addr, 1);

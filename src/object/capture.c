@@ -124,7 +124,7 @@ static int copy_run(struct object *object, uint64_t first, unsigned pages, char 
 {
 	uint64_t offset = first << page_shift, size = atomic_load(&object->bytes);
 	size_t room = (size_t)pages << page_shift, len = room;
-	int r = frames_read(object->frames, first, pages, bytes);
+	int r = frames_read(&object->frames, first, pages, bytes);
 
 	/* size_lock is held, and what lies past the end cannot be claimed. */
 	ASSERT(offset < size);

@@ -283,7 +283,7 @@ unsigned object_evict(struct chunk *chunk, const struct chunk_set *set)
 	hold_victims(chunk, set, &held);
 	for (unsigned i = chunk_set_next(&held, 0); i < CHUNK_PAGES; i = chunk_set_next(&held, i)) {
 		unsigned end = chunk_set_run(&held, i);
-		bool gone = frames_free(object->frames, chunk->first + i, end - i) == 0;
+		bool gone = frames_free(&object->frames, chunk->first + i, end - i) == 0;
 
 		for (unsigned j = i; j < end; j++) {
 			/* I3: a page that is dropped is neither dirty nor on its way. */

@@ -35,7 +35,7 @@ static int reach_beyond(struct object *object, uint64_t page)
 
 	/* One at a time: who is later must not make it shorter. */
 	lock_acquire(&object->lock);
-	r = frames_reach(object->frames, page + 1);
+	r = frames_reach(&object->frames, page + 1);
 	if (r == 0)
 		atomic_store(&object->beyond, true);
 	lock_release(&object->lock);
@@ -175,5 +175,5 @@ int object_forget_beyond(struct object *object)
 		return 0;
 	object_forget(object, pages);
 	atomic_store(&object->beyond, false);
-	return frames_resize(object->frames, pages);
+	return frames_resize(&object->frames, pages);
 }

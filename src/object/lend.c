@@ -365,7 +365,7 @@ int lend_stop(struct private_pages *pages, char *addr, struct buffer *buffer, bo
 		return -ENOMEM;
 	r = slots_shares(swap_chunk) ? pmap_copy_out(pages->pmap, addr, 1, buffer->data) : -ENOMEM;
 	if (r == 0)
-		r = frames_write(pages->swap->frames, swap_chunk->first + i, 1, buffer->data);
+		r = frames_write(&pages->swap->frames, swap_chunk->first + i, 1, buffer->data);
 	filled = r == 0;
 	slots_settle(pages->slots, swap_chunk, i, 1, filled);
 	if (!filled)

@@ -98,10 +98,10 @@ static int finish(struct buffer *buffer, struct placement *placement)
 		if (placement && buffer->count == 1 && placement->place(placement, object, buffer->first, buffer->data))
 			flags = PAGE_MAPPED | (flags & PAGE_ONCE);
 		else
-			error = -frames_write(object->frames, buffer->first, whole, buffer->data);
+			error = -frames_write(&object->frames, buffer->first, whole, buffer->data);
 	}
 	if (error && whole > 0)
-		frames_free(object->frames, buffer->first, whole);
+		frames_free(&object->frames, buffer->first, whole);
 	if (error)
 		whole = 0;
 	if (!buffer->zeros)

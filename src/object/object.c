@@ -82,7 +82,7 @@ int object_create(struct registry *registry, struct cache *cache, enum object_ki
 		object->cache = cache;
 		object->pager = pager;
 		object->buffers = file && file->buffers ? file->buffers : &cache->buffers;
-		object->frames = -1;
+		object->frames.fd = -1;
 		object->lease = -1;
 		object->refs = 1;
 		object->uses = 1;
@@ -200,11 +200,8 @@ static void free_pages(struct object *object)
 			atomic_fetch_sub(&object->cache->huge_chunks, 1);
 		atomic_fetch_sub(&object->cache->dirty_pages, chunk_dirty(chunk));
 	}
-	if (object->frames >= 0) {
-		/* Children have the descriptor too. */
-		(void)frames_resize(object->frames, 0);
-		close(object->frames);
-	}
+	if (object->frames.fd >= 0)
+		frames_close(&object->frames);
 	budget_release(object->cache, frames);
 	table_done(&object->table, &object->cache->arena,
 		   object->kind == OBJECT_SWAP ? sizeof(struct shares) : sizeof(struct stamps));
@@ -591,9 +588,9 @@ static int shrink(struct object *object, uint64_t bytes, unsigned patience_ms, i
 		atomic_store(&object->beyond, false);
 		if (in_memory)
 			note_cut(object, bytes);
-		r = frames_resize(object->frames, pages);
+		r = frames_resize(&object->frames, pages);
 		if (r == 0 && pages > quiet && chunk && page_has_frame(page_load(&chunk->page[quiet % CHUNK_PAGES])))
-			r = frames_zero_tail(object->frames, bytes);
+			r = frames_zero_tail(&object->frames, bytes);
 		/* What is gone from a frame and from no file has to be written anew. */
 		if (r == 0 && in_memory && pages > quiet && chunk && page_has_frame(page_load(&chunk->page[quiet % CHUNK_PAGES])))
 			writeback_note_dirty(chunk, &chunk->page[quiet % CHUNK_PAGES]);
@@ -664,7 +661,7 @@ static int grow(struct object *object, uint64_t bytes, unsigned patience_ms, boo
 
 		r = object_forget_beyond(object);
 		if (r == 0)
-			r = frames_resize(object->frames, pages_of(bytes));
+			r = frames_resize(&object->frames, pages_of(bytes));
 		atomic_store(&object->growing_from, old);
 		if (r == 0)
 			set_size(object, bytes);
@@ -672,7 +669,7 @@ static int grow(struct object *object, uint64_t bytes, unsigned patience_ms, boo
 		atomic_thread_fence(memory_order_seq_cst);
 		word = page ? page_load(page) : PAGE_ABSENT;
 		if (r == 0 && page_has_frame(word))
-			r = frames_patch(object->frames, old, page_size() - inside, tail->data + inside);
+			r = frames_patch(&object->frames, old, page_size() - inside, tail->data + inside);
 		if (r == 0 && page_has_frame(word) && object->kind == OBJECT_ANON && !(word & PAGE_FILLED))
 			writeback_note_dirty(chunk, page);
 		if (r < 0 || page_state(word) == PAGE_LOADING)
@@ -797,7 +794,7 @@ static bool give_up(struct object *object, struct chunk *chunk, unsigned i, uint
 
 	if (!page_swap(page, &word, (word & ~PAGE_STATE) | PAGE_HELD))
 		return false;
-	if (frames_free(object->frames, chunk->first + i, 1) < 0) {
+	if (frames_free(&object->frames, chunk->first + i, 1) < 0) {
 		page_settle(page, PAGE_RESIDENT, 0, 0);
 		return true;
 	}

@@ -19,6 +19,7 @@
 #include "cache/cache.h"
 #include "object/table.h"
 #include "pager/pager.h"
+#include "sys/frames.h"
 #include "sys/pmap.h"
 
 struct journal;
@@ -64,7 +65,7 @@ struct object {
 	struct pager *pager;     /* (p) NULL: PRIVATE */
 	struct journal *journal; /* (p) an atomic file: what is stored to is committed to it; the pager is over it. NULL: else */
 	struct buffers *buffers; /* (p) what its transfers go through: the cache's, or its own */
-	int frames;              /* (p) the memfd; -1: PRIVATE */
+	struct frames frames;    /* (p) the memfd; fd -1: PRIVATE */
 	dev_t dev;               /* (p) FILE: identity */
 	ino_t ino;
 	bool writable;                 /* (r) the pager can write */

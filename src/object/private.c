@@ -143,7 +143,7 @@ static int move_in(struct private_pages *pages, char *addr, struct chunk *chunk,
 		page_settle(page, PAGE_OUT, ~0u, out & ~PAGE_STATE);
 		return -EAGAIN;
 	}
-	r = frames_read(pages->swap->frames, slot, 1, buffer->data);
+	r = frames_read(&pages->swap->frames, slot, 1, buffer->data);
 	if (r == 0)
 		r = pmap_enter_private(pages->pmap, addr, buffer->data, 1);
 	page_settle(swap_page, PAGE_RESIDENT, 0, 0);
@@ -237,10 +237,10 @@ static int move_out(struct private_pages *pages, struct chunk *swap_chunk, char 
 	/* They stay protected: a store finds out that nothing is in its way. */
 	if (r < 0)
 		return r;
-	r = frames_write(swap->frames, swap_chunk->first + i, n, buffer->data);
+	r = frames_write(&swap->frames, swap_chunk->first + i, n, buffer->data);
 	if (r < 0) {
 		/* No memory for the frames, but there was for the pages a moment ago: they go back where they were. */
-		int back = frames_free(swap->frames, swap_chunk->first + i, n);
+		int back = frames_free(&swap->frames, swap_chunk->first + i, n);
 
 		/* One by one: a run may span several mappings of the kernel's, over which one call does not reach. */
 		for (size_t k = 0; k < n && back == 0; k++)

@@ -107,7 +107,7 @@ static bool is_unsaved(const struct object *object, const struct chunk *chunk, u
 	if (!(word & (PAGE_DIRTY | PAGE_WRITING)) || (word & PAGE_BEYOND) ||
 	    (!page_has_frame(word) && page_state(word) != PAGE_LOADING))
 		return false;
-	return page_state(word) == PAGE_RESIDENT || BARE(SYS_lseek, object->frames, at, SEEK_DATA) == at;
+	return page_state(word) == PAGE_RESIDENT || BARE(SYS_lseek, object->frames.fd, at, SEEK_DATA) == at;
 }
 
 /* All of it, or -errno. */
@@ -141,7 +141,7 @@ static int write_chunk(const struct rescue *rescue, const struct object *object,
 		if (len > end - offset)
 			len = (size_t)(end - offset);
 		if (len > 0)
-			r = transfer(SYS_pread64, object->frames, rescue->buffer, len, offset);
+			r = transfer(SYS_pread64, object->frames.fd, rescue->buffer, len, offset);
 		if (len > 0 && r == 0)
 			r = transfer(SYS_pwrite64, fd, rescue->buffer, len, offset);
 		result = r < 0 ? r : result;

@@ -21,7 +21,7 @@ static int forget_held(struct object *object, struct chunk *chunk, unsigned i)
 {
 	page_word *page = &chunk->page[i];
 	bool has_frame = page_state(page_load(page)) == PAGE_HELD;
-	int r = has_frame ? frames_free(object->frames, chunk->first + i, 1) : 0;
+	int r = has_frame ? frames_free(&object->frames, chunk->first + i, 1) : 0;
 
 	if (r < 0) {
 		page_settle(page, PAGE_RESIDENT, 0, 0);

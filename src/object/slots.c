@@ -188,7 +188,7 @@ void slot_free(struct slots *slots, uint64_t slot)
 	word = page_flags(page, PAGE_SLOT | PAGE_STORED, 0) & ~(PAGE_SLOT | PAGE_STORED);
 	if (page_state(word) == PAGE_RESIDENT && !(word & PAGE_WRITING) &&
 	    page_swap(page, &word, (word & ~PAGE_STATE) | PAGE_HELD)) {
-		if (frames_free(swap->frames, slot, 1) == 0) {
+		if (frames_free(&swap->frames, slot, 1) == 0) {
 			writeback_note_clean(chunk, page);
 			atomic_fetch_sub(&chunk->resident, 1);
 			page_settle(page, PAGE_ABSENT, ~0u, 0);

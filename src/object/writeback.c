@@ -383,7 +383,7 @@ static void send_run(struct object *object, struct buffer *buffer, struct batch 
 {
 	uint64_t offset = buffer->first << page_shift, bytes = atomic_load(&object->bytes);
 	size_t len = (size_t)buffer->count << page_shift;
-	int r = frames_read(object->frames, buffer->first, buffer->count, buffer->data);
+	int r = frames_read(&object->frames, buffer->first, buffer->count, buffer->data);
 
 	if (object->kind == OBJECT_FILE && offset + len > bytes)
 		len = offset < bytes ? (size_t)(bytes - offset) : 0;

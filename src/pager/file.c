@@ -28,6 +28,10 @@
  * Both are opened at the first transfer only, from a duplicate of the program's descriptor: many a mapping is made and removed
  * without one, and opening costs more than all the rest of it.
  *
+ * Before each transfer, and before anything else is done to the file, the number of the descriptor is compared with the file that it was
+ * opened on (sys/identity.h): where the program has closed it the answer is EBADF, and nothing is read from or written to what has the
+ * number now.
+ *
  * A scratch pager (for swap) begins without a file. What it never wrote reads as zeros.
  */
 #include "pager/file.h"
@@ -46,6 +50,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "sys/identity.h"
 #include "sys/page_size.h"
 #include "util/fail.h"
 #include "util/lock.h"
@@ -71,7 +76,9 @@ struct file_pager {
 	struct io *io;
 	int direct_fd; /* -1: none */
 	int buffered_fd;
-	int named_fd; /* the duplicate that both are opened from; -1: scratch */
+	struct identity identity; /* of both */
+	int named_fd;             /* the duplicate that both are opened from; -1: scratch */
+	struct identity named;
 	bool nowait;
 	enum lockless lockless; /* with nowait */
 	bool allow_direct;
@@ -85,6 +92,7 @@ struct file_pager {
 struct opened {
 	int direct_fd;
 	int buffered_fd;
+	struct identity identity;
 	size_t align_bytes;
 	enum lockless lockless;
 };
@@ -227,9 +235,15 @@ static int open_buffered(int fd, bool writable)
 static int file_open(int fd, bool writable, bool allow_direct, struct opened *ret)
 {
 	struct opened opened = {.direct_fd = -1, .buffered_fd = open_buffered(fd, writable), .align_bytes = 0};
+	int r;
 
 	if (opened.buffered_fd < 0)
 		return opened.buffered_fd;
+	r = identity_get(opened.buffered_fd, &opened.identity);
+	if (r < 0) {
+		raw_close(opened.buffered_fd);
+		return r;
+	}
 	opened.lockless = lockless_of(opened.buffered_fd);
 	if (allow_direct)
 		opened.align_bytes = direct_align(opened.buffered_fd);
@@ -249,6 +263,7 @@ static void file_attach(struct file_pager *file, const struct opened *opened, bo
 {
 	file->buffered_fd = opened->buffered_fd;
 	file->direct_fd = opened->direct_fd < 0 ? -1 : opened->direct_fd;
+	file->identity = opened->identity;
 	file->lockless = opened->lockless;
 	if (file->direct_fd >= 0)
 		file->base.align_bytes = opened->align_bytes;
@@ -273,7 +288,42 @@ static int file_fd(struct file_pager *file)
 	return file_is_ready(file) ? file->buffered_fd : file->named_fd;
 }
 
-/* Opens the descriptions if they are not: 0 or -errno. Where they cannot be had, the duplicate serves, buffered. */
+/* Whether that still is the file. 0 or -EBADF. */
+static int file_check(struct file_pager *file)
+{
+	return file_is_ready(file) ? identity_check(file->buffered_fd, &file->identity)
+				   : identity_check(file->named_fd, &file->named);
+}
+
+static void opened_close(const struct opened *opened)
+{
+	raw_close(opened->direct_fd);
+	raw_close(opened->buffered_fd);
+}
+
+/* What is behind the duplicate's number. 0 or -errno. Where it cannot be opened again the duplicate serves, buffered. */
+static int open_named(struct file_pager *file, bool writable, struct opened *ret)
+{
+	struct opened opened;
+	int r = file_open(file->named_fd, writable, file->allow_direct, &opened);
+
+	if (r < 0) {
+		opened = (struct opened){.direct_fd = -1, .buffered_fd = duplicate(file->named_fd), .identity = file->named};
+		if (opened.buffered_fd < 0)
+			return r;
+	}
+	/* It may have been closed at this very moment, and what was opened is another file's. */
+	r = identity_check(opened.buffered_fd, &file->named);
+	if (r == 0 && opened.direct_fd >= 0)
+		r = identity_check(opened.direct_fd, &file->named);
+	if (r < 0)
+		opened_close(&opened);
+	else
+		*ret = opened;
+	return r;
+}
+
+/* Opens the descriptions if they are not: 0 or -errno. */
 static int file_get_ready(struct file_pager *file)
 {
 	struct opened opened;
@@ -285,11 +335,7 @@ static int file_get_ready(struct file_pager *file)
 	if (!file_is_ready(file)) {
 		bool writable = file_is_writable(file);
 
-		r = file_open(file->named_fd, writable, file->allow_direct, &opened);
-		if (r < 0) {
-			opened = (struct opened){.direct_fd = -1, .buffered_fd = duplicate(file->named_fd)};
-			r = opened.buffered_fd < 0 ? r : 0;
-		}
+		r = open_named(file, writable, &opened);
 		if (r == 0)
 			file_attach(file, &opened, writable);
 	}
@@ -367,6 +413,7 @@ static void file_prepare(struct file_pager *file, struct pager_request *request)
 	direct = direct_bytes(file, request);
 	transfer->op = request->op == PAGER_READ ? IO_READ : IO_WRITE;
 	transfer->fd = direct > 0 ? file->direct_fd : file->buffered_fd;
+	transfer->identity = &file->identity;
 	transfer->buf = (char *)request->buf + request->progress;
 	transfer->len = direct > 0 ? direct : request->len - request->progress;
 	transfer->offset = request->offset + request->progress;
@@ -529,8 +576,8 @@ static int file_size(struct pager *pager, uint64_t *ret_bytes)
 	struct stat st = {0};
 	uint64_t bytes;
 
-	if (file_fd(file) >= 0 && fstat(file_fd(file), &st) < 0)
-		return -errno;
+	if (file_fd(file) >= 0 && (file_check(file) < 0 || fstat(file_fd(file), &st) < 0))
+		return -EBADF;
 	if (!S_ISBLK(st.st_mode))
 		bytes = (uint64_t)st.st_size;
 	else if (ioctl(file_fd(file), BLKGETSIZE64, &bytes) < 0)
@@ -554,7 +601,7 @@ bool file_pager_looks(struct pager *pager, uint64_t *ret)
 	struct file_pager *file = file_of(pager);
 	struct stat st;
 
-	if (pager->ops != &file_ops || file_fd(file) < 0 || fstat(file_fd(file), &st) < 0)
+	if (pager->ops != &file_ops || file_check(file) < 0 || fstat(file_fd(file), &st) < 0)
 		return false;
 	*ret = file_looks(&st);
 	return true;
@@ -575,6 +622,8 @@ static int file_sync(struct pager *pager)
 		return -EIO;
 	if (!file_is_writable(file) || file_fd(file) < 0)
 		return 0; /* wrote nothing */
+	if (file_check(file) < 0)
+		return -EBADF;
 	/* EINTR: nothing was lost by being asked again, unlike after any other failure. */
 	while (fdatasync(file_fd(file)) < 0)
 		if (errno != EINTR)
@@ -586,7 +635,7 @@ static int file_resize(struct pager *pager, uint64_t bytes)
 {
 	struct file_pager *file = file_of(pager);
 
-	if (!file_is_writable(file) || file_fd(file) < 0)
+	if (!file_is_writable(file) || file_check(file) < 0)
 		return -EBADF;
 	if (bytes > INT64_MAX)
 		return -EFBIG;
@@ -602,7 +651,7 @@ static int file_discard(struct pager *pager, uint64_t offset, uint64_t len)
 
 	if (file_fd(file) < 0 || len == 0)
 		return 0;
-	if (!file_is_writable(file))
+	if (!file_is_writable(file) || file_check(file) < 0)
 		return -EBADF;
 	if (offset > INT64_MAX || len > INT64_MAX - offset)
 		return -EINVAL;
@@ -617,10 +666,10 @@ static void file_close(struct pager *pager)
 	struct file_pager *file = file_of(pager);
 
 	if (file_is_ready(file)) {
-		raw_close(file->direct_fd);
-		raw_close(file->buffered_fd);
+		identity_close(file->direct_fd, &file->identity);
+		identity_close(file->buffered_fd, &file->identity);
 	}
-	raw_close(file->named_fd);
+	identity_close(file->named_fd, &file->named);
 	free(file);
 }
 
@@ -673,8 +722,9 @@ int file_pager_open(struct io *io, int fd, bool writable, bool nowait, bool allo
 	file->nowait = nowait;
 	atomic_store_explicit(&file->writable, writable, memory_order_relaxed);
 	file->named_fd = writable && appends(fd) ? reopen(fd, O_RDWR) : duplicate(fd);
-	if (file->named_fd < 0) {
-		r = file->named_fd;
+	r = file->named_fd < 0 ? file->named_fd : identity_get(file->named_fd, &file->named);
+	if (r < 0) {
+		raw_close(file->named_fd);
 		free(file);
 		return r;
 	}
@@ -704,8 +754,7 @@ static int reopen_writable(struct file_pager *file, int fd)
 		r = replace_fd(opened.direct_fd, file->direct_fd);
 	else if (r == 0) /* the old one stays, for reads that are under way on it */
 		atomic_store_explicit(&file->base.direct, false, memory_order_relaxed);
-	raw_close(opened.direct_fd);
-	raw_close(opened.buffered_fd);
+	opened_close(&opened);
 	return r;
 }
 
@@ -723,7 +772,11 @@ int file_pager_make_writable(struct pager *pager, int fd)
 	if (again < 0)
 		return again;
 	lock_acquire(&file->adopt_lock);
-	r = file_is_ready(file) ? reopen_writable(file, again) : 0;
+	r = file_check(file);
+	if (r == 0 && file_is_ready(file))
+		r = reopen_writable(file, again);
+	if (r == 0)
+		r = identity_check(file->named_fd, &file->named);
 	if (r == 0)
 		r = replace_fd(again, file->named_fd);
 	if (r == 0)
@@ -759,10 +812,8 @@ int file_pager_adopt(struct pager *pager, int fd)
 	if (first)
 		file_attach(file, &opened, true);
 	lock_release(&file->adopt_lock);
-	if (!first) {
-		raw_close(opened.direct_fd);
-		raw_close(opened.buffered_fd);
-	}
+	if (!first)
+		opened_close(&opened);
 	return 0;
 }
 

@@ -417,7 +417,11 @@ static void serve_faults(struct trap_source *source, struct trap_turn *turn)
 	struct remote *remote = (struct remote *)((char *)source - offsetof(struct remote, faults));
 	struct uffd_event event;
 
-	if (uffd_read(source->fd, &event, 1) <= 0)
+	int n = uffd_read(source->fd, &remote->space->pmap.catching, &event, 1);
+
+	if (n == -EBADF)
+		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+	if (n <= 0)
 		return;
 	atomic_fetch_add(&remote->refs, 1);
 	trap_resolve(turn, remote->space, source->fd, &event);

@@ -136,7 +136,7 @@ static struct memory_op map_op(const struct space *space, const struct mapping *
 			      : MAP_PRIVATE | MAP_NORESERVE) |
 		    (m->object || m->huge ? 0 : MAP_ANONYMOUS) | (m->fixed ? MAP_FIXED : 0) |
 		    (m->noreplace ? MAP_FIXED_NOREPLACE : 0);
-	int fd = m->huge ? m->huge_fd : m->object ? m->object->frames : -1;
+	int fd = m->huge ? m->huge_fd : m->object ? m->object->frames.fd : -1;
 
 	return (struct memory_op){
 	    .kind = MEMORY_MAP,
@@ -191,7 +191,9 @@ int edit_place(struct space *space, const struct mapping *m, char **ret_addr)
 		op.addr = reserved;
 		op.flags |= MAP_FIXED;
 	}
-	r = fail_now(FAIL_MAP) ? -ENOMEM : pmap_map(&space->pmap, &op, ret_addr);
+	r = m->object && !m->huge ? frames_check(&m->object->frames) : 0;
+	if (r == 0)
+		r = fail_now(FAIL_MAP) ? -ENOMEM : pmap_map(&space->pmap, &op, ret_addr);
 	if (r < 0 && reserved)
 		(void)pmap_unmap(&space->pmap, reserved, m->len);
 

@@ -76,7 +76,7 @@ static int copy_piece(const struct piece *p)
 	if (r == 0)
 		r = object_prepare(p->object, p->first, (unsigned)p->pages);
 	if (r == 0)
-		r = frames_write(p->object->frames, p->first, p->pages, p->buffer->data);
+		r = frames_write(&p->object->frames, p->first, p->pages, p->buffer->data);
 	return r;
 }
 
@@ -119,7 +119,7 @@ static int share_piece(const struct piece *p, unsigned *ret_used)
 	if (r == 0 || gone)
 		replace_area(&edit, p, &m, gone);
 	if (r < 0 && p->in_memory)
-		(void)frames_free(p->object->frames, p->first, p->pages);
+		(void)frames_free(&p->object->frames, p->first, p->pages);
 	edit_end(&edit);
 	return gone    ? message_set(-r, "the kernel has no memory for the mapping at %p, which is lost", (void *)p->addr)
 	       : r < 0 ? message_set(-r, "the mapping at %p cannot be made shared", (void *)p->addr)

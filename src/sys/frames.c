@@ -19,8 +19,14 @@
 #define MFD_EXEC        0x0010U
 #endif
 
-int frames_create(uint64_t pages, int *ret_fd)
+int frames_check(const struct frames *frames)
 {
+	return identity_check(frames->fd, &frames->identity);
+}
+
+int frames_create(uint64_t pages, struct frames *ret)
+{
+	struct frames frames;
 	int fd, r;
 
 	if (fail_now(FAIL_ALLOC))
@@ -34,13 +40,24 @@ int frames_create(uint64_t pages, int *ret_fd)
 	if (fd < 0)
 		return -errno;
 	/* Who has a descriptor for reading is not to open another for writing, through /proc. */
-	r = fchmod(fd, 0600) < 0 ? -errno : frames_resize(fd, pages);
+	frames.fd = fd;
+	r = fchmod(fd, 0600) < 0 ? -errno : identity_get(fd, &frames.identity);
+	if (r == 0)
+		r = frames_resize(&frames, pages);
 	if (r < 0) {
 		close(fd);
 		return r;
 	}
-	*ret_fd = fd;
+	*ret = frames;
 	return 0;
+}
+
+void frames_close(struct frames *frames)
+{
+	/* Children have the descriptor too. */
+	(void)frames_resize(frames, 0);
+	identity_close(frames->fd, &frames->identity);
+	frames->fd = -1;
 }
 
 int frames_open_reader(int fd)
@@ -53,30 +70,34 @@ int frames_open_reader(int fd)
 	return reader < 0 ? -errno : reader;
 }
 
-int frames_resize(int fd, uint64_t pages)
+int frames_resize(const struct frames *frames, uint64_t pages)
 {
 	if (pages > (uint64_t)INT64_MAX / page_size())
 		return -EFBIG;
-	return ftruncate(fd, (off_t)(pages * page_size())) < 0 ? -errno : 0;
+	if (frames_check(frames) < 0)
+		return -EBADF;
+	return ftruncate(frames->fd, (off_t)(pages * page_size())) < 0 ? -errno : 0;
 }
 
-int frames_reach(int fd, uint64_t pages)
+int frames_reach(const struct frames *frames, uint64_t pages)
 {
 	struct stat st;
 
-	if (fstat(fd, &st) < 0)
+	if (fstat(frames->fd, &st) < 0)
 		return -errno;
-	return (uint64_t)st.st_size >> page_shift >= pages ? 0 : frames_resize(fd, pages);
+	return (uint64_t)st.st_size >> page_shift >= pages ? 0 : frames_resize(frames, pages);
 }
 
-int frames_write(int fd, uint64_t first, size_t pages, const void *source)
+int frames_write(const struct frames *frames, uint64_t first, size_t pages, const void *source)
 {
 	size_t len = pages * page_size(), done = 0;
 
 	if (fail_now(FAIL_FRAME))
 		return -ENOMEM;
+	if (frames_check(frames) < 0)
+		return -EBADF;
 	while (done < len) {
-		ssize_t n = pwrite(fd, (const char *)source + done, len - done, (off_t)(first * page_size() + done));
+		ssize_t n = pwrite(frames->fd, (const char *)source + done, len - done, (off_t)(first * page_size() + done));
 
 		if (n > 0)
 			done += (size_t)n;
@@ -88,12 +109,14 @@ int frames_write(int fd, uint64_t first, size_t pages, const void *source)
 	return 0;
 }
 
-int frames_read(int fd, uint64_t first, size_t pages, void *ret)
+int frames_read(const struct frames *frames, uint64_t first, size_t pages, void *ret)
 {
 	size_t len = pages * page_size(), done = 0;
 
+	if (frames_check(frames) < 0)
+		return -EBADF;
 	while (done < len) {
-		ssize_t n = pread(fd, (char *)ret + done, len - done, (off_t)(first * page_size() + done));
+		ssize_t n = pread(frames->fd, (char *)ret + done, len - done, (off_t)(first * page_size() + done));
 
 		if (n > 0)
 			done += (size_t)n;
@@ -105,14 +128,16 @@ int frames_read(int fd, uint64_t first, size_t pages, void *ret)
 	return 0;
 }
 
-int frames_zero_tail(int fd, uint64_t offset_bytes)
+int frames_zero_tail(const struct frames *frames, uint64_t offset_bytes)
 {
 	static const char zeros[1024];
 	uint64_t end = (offset_bytes + page_size() - 1) & ~(uint64_t)(page_size() - 1);
 
+	if (offset_bytes < end && frames_check(frames) < 0)
+		return -EBADF;
 	while (offset_bytes < end) {
 		size_t n = end - offset_bytes < sizeof(zeros) ? (size_t)(end - offset_bytes) : sizeof(zeros);
-		ssize_t done = pwrite(fd, zeros, n, (off_t)offset_bytes);
+		ssize_t done = pwrite(frames->fd, zeros, n, (off_t)offset_bytes);
 
 		if (done > 0)
 			offset_bytes += (uint64_t)done;
@@ -122,12 +147,14 @@ int frames_zero_tail(int fd, uint64_t offset_bytes)
 	return 0;
 }
 
-int frames_patch(int fd, uint64_t offset_bytes, size_t len, const void *source)
+int frames_patch(const struct frames *frames, uint64_t offset_bytes, size_t len, const void *source)
 {
 	size_t done = 0;
 
+	if (frames_check(frames) < 0)
+		return -EBADF;
 	while (done < len) {
-		ssize_t n = pwrite(fd, (const char *)source + done, len - done, (off_t)(offset_bytes + done));
+		ssize_t n = pwrite(frames->fd, (const char *)source + done, len - done, (off_t)(offset_bytes + done));
 
 		if (n > 0)
 			done += (size_t)n;
@@ -137,9 +164,11 @@ int frames_patch(int fd, uint64_t offset_bytes, size_t len, const void *source)
 	return 0;
 }
 
-int frames_free(int fd, uint64_t first, uint64_t pages)
+int frames_free(const struct frames *frames, uint64_t first, uint64_t pages)
 {
-	while (fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)(first * page_size()),
+	if (frames_check(frames) < 0)
+		return -EBADF;
+	while (fallocate(frames->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)(first * page_size()),
 			 (off_t)(pages * page_size())) < 0)
 		if (errno != EINTR)
 			return -errno;

@@ -37,6 +37,9 @@
  *  2. No lock is held across a system call, or while done runs.
  *  3. A ring's thread never goes to sleep with a transfer in the queue and room for it in flight: it looks at the queue and
  *     announces its sleep under one hold of the lock, and always has a read of its eventfd in flight.
+ *
+ * A program that closes what it does not know closes eventfds, too. Nobody can wake the thread of the ring then, and the number may be any
+ * file's: the lane is lost, and who starts a transfer makes it by himself.
  */
 #include "sys/io.h"
 
@@ -51,6 +54,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "sys/identity.h"
 #include "sys/page_size.h"
 #include "sys/polled.h"
 #include "sys/thread.h"
@@ -85,11 +89,13 @@ struct lane {
 	struct io_transfer *tail; /* (l) */
 	unsigned sleepers;        /* (l) threads that a new transfer must wake */
 	bool stopping;            /* (l) nothing is outstanding, and nothing more will come */
+	bool lost;                /* (l) its eventfd was closed by the program: the thread of the ring cannot be woken */
 	_Atomic uint32_t wake;    /* futex of the threads without a ring; raised under lock */
 
-	struct io_uring ring;     /* (t) */
-	unsigned in_flight;       /* (t) transfers in the ring, submitted or about to be */
-	int wake_fd;              /* eventfd that wakes the thread of a ring; -1 without */
+	struct io_uring ring; /* (t) */
+	unsigned in_flight;   /* (t) transfers in the ring, submitted or about to be */
+	int wake_fd;          /* eventfd that wakes the thread of a ring; -1 without */
+	struct identity wake_identity;
 	bool wake_armed;          /* (t) a read of wake_fd is in the ring */
 	uint64_t wake_count;      /* where that read goes */
 	_Atomic uint32_t started; /* futex: START_* */
@@ -109,6 +115,12 @@ struct io {
 static __thread struct io_plug *plug;
 
 /* ---- one transfer ---- */
+
+/* Whether its descriptor still is what it was. */
+static bool is_as_it_was(const struct io_transfer *transfer)
+{
+	return !transfer->identity || identity_check(transfer->fd, transfer->identity) == 0;
+}
 
 static size_t io_len(const struct io_transfer *transfer)
 {
@@ -154,6 +166,8 @@ ssize_t io_perform(const struct io_transfer *transfer)
 	long ret;
 
 	_Static_assert(sizeof(long) == sizeof(uint64_t), "offsets are passed in one register");
+	if (!is_as_it_was(transfer))
+		return -EBADF;
 	if (transfer->mapped) {
 		ssize_t n = read_mapped(transfer);
 
@@ -174,7 +188,7 @@ ssize_t io_await(struct io *io, const struct io_transfer *transfer)
 {
 	ssize_t bytes;
 
-	if (io_watches(io) && polled_read(io->polled, transfer, &bytes))
+	if (io_watches(io) && is_as_it_was(transfer) && polled_read(io->polled, transfer, &bytes))
 		return bytes;
 	duty_leave();
 	return io_perform(transfer);
@@ -230,23 +244,43 @@ static void lane_push_locked(struct lane *lane, struct io_transfer *transfer)
 	lane->tail = transfer;
 }
 
-/* Not write(2), a cancellation point. It cannot block: the counter never comes near its limit. */
-static void lane_wake(struct lane *lane, int n)
+/* Not write(2), a cancellation point. It cannot block: the counter never comes near its limit. False: the eventfd is gone. */
+static bool lane_wake(struct lane *lane, int n)
 {
 	uint64_t one = 1;
 
 	if (lane->wake_fd < 0)
 		futex_wake(&lane->wake, n);
+	else if (identity_check(lane->wake_fd, &lane->wake_identity) < 0)
+		return false;
 	else
 		(void)syscall(SYS_write, lane->wake_fd, &one, sizeof(one));
+	return true;
+}
+
+/* On this thread, whatever is in the queue: nobody else can be got to do it. From now on it is always so. */
+static void lane_serve(struct lane *lane)
+{
+	struct io_transfer *transfer;
+
+	lock_acquire(&lane->lock);
+	lane->lost = true;
+	while ((transfer = lane_pop_locked(lane)) != NULL) {
+		lock_release(&lane->lock);
+		transfer->ret = io_perform(transfer);
+		io_finish(lane->io, transfer);
+		lock_acquire(&lane->lock);
+	}
+	lock_release(&lane->lock);
 }
 
 /* Queues a chain of n transfers. */
 static void lane_start(struct lane *lane, struct io_transfer *transfer, unsigned n)
 {
-	bool wake;
+	bool wake, lost;
 
 	lock_acquire(&lane->lock);
+	lost = lane->lost;
 	while (transfer) {
 		struct io_transfer *next = transfer->next;
 
@@ -260,8 +294,8 @@ static void lane_start(struct lane *lane, struct io_transfer *transfer, unsigned
 			lane->sleepers = 0; /* one write of the eventfd is enough until it goes to sleep again */
 	}
 	lock_release(&lane->lock);
-	if (wake)
-		lane_wake(lane, (int)n);
+	if (lost || (wake && !lane_wake(lane, (int)n)))
+		lane_serve(lane);
 }
 
 void io_start(struct io *io, struct io_transfer *transfer)
@@ -308,23 +342,30 @@ static void ring_prepare(struct lane *lane, struct io_transfer *transfer)
 	struct io_uring_sqe *sqe = io_uring_get_sqe(&lane->ring); /* there is one: the ring has depth + 1 */
 	unsigned len = (unsigned)io_len(transfer);
 
+	int fd = is_as_it_was(transfer) ? transfer->fd : -1; /* for which the kernel has EBADF, too */
+
 	if (transfer->op == IO_WRITE)
-		io_uring_prep_write(sqe, transfer->fd, transfer->buf, len, transfer->offset);
+		io_uring_prep_write(sqe, fd, transfer->buf, len, transfer->offset);
 	else
-		io_uring_prep_read(sqe, transfer->fd, transfer->buf, len, transfer->offset);
+		io_uring_prep_read(sqe, fd, transfer->buf, len, transfer->offset);
 	if (transfer->nowait)
 		sqe->rw_flags = RWF_NOWAIT;
 	io_uring_sqe_set_data(sqe, transfer);
 	lane->in_flight++;
 }
 
-static void ring_arm(struct lane *lane)
+/* False: there is no eventfd any more. */
+static bool ring_arm(struct lane *lane)
 {
-	struct io_uring_sqe *sqe = io_uring_get_sqe(&lane->ring);
+	struct io_uring_sqe *sqe;
 
+	if (identity_check(lane->wake_fd, &lane->wake_identity) < 0)
+		return false;
+	sqe = io_uring_get_sqe(&lane->ring);
 	io_uring_prep_read(sqe, lane->wake_fd, &lane->wake_count, sizeof(lane->wake_count), 0);
 	io_uring_sqe_set_data(sqe, NULL);
 	lane->wake_armed = true;
+	return true;
 }
 
 /*
@@ -333,16 +374,23 @@ static void ring_arm(struct lane *lane)
  */
 static bool ring_fill(struct lane *lane, bool sleeping)
 {
-	struct io_transfer *transfer;
+	struct io_transfer *transfer, *next, *first = NULL, **last = &first;
+	unsigned room = lane->depth - lane->in_flight;
 	bool stopping;
 
 	lock_acquire(&lane->lock);
-	while (lane->in_flight < lane->depth && (transfer = lane_pop_locked(lane)) != NULL)
-		ring_prepare(lane, transfer);
+	for (; room > 0 && (transfer = lane_pop_locked(lane)) != NULL; room--) {
+		*last = transfer;
+		last = &transfer->next;
+	}
 	stopping = lane->stopping;
 	/* When the ring is full a completion comes before there is room for more. */
-	lane->sleepers = sleeping && lane->in_flight < lane->depth;
+	lane->sleepers = sleeping && room > 0;
 	lock_release(&lane->lock);
+	for (transfer = first; transfer; transfer = next) {
+		next = transfer->next;
+		ring_prepare(lane, transfer);
+	}
 	return !stopping;
 }
 
@@ -424,8 +472,7 @@ static int ring_open(struct lane *lane)
 	/* Cheaper system calls, and a program that closes all the descriptors it does not know hurts less. 5.18. */
 	(void)io_uring_register_ring_fd(&lane->ring);
 
-	ring_arm(lane);
-	r = io_uring_submit(&lane->ring);
+	r = ring_arm(lane) ? io_uring_submit(&lane->ring) : -EBADF;
 	if (r == 1)
 		return 0;
 	io_uring_queue_exit(&lane->ring);
@@ -443,8 +490,8 @@ static void *ring_main(void *arg)
 		return NULL;
 
 	while (ring_fill(lane, true)) {
-		if (!lane->wake_armed)
-			ring_arm(lane);
+		if (!lane->wake_armed && !ring_arm(lane))
+			lane_serve(lane);
 		ring_wait(lane);
 		ring_reap(lane);
 	}
@@ -500,15 +547,15 @@ static int lane_spawn(struct lane *lane, void *(*thread_main)(void *), unsigned 
 	return r;
 }
 
-/* Ends the threads of a lane that nothing is outstanding on. */
-static void lane_close(struct lane *lane)
+/* Ends the threads of a lane that nothing is outstanding on. False: the thread of its ring sleeps for ever, and the lane has to stay. */
+static bool lane_close(struct lane *lane)
 {
 	lock_acquire(&lane->lock);
 	lane->stopping = true;
 	atomic_fetch_add_explicit(&lane->wake, 1, memory_order_relaxed);
 	lock_release(&lane->lock);
-	if (lane->n_threads > 0)
-		lane_wake(lane, (int)lane->n_threads);
+	if (lane->n_threads > 0 && !lane_wake(lane, (int)lane->n_threads))
+		return false;
 	for (unsigned i = 0; i < lane->n_threads; i++)
 		pthread_join(lane->threads[i], NULL);
 	lane->n_threads = 0;
@@ -516,6 +563,7 @@ static void lane_close(struct lane *lane)
 		close(lane->wake_fd);
 	lane->wake_fd = -1;
 	lane->stopping = false;
+	return true;
 }
 
 static int lane_open_ring(struct lane *lane)
@@ -525,6 +573,9 @@ static int lane_open_ring(struct lane *lane)
 	lane->wake_fd = eventfd(0, EFD_CLOEXEC);
 	if (lane->wake_fd < 0)
 		return -errno;
+	r = identity_get(lane->wake_fd, &lane->wake_identity);
+	if (r < 0)
+		return r;
 	atomic_store(&lane->started, START_PENDING);
 	r = lane_spawn(lane, ring_main, 1);
 	if (r < 0)
@@ -546,7 +597,7 @@ static int io_open(struct io *io, bool uring)
 		else if (uring || i != LANE_LOCKED)
 			r = lane_spawn(&io->lanes[i], pool_main, i == LANE_LOCKED ? LOCKED_THREADS : LANE_THREADS);
 	for (unsigned i = 0; i < LANES && r < 0; i++)
-		lane_close(&io->lanes[i]);
+		(void)lane_close(&io->lanes[i]);
 	return r;
 }
 
@@ -580,18 +631,20 @@ bool io_is_uring(const struct io *io)
 	return io->uring;
 }
 
-void io_suspend(struct io *io)
+bool io_suspend(struct io *io)
 {
 	uint32_t outstanding;
+	bool closed = true;
 
 	atomic_store(&io->closing, true);
 	while ((outstanding = atomic_load(&io->outstanding)) != 0)
 		futex_wait(&io->outstanding, outstanding, NULL);
 	for (unsigned i = 0; i < LANES; i++)
-		lane_close(&io->lanes[i]);
+		closed &= lane_close(&io->lanes[i]);
 	polled_destroy(io->polled);
 	io->polled = NULL;
 	atomic_store(&io->closing, false);
+	return closed;
 }
 
 int io_resume(struct io *io)
@@ -609,6 +662,6 @@ void io_destroy(struct io *io)
 {
 	if (io == NULL)
 		return;
-	io_suspend(io);
-	free(io);
+	if (io_suspend(io))
+		free(io);
 }

@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+struct identity;
 struct io;
 
 enum io_op { IO_READ, IO_WRITE };
@@ -24,6 +25,7 @@ enum io_op { IO_READ, IO_WRITE };
 struct io_transfer {
 	enum io_op op;
 	int fd;
+	const struct identity *identity; /* what fd has to be when the transfer is made, or it ends with -EBADF; NULL: anything */
 	void *buf;
 	size_t len;
 	uint64_t offset;
@@ -86,8 +88,11 @@ uint64_t io_watched(const struct io *io);
 /* Waits for all transfers, and those that their done starts; ends the threads, frees io. NULL is fine. */
 void io_destroy(struct io *io);
 
-/* The same, without the freeing; until it is resumed, here or in the child of a fork, nothing is to be started. 0 or -errno. */
-void io_suspend(struct io *io);
+/*
+ * The same, without the freeing; until it is resumed, here or in the child of a fork, nothing is to be started. False: a thread could not be ended,
+ * since the program has closed its descriptor. 0 or -errno.
+ */
+bool io_suspend(struct io *io);
 int io_resume(struct io *io);
 
 #endif

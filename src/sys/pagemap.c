@@ -56,7 +56,8 @@ static int scan_into(struct pagemap_run regions[PAGEMAP_RUNS], int fd, struct sc
 		if (n < 0) {
 			if (errno == EINTR || errno == EAGAIN)
 				continue;
-			return -errno;
+			/* The program has closed it, and the number is another file's. */
+			return errno == ENOTTY ? -EBADF : -errno;
 		}
 		for (int i = 0; i < n; i++) {
 			found(context, (void *)(uintptr_t)regions[i].start, (regions[i].end - regions[i].start) >> page_shift);

@@ -34,6 +34,9 @@ int pmap_create(enum uffd_source source, bool sigbus, bool allow_tracking, struc
 		if (r < 0)
 			goto no_shared;
 	}
+	(void)identity_get(pmap.catching_uffd, &pmap.catching);
+	(void)identity_get(pmap.tracking_uffd, &pmap.tracking);
+	(void)identity_get(pmap.pagemap, &pmap.pagemap_identity);
 	*ret = pmap;
 	return 0;
 
@@ -54,6 +57,8 @@ void pmap_attach(struct pmap *pmap, int uffd)
 {
 	pmap->tracking_uffd = uffd;
 	pmap->catching_uffd = uffd;
+	(void)identity_get(uffd, &pmap->catching);
+	pmap->tracking = pmap->catching;
 }
 
 bool pmap_is_gone(const struct pmap *pmap)
@@ -72,11 +77,9 @@ void pmap_must(const struct pmap *pmap, int r)
 void pmap_destroy(struct pmap *pmap)
 {
 	if (pmap->tracking_uffd != pmap->catching_uffd)
-		close(pmap->tracking_uffd);
-	if (pmap->catching_uffd >= 0)
-		close(pmap->catching_uffd);
-	if (pmap->pagemap >= 0)
-		close(pmap->pagemap);
+		identity_close(pmap->tracking_uffd, &pmap->tracking);
+	identity_close(pmap->catching_uffd, &pmap->catching);
+	identity_close(pmap->pagemap, &pmap->pagemap_identity);
 }
 
 /* ---- mappings ---- */

@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "sys/identity.h"
 #include "sys/memory.h"
 #include "sys/pagemap.h"
 #include "sys/uffd.h"
@@ -56,8 +57,9 @@ struct pmap {
 	bool tracks; /* stores to what is registered so are tracked by the kernel: pagemap tells them */
 	int tracking_uffd;
 	int catching_uffd;
-	int pagemap;     /* -1 when !tracks */
-	struct far *far; /* NULL: this process's */
+	int pagemap;                                          /* -1 when !tracks */
+	struct identity tracking, catching, pagemap_identity; /* of these descriptors */
+	struct far *far;                                      /* NULL: this process's */
 };
 
 int pmap_create(enum uffd_source source, bool sigbus, bool allow_tracking, struct pmap *ret);

@@ -22,6 +22,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "sys/identity.h"
 #include "util/duty.h"
 #include "util/fail.h"
 #include "util/lock.h"
@@ -35,7 +36,8 @@ struct poller {
 	bool gone;                     /* [busy] */
 	unsigned rest;                 /* [busy] reads to come that are not tried */
 	_Atomic uint64_t reads;
-	struct io_uring ring; /* [busy] */
+	struct io_uring ring;     /* [busy] */
+	struct identity identity; /* of its descriptor */
 };
 
 struct polled {
@@ -155,7 +157,7 @@ static int open_poller(struct poller *poller)
 		return r;
 	/* The child of a fork has no use for it. */
 	(void)io_uring_ring_dontfork(&poller->ring);
-	return 0;
+	return identity_get(poller->ring.ring_fd, &poller->identity);
 }
 
 /* A read of nothing, so that a kernel which grants the ring but not its use is found out, and nothing is left to the dynamic linker later. */
@@ -210,7 +212,13 @@ void polled_destroy(struct polled *polled)
 {
 	if (!polled)
 		return;
-	for (unsigned i = 0; i < polled->n; i++)
-		io_uring_queue_exit(&polled->pollers[i].ring);
+	for (unsigned i = 0; i < polled->n; i++) {
+		struct poller *poller = &polled->pollers[i];
+
+		/* Another file's number is not to be closed. */
+		if (identity_check(poller->ring.ring_fd, &poller->identity) < 0)
+			poller->ring.ring_fd = -1;
+		io_uring_queue_exit(&poller->ring);
+	}
 	free(polled);
 }

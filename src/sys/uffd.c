@@ -11,6 +11,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "sys/identity.h"
 #include "sys/page_size.h"
 #include "sys/uffd.h"
 
@@ -240,7 +241,7 @@ bool uffd_is(int fd)
 	return n == (ssize_t)sizeof(name) - 1 && memcmp(target, name, sizeof(name) - 1) == 0;
 }
 
-int uffd_read(int fd, struct uffd_event *ret, int max)
+int uffd_read(int fd, const struct identity *identity, struct uffd_event *ret, int max)
 {
 	struct uffd_msg messages[16];
 	ssize_t got;
@@ -248,6 +249,8 @@ int uffd_read(int fd, struct uffd_event *ret, int max)
 
 	if (max > 16)
 		max = 16;
+	if (identity_check(fd, identity) < 0)
+		return -EBADF;
 	got = read_now(fd, messages, (size_t)max * sizeof(messages[0]));
 	if (got < 0)
 		return errno == EAGAIN || errno == EINTR ? 0 : -errno;

@@ -31,6 +31,8 @@ enum uffd_source {
 	UFFD_USER_ONLY, /* userfaultfd(2) with UFFD_USER_MODE_ONLY: faults inside system calls fail with EFAULT */
 };
 
+struct identity;
+
 struct uffd_event {
 	uintptr_t addr; /* start of the page */
 	bool write;
@@ -79,7 +81,7 @@ int uffd_poison(int fd, void *addr, size_t len);
 /* Whether it is one at all, as /proc has it. */
 bool uffd_is(int fd);
 
-/* Up to max events; number read, 0: none now, or -errno. */
-int uffd_read(int fd, struct uffd_event *ret, int max);
+/* Up to max events; number read, 0: none now, or -errno. -EBADF: the descriptor is closed, and nothing was read from what has its number. */
+int uffd_read(int fd, const struct identity *identity, struct uffd_event *ret, int max);
 
 #endif

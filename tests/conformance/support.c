@@ -18,8 +18,8 @@
 #include <sys/wait.h>
 
 #define EXIT_SKIPPED 77
-#define FILES_MAX    32
-#define PATHS_MAX    8
+#define FILES_MAX    80
+#define PATHS_MAX    80
 
 extern char **environ;
 

@@ -202,7 +202,7 @@ static inline uint64_t rig_blocks(const struct object *object)
 {
 	struct stat st;
 
-	assert_int_equal(fstat(object->frames, &st), 0);
+	assert_int_equal(fstat(object->frames.fd, &st), 0);
 	return (uint64_t)st.st_blocks * 512 >> page_shift;
 }
 
@@ -233,7 +233,7 @@ static inline void store_page(uint64_t page, unsigned char value)
 	struct chunk *chunk = chunk_of(rig.object, page);
 
 	memset(rig.buf, value, rig.page);
-	assert_int_equal(frames_write(rig.object->frames, page, 1, rig.buf), 0);
+	assert_int_equal(frames_write(&rig.object->frames, page, 1, rig.buf), 0);
 	writeback_note_dirty(chunk, &chunk->page[page % CHUNK_PAGES]);
 }
 
@@ -241,7 +241,7 @@ static inline void store_page(uint64_t page, unsigned char value)
 static inline void check_frame(uint64_t page, unsigned char value)
 {
 	assert_true(page_has_frame(word_of(rig.object, page)));
-	assert_int_equal(frames_read(rig.object->frames, page, 1, rig.buf), 0);
+	assert_int_equal(frames_read(&rig.object->frames, page, 1, rig.buf), 0);
 	for (size_t i = 0; i < rig.page; i++)
 		assert_int_equal((unsigned char)rig.buf[i], value);
 }

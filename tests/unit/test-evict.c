@@ -47,7 +47,7 @@ static int destroy(void **state)
 /* A mapping of the object from page first on. Nothing is in it yet. */
 static char *view(unsigned i, uint64_t first, bool shared, bool tracking)
 {
-	char *addr = mmap(NULL, MAPPED * rig.page, PROT_READ | PROT_WRITE, shared ? MAP_SHARED : MAP_PRIVATE, rig.object->frames,
+	char *addr = mmap(NULL, MAPPED * rig.page, PROT_READ | PROT_WRITE, shared ? MAP_SHARED : MAP_PRIVATE, rig.object->frames.fd,
 			  (off_t)(first << page_shift));
 
 	assert_ptr_not_equal(addr, MAP_FAILED);

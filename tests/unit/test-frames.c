@@ -23,7 +23,7 @@
 #define PAGES 16
 
 struct fixture {
-	int fd;
+	struct frames frames;
 	size_t page;
 	unsigned char *buf; /* PAGES pages */
 };
@@ -35,7 +35,7 @@ static int make(void **state)
 	fixture.page = page_size();
 	fixture.buf = calloc(PAGES, fixture.page);
 	*state = &fixture;
-	return fixture.buf ? frames_create(PAGES, &fixture.fd) : -1;
+	return fixture.buf ? frames_create(PAGES, &fixture.frames) : -1;
 }
 
 static int destroy(void **state)
@@ -45,7 +45,7 @@ static int destroy(void **state)
 	fail_arm(FAIL_FRAME, 0, false);
 	fail_arm(FAIL_ALLOC, 0, false);
 	free(fixture->buf);
-	return close(fixture->fd);
+	return close(fixture->frames.fd);
 }
 
 static struct stat look(int fd)
@@ -65,21 +65,21 @@ static void a_new_memfd_has_the_size_and_no_frames(void **state)
 {
 	struct fixture *fixture = *state;
 
-	assert_int_equal(look(fixture->fd).st_size, PAGES * fixture->page);
-	assert_int_equal(look(fixture->fd).st_blocks, 0);
-	assert_true(fcntl(fixture->fd, F_GETFD) & FD_CLOEXEC);
+	assert_int_equal(look(fixture->frames.fd).st_size, PAGES * fixture->page);
+	assert_int_equal(look(fixture->frames.fd).st_blocks, 0);
+	assert_true(fcntl(fixture->frames.fd, F_GETFD) & FD_CLOEXEC);
 }
 
 static void what_was_written_is_read_and_seen_in_a_mapping(void **state)
 {
 	struct fixture *fixture = *state;
 	size_t page = fixture->page;
-	unsigned char *map = mmap(NULL, PAGES * page, PROT_READ, MAP_SHARED, fixture->fd, 0);
+	unsigned char *map = mmap(NULL, PAGES * page, PROT_READ, MAP_SHARED, fixture->frames.fd, 0);
 
 	fill(fixture, 3, 7);
-	assert_int_equal(frames_write(fixture->fd, 5, 3, fixture->buf), 0);
+	assert_int_equal(frames_write(&fixture->frames, 5, 3, fixture->buf), 0);
 	fill(fixture, PAGES, 1);
-	assert_int_equal(frames_read(fixture->fd, 4, 5, fixture->buf), 0);
+	assert_int_equal(frames_read(&fixture->frames, 4, 5, fixture->buf), 0);
 	assert_int_equal(fixture->buf[page - 1], 0);
 	assert_int_equal(fixture->buf[page], 7);
 	assert_int_equal(fixture->buf[4 * page - 1], 7);
@@ -95,22 +95,22 @@ static void only_what_was_written_has_a_frame(void **state)
 	struct fixture *fixture = *state;
 
 	fill(fixture, 1, 7);
-	assert_int_equal(frames_write(fixture->fd, PAGES - 1, 1, fixture->buf), 0);
-	assert_int_equal(look(fixture->fd).st_blocks * 512, fixture->page);
+	assert_int_equal(frames_write(&fixture->frames, PAGES - 1, 1, fixture->buf), 0);
+	assert_int_equal(look(fixture->frames.fd).st_blocks * 512, fixture->page);
 }
 
 static void freed_frames_are_gone_also_from_mappings_and_the_size_stays(void **state)
 {
 	struct fixture *fixture = *state;
 	size_t page = fixture->page;
-	unsigned char *map = mmap(NULL, PAGES * page, PROT_READ, MAP_SHARED, fixture->fd, 0);
+	unsigned char *map = mmap(NULL, PAGES * page, PROT_READ, MAP_SHARED, fixture->frames.fd, 0);
 
 	fill(fixture, 4, 7);
-	assert_int_equal(frames_write(fixture->fd, 0, 4, fixture->buf), 0);
+	assert_int_equal(frames_write(&fixture->frames, 0, 4, fixture->buf), 0);
 	assert_int_equal(map[page], 7);
-	assert_int_equal(frames_free(fixture->fd, 1, 2), 0);
-	assert_int_equal(look(fixture->fd).st_blocks * 512, 2 * page);
-	assert_int_equal(look(fixture->fd).st_size, PAGES * page);
+	assert_int_equal(frames_free(&fixture->frames, 1, 2), 0);
+	assert_int_equal(look(fixture->frames.fd).st_blocks * 512, 2 * page);
+	assert_int_equal(look(fixture->frames.fd).st_size, PAGES * page);
 	assert_int_equal(map[page], 0);
 	assert_int_equal(map[0], 7);
 	assert_int_equal(map[3 * page], 7);
@@ -122,11 +122,11 @@ static void frames_past_the_size_are_gone_when_it_shrinks(void **state)
 	struct fixture *fixture = *state;
 
 	fill(fixture, PAGES, 7);
-	assert_int_equal(frames_write(fixture->fd, 0, PAGES, fixture->buf), 0);
-	assert_int_equal(frames_resize(fixture->fd, 3), 0);
-	assert_int_equal(frames_resize(fixture->fd, 5), 0);
-	assert_int_equal(look(fixture->fd).st_blocks * 512, 3 * fixture->page);
-	assert_int_equal(frames_read(fixture->fd, 3, 2, fixture->buf), 0);
+	assert_int_equal(frames_write(&fixture->frames, 0, PAGES, fixture->buf), 0);
+	assert_int_equal(frames_resize(&fixture->frames, 3), 0);
+	assert_int_equal(frames_resize(&fixture->frames, 5), 0);
+	assert_int_equal(look(fixture->frames.fd).st_blocks * 512, 3 * fixture->page);
+	assert_int_equal(frames_read(&fixture->frames, 3, 2, fixture->buf), 0);
 	assert_int_equal(fixture->buf[0], 0);
 }
 
@@ -134,7 +134,7 @@ static void reading_past_the_size_is_an_error(void **state)
 {
 	struct fixture *fixture = *state;
 
-	assert_int_equal(frames_read(fixture->fd, PAGES - 1, 2, fixture->buf), -EIO);
+	assert_int_equal(frames_read(&fixture->frames, PAGES - 1, 2, fixture->buf), -EIO);
 }
 
 static void a_tail_is_zeroed_to_the_end_of_its_page_and_no_further(void **state)
@@ -143,9 +143,9 @@ static void a_tail_is_zeroed_to_the_end_of_its_page_and_no_further(void **state)
 	size_t page = fixture->page;
 
 	fill(fixture, 2, 7);
-	assert_int_equal(frames_write(fixture->fd, 0, 2, fixture->buf), 0);
-	assert_int_equal(frames_zero_tail(fixture->fd, 100), 0);
-	assert_int_equal(frames_read(fixture->fd, 0, 2, fixture->buf), 0);
+	assert_int_equal(frames_write(&fixture->frames, 0, 2, fixture->buf), 0);
+	assert_int_equal(frames_zero_tail(&fixture->frames, 100), 0);
+	assert_int_equal(frames_read(&fixture->frames, 0, 2, fixture->buf), 0);
 	assert_int_equal(fixture->buf[99], 7);
 	for (size_t i = 100; i < page; i++)
 		assert_int_equal(fixture->buf[i], 0);
@@ -157,34 +157,34 @@ static void a_tail_of_nothing_zeroes_nothing(void **state)
 	struct fixture *fixture = *state;
 
 	fill(fixture, 2, 7);
-	assert_int_equal(frames_write(fixture->fd, 0, 2, fixture->buf), 0);
-	assert_int_equal(frames_zero_tail(fixture->fd, fixture->page), 0);
-	assert_int_equal(frames_read(fixture->fd, 1, 1, fixture->buf), 0);
+	assert_int_equal(frames_write(&fixture->frames, 0, 2, fixture->buf), 0);
+	assert_int_equal(frames_zero_tail(&fixture->frames, fixture->page), 0);
+	assert_int_equal(frames_read(&fixture->frames, 1, 1, fixture->buf), 0);
 	assert_int_equal(fixture->buf[0], 7);
 }
 
 static void a_size_beyond_all_files_is_refused(void **state)
 {
 	struct fixture *fixture = *state;
-	int fd = -1;
+	struct frames none = {.fd = -1};
 
-	assert_int_equal(frames_resize(fixture->fd, UINT64_MAX), -EFBIG);
-	assert_int_equal(frames_create(UINT64_MAX / 2, &fd), -EFBIG);
-	assert_int_equal(fd, -1);
-	assert_int_equal(look(fixture->fd).st_size, PAGES * fixture->page);
+	assert_int_equal(frames_resize(&fixture->frames, UINT64_MAX), -EFBIG);
+	assert_int_equal(frames_create(UINT64_MAX / 2, &none), -EFBIG);
+	assert_int_equal(none.fd, -1);
+	assert_int_equal(look(fixture->frames.fd).st_size, PAGES * fixture->page);
 }
 
 static void failures_are_injected_where_memory_is_needed(void **state)
 {
 	struct fixture *fixture = *state;
-	int fd = -1;
+	struct frames none = {.fd = -1};
 
 	fail_arm(FAIL_FRAME, 1, false);
-	assert_int_equal(frames_write(fixture->fd, 0, 1, fixture->buf), -ENOMEM);
-	assert_int_equal(look(fixture->fd).st_blocks, 0);
+	assert_int_equal(frames_write(&fixture->frames, 0, 1, fixture->buf), -ENOMEM);
+	assert_int_equal(look(fixture->frames.fd).st_blocks, 0);
 	fail_arm(FAIL_ALLOC, 1, false);
-	assert_int_equal(frames_create(1, &fd), -ENOMEM);
-	assert_int_equal(fd, -1);
+	assert_int_equal(frames_create(1, &none), -ENOMEM);
+	assert_int_equal(none.fd, -1);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, make, destroy)

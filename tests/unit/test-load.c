@@ -79,7 +79,7 @@ static void what_lies_behind_the_end_in_the_last_page_is_zeros(void **state)
 	(void)state;
 	assert_int_equal(load_pages(PAGES - 2, 8), 0);
 	check_frame(PAGES - 2, storage_byte(PAGES - 2));
-	assert_int_equal(frames_read(rig.object->frames, PAGES - 1, 1, rig.buf), 0);
+	assert_int_equal(frames_read(&rig.object->frames, PAGES - 1, 1, rig.buf), 0);
 	for (size_t i = 0; i < rig.page; i++)
 		assert_int_equal((unsigned char)rig.buf[i], i < TAIL ? storage_byte(PAGES - 1) : 0);
 	assert_int_equal(rig_frames(), 2);
@@ -395,7 +395,7 @@ static bool try_to_place(struct placement *placement, struct object *object, uin
 	trial->calls++;
 	trial->byte = *(const unsigned char *)bytes;
 	assert_int_equal(page_state(word_of(object, page)), PAGE_LOADING);
-	return trial->can && frames_write(object->frames, page, 1, bytes) == 0;
+	return trial->can && frames_write(&object->frames, page, 1, bytes) == 0;
 }
 
 static int load_placed(uint64_t page, unsigned n, struct trial *trial)

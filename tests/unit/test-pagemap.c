@@ -15,7 +15,8 @@
 
 static struct {
 	size_t page;
-	int uffd, frames, pagemap;
+	struct frames frames;
+	int uffd, pagemap;
 	char *map;
 } fixture;
 
@@ -34,7 +35,7 @@ static int destroy(void **state)
 	if (fixture.map)
 		munmap(fixture.map, PAGES * fixture.page);
 	for (unsigned i = 0; i < 3; i++) {
-		const int fds[] = {fixture.uffd, fixture.frames, fixture.pagemap};
+		const int fds[] = {fixture.uffd, fixture.frames.fd, fixture.pagemap};
 
 		if (fds[i] >= 0)
 			close(fds[i]);
@@ -56,9 +57,9 @@ static void open_tracked(int flags, unsigned mapped)
 	}
 	assert_int_equal(uffd_open(source, true, true, &fixture.uffd), 0);
 	assert_int_equal(frames_create(PAGES, &fixture.frames), 0);
-	assert_int_equal(frames_write(fixture.frames, 0, PAGES, block), 0);
+	assert_int_equal(frames_write(&fixture.frames, 0, PAGES, block), 0);
 	free(block);
-	fixture.map = mmap(NULL, len, PROT_READ | PROT_WRITE, flags, fixture.frames, 0);
+	fixture.map = mmap(NULL, len, PROT_READ | PROT_WRITE, flags, fixture.frames.fd, 0);
 	assert_ptr_not_equal(fixture.map, MAP_FAILED);
 	assert_int_equal(uffd_register(fixture.uffd, fixture.map, len, true, true), 0);
 	if (mapped)

@@ -18,9 +18,9 @@ static struct {
 	size_t page;
 	struct pmap pmap;
 	bool open;
-	int frames;    /* PAGES pages, all there: page i is full of 'a' + i */
-	char *source;  /* a page full of 's' */
-	char *scratch; /* PAGES pages */
+	struct frames frames; /* PAGES pages, all there: page i is full of 'a' + i */
+	char *source;         /* a page full of 's' */
+	char *scratch;        /* PAGES pages */
 	char *map;
 } fixture;
 
@@ -37,7 +37,7 @@ static int make(void **state)
 	memset(fixture.source, 's', fixture.page);
 	for (unsigned i = 0; i < PAGES; i++)
 		memset(fixture.scratch + i * fixture.page, 'a' + (int)i, fixture.page);
-	return frames_write(fixture.frames, 0, PAGES, fixture.scratch);
+	return frames_write(&fixture.frames, 0, PAGES, fixture.scratch);
 }
 
 static int destroy(void **state)
@@ -47,7 +47,7 @@ static int destroy(void **state)
 		munmap(fixture.map, PAGES * fixture.page);
 	if (fixture.open)
 		pmap_destroy(&fixture.pmap);
-	close(fixture.frames);
+	close(fixture.frames.fd);
 	free(fixture.scratch);
 	free(fixture.source);
 	return 0;
@@ -65,7 +65,7 @@ static char *map(int prot, bool shared, bool file)
 {
 	int flags = (shared ? MAP_SHARED : MAP_PRIVATE) | (file ? 0 : MAP_ANONYMOUS);
 
-	fixture.map = mmap(NULL, PAGES * fixture.page, prot, flags, file ? fixture.frames : -1, 0);
+	fixture.map = mmap(NULL, PAGES * fixture.page, prot, flags, file ? fixture.frames.fd : -1, 0);
 	assert_ptr_not_equal(fixture.map, MAP_FAILED);
 	assert_int_equal(pmap_register(&fixture.pmap, fixture.map, PAGES * fixture.page, shared, file), 0);
 	return fixture.map;
@@ -179,7 +179,7 @@ static void a_removed_page_faults_again_and_its_frame_stays(void **state)
 	assert_int_equal(store_byte(p, 'x'), 0);
 	assert_int_equal(pmap_remove(&fixture.pmap, p, 1), 0);
 	assert_int_equal(load_byte(p), -SIGBUS);
-	assert_int_equal(frames_read(fixture.frames, 0, 1, fixture.scratch), 0);
+	assert_int_equal(frames_read(&fixture.frames, 0, 1, fixture.scratch), 0);
 	assert_int_equal(fixture.scratch[0], 'x');
 }
 
@@ -191,10 +191,10 @@ static void a_fresh_page_is_a_frame_and_an_entry_in_one(void **state)
 	(void)state;
 	open_pmap(true);
 	p = map(RW, true, true);
-	assert_int_equal(frames_free(fixture.frames, 2, 1), 0);
+	assert_int_equal(frames_free(&fixture.frames, 2, 1), 0);
 	assert_int_equal(pmap_enter_fresh(&fixture.pmap, p + 2 * fixture.page, fixture.source, true), 0);
 	assert_int_equal(load_byte(p + 2 * fixture.page), 's');
-	assert_int_equal(frames_read(fixture.frames, 2, 1, fixture.scratch), 0);
+	assert_int_equal(frames_read(&fixture.frames, 2, 1, fixture.scratch), 0);
 	assert_memory_equal(fixture.scratch, fixture.source, fixture.page);
 	if (!fixture.pmap.tracks)
 		return;
@@ -212,7 +212,7 @@ static void a_fresh_page_over_a_frame_that_is_there_is_refused(void **state)
 	open_pmap(true);
 	p = map(RW, true, true);
 	assert_int_equal(pmap_enter_fresh(&fixture.pmap, p, fixture.source, true), -EEXIST);
-	assert_int_equal(frames_read(fixture.frames, 0, 1, fixture.scratch), 0);
+	assert_int_equal(frames_read(&fixture.frames, 0, 1, fixture.scratch), 0);
 	assert_int_equal(fixture.scratch[0], 'a');
 }
 
@@ -228,7 +228,7 @@ static void a_private_page_is_seen_here_only_and_gone_when_it_is_removed(void **
 	assert_int_equal(pmap_enter_private(&fixture.pmap, p, fixture.source, 1), 0);
 	assert_int_equal(load_byte(p), 's');
 	assert_int_equal(store_byte(p, 'x'), 0);
-	assert_int_equal(frames_read(fixture.frames, 0, 1, fixture.scratch), 0);
+	assert_int_equal(frames_read(&fixture.frames, 0, 1, fixture.scratch), 0);
 	assert_int_equal(fixture.scratch[0], 'a');
 	assert_int_equal(pmap_remove(&fixture.pmap, p, 1), 0);
 	assert_int_equal(load_byte(p), -SIGBUS);

@@ -74,7 +74,7 @@ static int destroy(void **state)
 /* The first pages, mapped and entered. Skips where the kernel does not track. */
 static void map_pages(void)
 {
-	char *addr = mmap(NULL, MAPPED * rig.page, PROT_READ | PROT_WRITE, MAP_SHARED, rig.object->frames, 0);
+	char *addr = mmap(NULL, MAPPED * rig.page, PROT_READ | PROT_WRITE, MAP_SHARED, rig.object->frames.fd, 0);
 
 	assert_ptr_not_equal(addr, MAP_FAILED);
 	assert_int_equal(pmap_create(source_or_skip(0), true, true, &pmap), 0);
@@ -256,10 +256,10 @@ static void a_held_page_whose_frame_is_gone_is_not_written(void **state)
 	(void)state;
 	page_flags(word(2), 0, PAGE_DIRTY);
 	assert_true(page_take(word(2), PAGE_RESIDENT, PAGE_HELD));
-	assert_int_equal(frames_free(rig.object->frames, 2, 1), 0);
+	assert_int_equal(frames_free(&rig.object->frames, 2, 1), 0);
 	assert_int_equal(pwrite(fd, "x", 1, (off_t)(2 * rig.page)), 1);
 	rescue();
-	assert_int_equal(frames_write(rig.object->frames, 2, 1, rescue_buffer), 0);
+	assert_int_equal(frames_write(&rig.object->frames, 2, 1, rescue_buffer), 0);
 	page_settle(word(2), PAGE_RESIDENT, PAGE_DIRTY, 0);
 	assert_int_equal(pread(fd, rescue_buffer, 1, (off_t)(2 * rig.page)), 1);
 	assert_int_equal(rescue_buffer[0], 'x');

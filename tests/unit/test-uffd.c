@@ -10,6 +10,7 @@
 
 #include "guarded.h"
 #include "sys/frames.h"
+#include "sys/identity.h"
 #include "sys/page_size.h"
 #include "sys/uffd.h"
 
@@ -18,9 +19,9 @@
 
 struct fixture {
 	size_t page;
-	int fd;       /* userfaultfd, faults raise SIGBUS */
-	int frames;   /* a memfd of PAGES pages, the first two there: full of 'f' */
-	char *source; /* a page full of 's' */
+	int fd;               /* userfaultfd, faults raise SIGBUS */
+	struct frames frames; /* a memfd of PAGES pages, the first two there: full of 'f' */
+	char *source;         /* a page full of 's' */
 };
 
 static struct fixture fixture;
@@ -36,7 +37,7 @@ static int make(void **state)
 	block = aligned_alloc(fixture.page, 2 * fixture.page);
 	memset(fixture.source, 's', fixture.page);
 	memset(block, 'f', 2 * fixture.page);
-	if (frames_create(PAGES, &fixture.frames) < 0 || frames_write(fixture.frames, 0, 2, block) < 0)
+	if (frames_create(PAGES, &fixture.frames) < 0 || frames_write(&fixture.frames, 0, 2, block) < 0)
 		return -1;
 	free(block);
 	return 0;
@@ -46,7 +47,7 @@ static int destroy(void **state)
 {
 	(void)state;
 	free(fixture.source);
-	close(fixture.frames);
+	close(fixture.frames.fd);
 	if (fixture.fd >= 0)
 		close(fixture.fd);
 	return 0;
@@ -70,7 +71,7 @@ static char *map_anonymous(int prot)
 
 static char *map_frames(int flags)
 {
-	char *p = mmap(NULL, PAGES * fixture.page, PROT_READ | PROT_WRITE, flags, fixture.frames, 0);
+	char *p = mmap(NULL, PAGES * fixture.page, PROT_READ | PROT_WRITE, flags, fixture.frames.fd, 0);
 
 	assert_ptr_not_equal(p, MAP_FAILED);
 	return p;
@@ -243,7 +244,7 @@ static void a_page_copied_into_a_private_mapping_of_a_frame_is_private(void **st
 	assert_int_equal(load_byte(p), 's');
 	assert_int_equal(store_byte(p, 'x'), 0);
 	assert_int_equal(*shared, 'f');
-	assert_int_equal(lseek(fixture.frames, 0, SEEK_HOLE), 2 * fixture.page);
+	assert_int_equal(lseek(fixture.frames.fd, 0, SEEK_HOLE), 2 * fixture.page);
 	unmap(shared);
 	unmap(p);
 }
@@ -348,11 +349,13 @@ static void *touch_main(void *arg)
 /* The next message, waited for. */
 static struct uffd_event next_event(int fd)
 {
+	struct identity identity;
 	struct uffd_event event;
 	int n = 0;
 
+	assert_int_equal(identity_get(fd, &identity), 0);
 	for (unsigned i = 0; i < 5000 && n == 0; i++) {
-		n = uffd_read(fd, &event, 1);
+		n = uffd_read(fd, &identity, &event, 1);
 		if (n == 0)
 			usleep(1000);
 	}
@@ -362,6 +365,7 @@ static struct uffd_event next_event(int fd)
 
 static void a_thread_that_waits_for_a_page_is_told_of_and_goes_on_when_it_is_woken(void **state)
 {
+	struct identity identity;
 	struct uffd_event event;
 	pthread_t thread;
 	void *result;
@@ -369,8 +373,9 @@ static void a_thread_that_waits_for_a_page_is_told_of_and_goes_on_when_it_is_wok
 
 	(void)state;
 	assert_int_equal(uffd_open(source_or_skip(0), false, false, &fixture.fd), 0);
+	assert_int_equal(identity_get(fixture.fd, &identity), 0);
 	p = registered(map_anonymous(PROT_READ | PROT_WRITE), false);
-	assert_int_equal(uffd_read(fixture.fd, &event, 1), 0);
+	assert_int_equal(uffd_read(fixture.fd, &identity, &event, 1), 0);
 	touched = p + fixture.page + 5;
 	assert_int_equal(pthread_create(&thread, NULL, touch_main, NULL), 0);
 	event = next_event(fixture.fd);

@@ -567,7 +567,7 @@ static void room_for_the_page_that_a_cut_goes_through_is_made_by_writing_others(
 	storage.size = (10u << page_shift) + TAIL;
 	assert_int_equal(object_refresh_size(rig.object), 0);
 	assert_int_equal(rig.object->bytes, storage.size);
-	assert_int_equal(frames_read(rig.object->frames, 10, 1, rig.buf), 0);
+	assert_int_equal(frames_read(&rig.object->frames, 10, 1, rig.buf), 0);
 	for (size_t i = 0; i < rig.page; i++)
 		assert_int_equal(rig.buf[i], i < TAIL ? 'x' : 0);
 	assert_int_equal(rig_frames(), 1);
@@ -599,7 +599,7 @@ static void a_cut_through_memory_that_cannot_be_read_has_not_happened(void **sta
 	assert_int_equal(object_truncate(rig.object, bytes, cut_storage, &bytes), 0);
 	assert_int_equal(storage.size, bytes);
 	assert_int_equal(rig.object->bytes, bytes);
-	assert_int_equal(frames_read(rig.object->frames, 10, 1, rig.buf), 0);
+	assert_int_equal(frames_read(&rig.object->frames, 10, 1, rig.buf), 0);
 	for (size_t i = 0; i < rig.page; i++)
 		assert_int_equal(rig.buf[i], i < TAIL ? 'x' : 0);
 }

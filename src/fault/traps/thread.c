@@ -25,6 +25,7 @@
 #define THREADS_FOR_OTHERS 2 /* at first, where only other processes are served */
 #define THREADS_MOST       256
 #define DEAFEN_MS          1000
+#define LOST_MS            100 /* between two looks, when the program has closed the descriptors */
 /*
  * Looks for the next message before sleeping: a wake-up costs more than some of them. Not behind a page that had to be read: the thread that
  * waited for it runs best where this one did, and not on a processor that has to be woken.
@@ -161,13 +162,20 @@ static bool serve_one(struct trap_turn *turn)
 	struct thread_trap *trap = turn->trap;
 	struct pmap *pmap = trap->space ? &trap->space->pmap : NULL;
 	int uffds[2] = {pmap ? pmap->tracking_uffd : -1, pmap ? pmap->catching_uffd : -1};
+	const struct identity *identities[2] = {pmap ? &pmap->tracking : NULL, pmap ? &pmap->catching : NULL};
 	struct uffd_event event;
+	int n = 0;
 
-	for (unsigned i = 0; i < 2 && pmap; i++)
-		if (uffd_read(uffds[i], &event, 1) > 0) {
+	for (unsigned i = 0; i < 2 && pmap && n >= 0; i++) {
+		n = uffd_read(uffds[i], identities[i], &event, 1);
+		if (n > 0) {
 			trap_resolve(turn, trap->space, uffds[i], &event);
 			return true;
 		}
+	}
+	/* The program has closed it. What has its number is always ready, and nothing is to be had. */
+	if (n < 0)
+		nanosleep(&(struct timespec){.tv_nsec = LOST_MS * 1000000}, NULL);
 	return serve_source(turn);
 }
 
