@@ -331,13 +331,17 @@ struct streams {
 	int except;
 };
 
+/*
+ * What has no kind is no stream either: a userfaultfd, an eventfd and the like, whose end nobody waits for. With its userfaultfd the marks would go by
+ * which the kernel tells what was stored to.
+ */
 static void close_stream(int fd, void *arg)
 {
 	const struct streams *streams = arg;
 	struct stat st;
 
 	if (fd == streams->except || (fd == streams->keeper->sign && has_sign(streams->keeper)) || BARE(SYS_fstat, fd, &st) < 0 ||
-	    S_ISREG(st.st_mode) || S_ISDIR(st.st_mode) || S_ISBLK(st.st_mode))
+	    S_ISREG(st.st_mode) || S_ISDIR(st.st_mode) || S_ISBLK(st.st_mode) || (st.st_mode & S_IFMT) == 0)
 		return;
 	(void)BARE(SYS_close, fd);
 }

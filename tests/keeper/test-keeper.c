@@ -573,6 +573,30 @@ static void a_file_that_was_cut_by_another_is_not_made_longer(void **state)
 	close(ready[1]);
 }
 
+static void what_another_has_written_to_a_page_that_was_only_read_stays(void **state)
+{
+	char byte = 'x', read_back[2];
+	volatile char sum = 0;
+	pid_t pid;
+
+	(void)state;
+	CHILD(pid)
+	{
+		char *p = map(RW, MAP_SHARED);
+
+		for (size_t i = 0; i < PAGES; i++)
+			sum += p[i * PAGE];
+		p[3 * PAGE] = 'p';
+		MUST(pwrite(fd, &byte, 1, (off_t)(7 * PAGE)) == 1);
+		raise(SIGKILL);
+	}
+	is_ended_by(pid, SIGKILL);
+	assert_int_equal(pread(fd, read_back, 1, (off_t)(7 * PAGE)), 1);
+	assert_int_equal(read_back[0], 'x');
+	assert_int_equal(pread(fd, read_back, 1, (off_t)(3 * PAGE)), 1);
+	assert_int_equal(read_back[0], 'p');
+}
+
 /* The entries of a huge frame look like those of pages that were stored to. */
 static void what_another_has_written_under_a_huge_frame_stays(void **state)
 {
@@ -781,6 +805,7 @@ int main(void)
 	    TEST(a_program_that_has_become_another_user_executes),
 	    TEST(private_stores_are_nobodys_business),
 	    TEST(a_file_that_was_cut_by_another_is_not_made_longer),
+	    TEST(what_another_has_written_to_a_page_that_was_only_read_stays),
 	    TEST(what_another_has_written_under_a_huge_frame_stays),
 	    TEST(an_atomic_file_is_left_at_its_last_commit),
 	    TEST(what_only_the_program_can_write_is_lost_and_that_is_said),
