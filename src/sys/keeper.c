@@ -397,6 +397,33 @@ void keeper_close_streams(const struct keeper *keeper, int except)
 		close_stream((int)fd, &streams);
 }
 
+struct wanted {
+	dev_t dev;
+	ino_t ino;
+	int found;
+};
+
+static void look_at_file(int fd, void *arg)
+{
+	struct wanted *wanted = arg;
+	struct stat st;
+	long flags;
+
+	if (wanted->found >= 0 || BARE(SYS_fstat, fd, &st) < 0 || st.st_dev != wanted->dev || st.st_ino != wanted->ino)
+		return;
+	flags = BARE(SYS_fcntl, fd, F_GETFL);
+	if (flags >= 0 && (flags & O_ACCMODE) != O_RDONLY && !(flags & (O_APPEND | O_DIRECT | O_PATH)))
+		wanted->found = fd;
+}
+
+int keeper_find_file(dev_t dev, ino_t ino)
+{
+	struct wanted wanted = {dev, ino, -1};
+
+	(void)for_each("/proc/self/fd", look_at_file, &wanted);
+	return wanted.found;
+}
+
 /* ---- threads ---- */
 
 /* The engine's have names, and so have the kernel's that work for a ring. */

@@ -702,6 +702,116 @@ static void what_only_the_program_can_write_is_lost_and_that_is_said(void **stat
 	assert_all(0);
 }
 
+/* ---- a program that closes what it does not know ---- */
+
+#define FOREIGN 200
+
+/* All numbers that the engine's descriptors have had are of another file, which has no byte that is not 'f'. */
+static void take_all_numbers(const char *other)
+{
+	int first = open(other, O_RDWR);
+
+	MUST(first >= 0);
+	while (dup(first) < FOREIGN)
+		;
+}
+
+static int make_other(char *name)
+{
+	char bytes[PAGES * PAGE];
+	int other;
+
+	snprintf(name, 4200, "%s-other", path);
+	other = open(name, O_RDWR | O_CREAT | O_TRUNC, 0600);
+	memset(bytes, 'f', sizeof(bytes));
+	assert_int_equal(write(other, bytes, sizeof(bytes)), sizeof(bytes));
+	return other;
+}
+
+static void is_all_foreign(int other)
+{
+	char bytes[PAGES * PAGE + 1];
+
+	assert_int_equal(pread(other, bytes, sizeof(bytes), 0), PAGES * PAGE);
+	for (size_t i = 0; i < PAGES * PAGE; i++)
+		assert_int_equal(bytes[i], 'f');
+	close(other);
+}
+
+static void stores_survive_closefrom_and_go_to_no_other_file(void **state)
+{
+	char name[4200];
+	int other = make_other(name);
+	pid_t pid;
+
+	(void)state;
+	CHILD(pid)
+	{
+		store_all(map(RW, MAP_SHARED), 13);
+		closefrom(3);
+		take_all_numbers(name);
+		raise(SIGKILL);
+	}
+	is_ended_by(pid, SIGKILL);
+	is_all_foreign(other);
+	unlink(name);
+	assert_all(13);
+}
+
+/* There is no way to it any more but the program's own descriptor. */
+static void stores_survive_closefrom_where_the_file_has_no_name(void **state)
+{
+	char name[4200];
+	int other = make_other(name), own;
+	pid_t pid;
+
+	(void)state;
+	own = open(path, O_RDWR);
+	unlink(path);
+	CHILD(pid)
+	{
+		store_all(map(RW, MAP_SHARED), 14);
+		MUST(dup2(own, 250) == 250);
+		close_range(3, 249, 0);
+		take_all_numbers(name);
+		raise(SIGKILL);
+	}
+	is_ended_by(pid, SIGKILL);
+	is_all_foreign(other);
+	unlink(name);
+	assert_all(14);
+	close(own);
+}
+
+static void stores_that_cannot_be_written_after_closefrom_are_lost_and_that_is_said(void **state)
+{
+	char name[4200], text[1000] = "";
+	int other = make_other(name), pipes[2];
+	ssize_t n = 0, got;
+	pid_t pid;
+
+	(void)state;
+	assert_int_equal(pipe(pipes), 0);
+	unlink(path);
+	CHILD(pid)
+	{
+		dup2(pipes[1], STDERR_FILENO);
+		store_all(map(RW, MAP_SHARED), 15);
+		closefrom(3);
+		take_all_numbers(name);
+		raise(SIGKILL);
+	}
+	close(pipes[1]);
+	while ((got = read(pipes[0], text + n, sizeof(text) - 1 - (size_t)n)) > 0)
+		n += got;
+	close(pipes[0]);
+	is_ended_by(pid, SIGKILL);
+	assert_non_null(strstr(text, "cannot be written: Bad file descriptor"));
+	is_all_foreign(other);
+	unlink(name);
+	assert_all(0);
+}
+
 /* ---- a program that becomes another user ---- */
 
 #define ANOTHER 65534
@@ -800,6 +910,9 @@ int main(void)
 	    TEST(stores_survive__exit),
 	    TEST(stores_survive_exec),
 	    TEST(stores_before_exec_are_written_while_the_program_runs),
+	    TEST(stores_survive_closefrom_and_go_to_no_other_file),
+	    TEST(stores_survive_closefrom_where_the_file_has_no_name),
+	    TEST(stores_that_cannot_be_written_after_closefrom_are_lost_and_that_is_said),
 	    TEST(stores_of_another_user_than_the_mappings_survive),
 	    TEST(a_program_that_has_become_another_user_exits),
 	    TEST(a_program_that_has_become_another_user_executes),
