@@ -4,6 +4,7 @@
  *
  * The test itself is no client: each client is a process that it starts, and knows nothing of the others but the file.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -696,6 +697,71 @@ static void U01_threads_go_on_from_one_server_to_the_next(void **state)
 	close(fd);
 }
 
+/* ---- forks beside calls ---- */
+
+#define ASKERS    3
+#define ASKED     20000 /* pages: what is told of so many goes in a file of its own */
+#define FORKS     300
+#define CHILD_FDS 100
+
+static unsigned char *asked_of;
+
+static void *ask_for_residence(void *arg)
+{
+	struct job *job = arg;
+	static _Thread_local unsigned char vec[ASKED];
+
+	while (!atomic_load(&job->progress->stop)) {
+		EXPECT(quire_mincore(asked_of, PAGES(ASKED), vec) == 0);
+		atomic_fetch_add(&job->progress->stored, 1);
+	}
+	return arg;
+}
+
+/* How many descriptors a child has. */
+static int count_in_child(void)
+{
+	pid_t child = fork();
+
+	if (child == 0) {
+		DIR *list = opendir("/proc/self/fd");
+		int n = 0;
+
+		while (list && readdir(list))
+			n++;
+		_exit(list && n < CHILD_FDS ? n : CHILD_FDS);
+	}
+	return end_of(child);
+}
+
+static int fork_beside_calls(void *arg)
+{
+	struct job *job = arg;
+	pthread_t threads[ASKERS];
+	int n;
+
+	asked_of = quire_mmap(NULL, PAGES(ASKED), RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	EXPECT(asked_of != MAP_FAILED);
+	n = count_in_child();
+	for (int i = 0; i < ASKERS; i++)
+		EXPECT(pthread_create(&threads[i], NULL, ask_for_residence, arg) == 0);
+	await(&job->progress->stored, 10);
+	for (int i = 0; i < FORKS; i++)
+		EXPECT(count_in_child() == n);
+	atomic_store(&job->progress->stop, 1);
+	for (int i = 0; i < ASKERS; i++)
+		EXPECT(pthread_join(threads[i], NULL) == 0);
+	return 0;
+}
+
+static void M18_child_has_no_descriptor_of_a_call_that_another_thread_makes(void **state)
+{
+	struct job job = {.progress = share_progress()};
+
+	(void)state;
+	assert_int_equal(end_of(run_client(fork_beside_calls, &job)), 0);
+}
+
 /* ---- the server's own life ---- */
 
 static void second_server_on_a_socket_is_refused(void **state)
@@ -764,6 +830,7 @@ int main(void)
 	    TEST(M20_server_that_is_killed_is_SIGBUS_and_never_zeros),
 	    TEST(U01_client_of_a_dead_server_is_served_by_the_next),
 	    TEST(U01_threads_go_on_from_one_server_to_the_next),
+	    TEST(M18_child_has_no_descriptor_of_a_call_that_another_thread_makes),
 	    TEST(second_server_on_a_socket_is_refused),
 	    TEST(socket_is_its_owners_only),
 	    TEST(server_ends_when_it_is_idle),
