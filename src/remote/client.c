@@ -48,7 +48,7 @@ static struct {
 	_Atomic uint32_t over; /* 1: SIGBUS lies over the ranges: the engine has ended, or this process could not attach */
 	int failed;            /* [over] -errno, where that was it */
 	uint64_t forks;        /* between the engine's process and this one: each attaches anew */
-	void *stale;           /* the ranges of this process's parent: to be freed */
+	struct ranges stale;   /* the ranges of this process's parent: to be freed */
 	bool eager;            /* attaches at once */
 	bool no_privilege;     /* as the engine was configured */
 	struct agent agent;
@@ -694,11 +694,10 @@ static int read_ranges(int fd, struct ranges *ret)
 	if (fstat(fd, &st) < 0)
 		return -errno;
 	len = (size_t)st.st_size;
-	ret->all = malloc(len + sizeof(*ret->all));
-	if (!ret->all)
+	/* In the child none is to be had before all is reserved: it might lie in one of the places. */
+	if (ranges_reserve(ret, 2 * (len / sizeof(*ret->all)) + 2) < 0)
 		return -ENOMEM;
 	ret->count = len / sizeof(*ret->all);
-	ret->capacity = ret->count + 1;
 	for (size_t done = 0; done < len;) {
 		ssize_t n = pread(fd, (char *)ret->all + done, len - done, (off_t)done);
 
@@ -737,6 +736,7 @@ void client_before_fork(struct engine *engine)
 		return;
 	}
 	(void)remote_create(engine, engine->space, &for_child.ranges, &for_child.calls);
+	(void)ranges_reserve(&for_child.ranges, 2 * for_child.ranges.count + 2);
 	lock_acquire(&engine->remotes.lock);
 }
 
@@ -751,7 +751,7 @@ void client_after_fork_in_parent(struct engine *engine)
 	} else {
 		lock_release(&engine->remotes.lock);
 	}
-	free(for_child.ranges.all);
+	ranges_free(&for_child.ranges);
 }
 
 static int give_place_up(char *addr, size_t len)
@@ -828,7 +828,7 @@ void client_after_fork_in_child(struct engine *engine)
 	}
 	/* Where the fork has failed, what is out of reach is what the parent has. */
 	if (!client.is || for_child.calls >= 0) {
-		client.stale = client.ranges.all;
+		client.stale = client.ranges;
 		client.ranges = for_child.ranges;
 	}
 	client.is = true;
@@ -890,8 +890,7 @@ int client_connect(const char *path, bool may_start)
 
 void client_begin(void)
 {
-	free(client.stale);
-	client.stale = NULL;
+	ranges_free(&client.stale);
 	if (client.eager && client.calls >= 0 && client.ranges.count > 0)
 		(void)attach();
 }
