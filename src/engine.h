@@ -29,6 +29,7 @@ struct engine {
 	struct committer committer;
 	struct sources sources;
 	struct user_pagers user_pagers;
+	struct opening *openings; /* [open_lock] files of which an object is just being made */
 	struct shm_name *names;   /* [open_lock] */
 	struct segment *segments; /* [open_lock] */
 	int next_segment;         /* [open_lock] */

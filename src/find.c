@@ -84,6 +84,40 @@ static int make_plain(const struct search *s, struct object **ret)
 			   ret);
 }
 
+/* A file whose object is made without the lock: it may be one that does not answer, for which nobody else is to wait. */
+struct opening {
+	struct opening *next;
+	dev_t dev;
+	ino_t ino;
+};
+
+/* open_lock held. */
+static bool is_opening(const struct engine *engine, const struct stat *st)
+{
+	const struct opening *opening = engine->openings;
+
+	while (opening && (opening->dev != st->st_dev || opening->ino != st->st_ino))
+		opening = opening->next;
+	return opening;
+}
+
+/* open_lock held, but not meanwhile. */
+static int make_plain_apart(const struct search *s, struct object **ret)
+{
+	struct engine *engine = s->engine;
+	struct opening opening = {engine->openings, s->st->st_dev, s->st->st_ino}, **at;
+	int r;
+
+	engine->openings = &opening;
+	lock_release(&engine->open_lock);
+	r = make_plain(s, ret);
+	lock_acquire(&engine->open_lock);
+	for (at = &engine->openings; *at != &opening; at = &(*at)->next)
+		;
+	*at = opening.next;
+	return r;
+}
+
 /* The file's use is given up before an object is made: should that fail, it closes the pager, which waits for those who use the file. */
 static int make_atomic(const struct search *s, struct atomic_file *file, struct object **ret)
 {
@@ -161,21 +195,30 @@ static int take_mapped(const struct search *s, struct object *object)
 	return r;
 }
 
-/* open_lock held. ret_found: it was there. -EAGAIN: one that is being given up is in the way. */
-static int find_or_make(const struct search *s, struct object **ret, bool *ret_found)
+/*
+ * open_lock held, if not all the time. ret_old: its size may have been set since it was asked for. -EAGAIN: one that is being given up, or is just being
+ * made, is in the way.
+ */
+static int find_or_make(const struct search *s, struct object **ret, bool *ret_old)
 {
-	struct object *object = object_find(&s->engine->registry, s->st->st_dev, s->st->st_ino);
-	int r = object ? take_mapped(s, object) : 0;
+	struct object *object;
+	int r;
 
-	*ret_found = r == 0 && object && s->kind != FIND_SNAPSHOT;
-	if (*ret_found) {
+	*ret_old = false;
+	if (is_opening(s->engine, s->st))
+		return -EAGAIN;
+	object = object_find(&s->engine->registry, s->st->st_dev, s->st->st_ino);
+	r = object ? take_mapped(s, object) : 0;
+	*ret_old = r == 0 && object && s->kind != FIND_SNAPSHOT;
+	if (*ret_old) {
 		*ret = object;
 		return 0;
 	}
 	if (r == 0) {
 		struct atomic_file *file = atomic_find(&s->engine->atomics, s->st->st_dev, s->st->st_ino);
 
-		r = file || s->kind != FIND_ANY ? make_over_journal(s, file, ret) : make_plain(s, ret);
+		*ret_old = !file && s->kind == FIND_ANY;
+		r = *ret_old ? make_plain_apart(s, ret) : make_over_journal(s, file, ret);
 	}
 	object_unuse(object);
 	return r;
@@ -252,19 +295,19 @@ int find_file_object(struct engine *engine, int fd, int mode, const struct stat 
 {
 	static const struct timespec moment = {.tv_nsec = 1000000};
 	struct search search = {engine, fd, (mode & O_ACCMODE) == O_RDWR, st, kind};
-	bool found;
+	bool old;
 	int r;
 
 	if (kind != FIND_ANY || is_atomic(engine, st))
 		remotes_wait_for_ends(&engine->remotes);
 	for (;;) {
 		lock_acquire(&engine->open_lock);
-		r = find_or_make(&search, ret, &found);
+		r = find_or_make(&search, ret, &old);
 		lock_release(&engine->open_lock);
 		if (r != -EAGAIN)
 			break;
 		registry_bury(&engine->registry);
 		nanosleep(&moment, NULL);
 	}
-	return r == 0 && found ? object_refresh_size(*ret) : r;
+	return r == 0 && old ? object_refresh_size(*ret) : r;
 }

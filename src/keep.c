@@ -11,7 +11,10 @@
 #include "keep.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -81,6 +84,23 @@ static void say_nothing(const struct rescue *rescue, const struct object *object
 	(void)error;
 }
 
+/* Where the program has closed the engine's. */
+static int find(const struct rescue *rescue, const struct trace *trace)
+{
+	int fd = keeper_find_file(trace->dev, trace->ino);
+	struct stat st;
+
+	(void)rescue;
+	if (fd >= 0)
+		return fd;
+	fd = (int)BARE(SYS_openat, AT_FDCWD, trace->path, O_WRONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	if (fd >= 0 && (BARE(SYS_fstat, fd, &st) < 0 || st.st_dev != trace->dev || st.st_ino != trace->ino)) {
+		(void)BARE(SYS_close, fd);
+		fd = -1;
+	}
+	return fd;
+}
+
 static void work(struct keeper *keeper)
 {
 	struct engine *engine = keeper->arg;
@@ -89,6 +109,8 @@ static void work(struct keeper *keeper)
 	    .buffer = keeper_buffer(keeper),
 	    .pages = (unsigned)(KEEPER_BUFFER >> page_shift),
 	    .lost = speaks ? say_lost : say_nothing,
+	    .pagemap = (int)BARE(SYS_openat, AT_FDCWD, "/proc/self/pagemap", O_RDONLY | O_CLOEXEC),
+	    .find = find,
 	};
 
 	keeper_close_streams(keeper, speaks ? STDERR_FILENO : -1);
@@ -112,12 +134,36 @@ static void start(struct engine *engine)
 			strerrordesc_np(-r));
 }
 
-void keep_begin(struct engine *engine, const struct object *object)
+/* What cannot be had is done without. */
+static void note_trace(struct object *object)
 {
-	if (!engine->config.keeper || atomic_load_explicit(&engine->keeper.there, memory_order_relaxed) ||
-	    atomic_load_explicit(&engine->keeper_failed, memory_order_relaxed))
+	int fd = file_pager_descriptor(object->pager);
+	char link[40], path[PATH_MAX];
+	struct trace *trace, *none = NULL;
+	struct stat file;
+	ssize_t n;
+
+	if (atomic_load_explicit(&object->trace, memory_order_relaxed) || fd < 0 || fstat(fd, &file) < 0)
 		return;
-	if (object && object->kind == OBJECT_FILE && !object->journal)
+	snprintf(link, sizeof(link), "/proc/thread-self/fd/%d", fd);
+	n = readlink(link, path, sizeof(path) - 1);
+	path[n > 0 ? n : 0] = '\0';
+	trace = malloc(sizeof(*trace) + strlen(path) + 1);
+	if (!trace)
+		return;
+	*trace = (struct trace){.dev = file.st_dev, .ino = file.st_ino};
+	strcpy(trace->path, path);
+	if (!atomic_compare_exchange_strong(&object->trace, &none, trace))
+		free(trace);
+}
+
+void keep_begin(struct engine *engine, struct object *object)
+{
+	if (!engine->config.keeper || atomic_load_explicit(&engine->keeper_failed, memory_order_relaxed) || !object ||
+	    object->kind != OBJECT_FILE || object->journal)
+		return;
+	note_trace(object);
+	if (!atomic_load_explicit(&engine->keeper.there, memory_order_relaxed))
 		start(engine);
 }
 
@@ -130,7 +176,7 @@ static int begin_for(void *arg, const struct part *part)
 
 void keep_begin_at(struct engine *engine, char *addr, size_t len)
 {
-	if (engine->config.keeper && !atomic_load_explicit(&engine->keeper.there, memory_order_relaxed))
+	if (engine->config.keeper)
 		(void)space_visit(entry_space(engine), addr, len, begin_for, engine);
 }
 

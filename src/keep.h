@@ -11,7 +11,7 @@
 #include "engine.h"
 
 /* Before an object is mapped so that it can be stored to: starts the keeper, if it is wanted, and can do anything for it. */
-void keep_begin(struct engine *engine, const struct object *object);
+void keep_begin(struct engine *engine, struct object *object);
 /* Before a range of mappings is made writable: likewise. */
 void keep_begin_at(struct engine *engine, char *addr, size_t len);
 

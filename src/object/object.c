@@ -246,6 +246,7 @@ void registry_bury(struct registry *registry)
 		hooks_release(dead);
 		if (atomic_load(&dead->claimed))
 			claim_drop(dead->dev, dead->ino);
+		free(atomic_load(&dead->trace));
 		free(dead->private_pages);
 		free(dead);
 		lock_acquire(&registry->lock);

@@ -101,8 +101,16 @@ struct object {
 	struct registry *registry; /* (p) */
 	struct private_pages *private_pages; /* (p) PRIVATE: the rest of it */
 	struct lock deny_lock;
-	uint32_t denials; /* (d) views that deny, and calls that are about to make one */
-	int lease;        /* (d) the descriptor by which writers are held off; -1: there was no need yet */
+	uint32_t denials;            /* (d) views that deny, and calls that are about to make one */
+	int lease;                   /* (d) the descriptor by which writers are held off; -1: there was no need yet */
+	struct trace *_Atomic trace; /* (a) set once: how the keeper finds its file again; NULL: not at all */
+};
+
+/* A program may close what it does not know, and open something else under the number: rescue.c. */
+struct trace {
+	dev_t dev;
+	ino_t ino;
+	char path[];
 };
 
 /* Whether the kernel is to track stores through such a mapping; else they are caught by faults. pmap.h says why. */

@@ -15,15 +15,62 @@
  *
  * Written is up to the least of these: the size of the object, that of the file, which may have been cut before the object was, and the size
  * before it grows, up to which frames are right until what was stored past the end is gone.
+ *
+ * The program may have closed descriptors of the engine's, and have files of its own under their numbers. So each is compared with what it was
+ * before anything is read from it or written to it. Of the file there may be another, and it may be opened again; frames that are mapped
+ * can be read where they are mapped; a record of stores of this memory can be had at any time.
  */
 #include "object/rescue.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "pager/file.h"
 #include "sys/bare.h"
 #include "sys/page_size.h"
+
+/* ---- descriptors ---- */
+
+static bool is(int fd, dev_t dev, ino_t ino)
+{
+	struct stat st;
+
+	return fd >= 0 && BARE(SYS_fstat, fd, &st) == 0 && st.st_dev == dev && st.st_ino == ino;
+}
+
+static bool has_frames(const struct object *object)
+{
+	const struct frames *frames = &object->frames;
+
+	return is(frames->fd, frames->identity.dev, frames->identity.ino);
+}
+
+static int find_file(const struct rescue *rescue, const struct object *object)
+{
+	const struct trace *trace = atomic_load(&object->trace);
+	int fd = file_pager_writes_to(object->pager);
+
+	if (!trace || is(fd, trace->dev, trace->ino))
+		return fd;
+	return rescue->find ? rescue->find(rescue, trace) : -1;
+}
+
+static int size_of(int fd, uint64_t *ret)
+{
+	struct stat st;
+	long r = BARE(SYS_fstat, fd, &st);
+
+	*ret = (uint64_t)st.st_size;
+	if (r == 0 && S_ISBLK(st.st_mode))
+		r = BARE(SYS_ioctl, fd, BLKGETSIZE64, ret);
+	return (int)r;
+}
+
+/* ---- what was stored ---- */
 
 static void note(struct object *object, uint64_t page, bool mapped)
 {
@@ -70,7 +117,7 @@ static void note_taking(const struct taking *taking)
 }
 
 /* Of what was present and is not any more, what carries no mark was stored to; with the mark, something is still there. */
-static void note_leaving(struct object *object, const struct leaving *leaving)
+static void note_leaving(const struct rescue *rescue, struct object *object, const struct leaving *leaving)
 {
 	uint64_t there[PAGEMAP_WORDS] = {0};
 
@@ -78,14 +125,15 @@ static void note_leaving(struct object *object, const struct leaving *leaving)
 		note(object, leaving->chunk->first + i, false);
 	if (!atomic_load(&leaving->unmaps))
 		return;
-	(void)pagemap_there(leaving->pagemap, leaving->addr, leaving->end - leaving->from, there);
+	if (pagemap_there(leaving->pagemap, leaving->addr, leaving->end - leaving->from, there) < 0)
+		(void)pagemap_there(rescue->pagemap, leaving->addr, leaving->end - leaving->from, there);
 	for (unsigned i = leaving->from, bit = 0; i < leaving->end; i++, bit++)
 		if (((leaving->present[bit / 64] & ~there[bit / 64]) >> (bit % 64) & 1) && chunk_set_has(leaving->mapped, i))
 			note(object, leaving->chunk->first + i, false);
 }
 
 /* Also of views that are not tracked, as far as is known: one that is made writable becomes so a moment later. */
-static void note_stores(struct object *object)
+static void note_stores(const struct rescue *rescue, struct object *object)
 {
 	const struct taking *taking = atomic_load(&object->taking);
 	const struct leaving *leaving = atomic_load(&object->leaving);
@@ -93,10 +141,11 @@ static void note_stores(struct object *object)
 	if (taking)
 		note_taking(taking);
 	if (leaving)
-		note_leaving(object, leaving);
+		note_leaving(rescue, object, leaving);
 	for (struct view *view = object->views; view; view = view->next)
-		if (!view->private_pages && view_tracks(view))
-			(void)pagemap_find_written(view->pmap->pagemap, view->addr, view->pages, found_written, view);
+		if (!view->private_pages && view_tracks(view) &&
+		    pagemap_find_written(view->pmap->pagemap, view->addr, view->pages, found_written, view) < 0)
+			(void)pagemap_find_written(rescue->pagemap, view->addr, view->pages, found_written, view);
 }
 
 static bool is_unsaved(const struct object *object, const struct chunk *chunk, unsigned i)
@@ -107,7 +156,7 @@ static bool is_unsaved(const struct object *object, const struct chunk *chunk, u
 	if (!(word & (PAGE_DIRTY | PAGE_WRITING)) || (word & PAGE_BEYOND) ||
 	    (!page_has_frame(word) && page_state(word) != PAGE_LOADING))
 		return false;
-	return page_state(word) == PAGE_RESIDENT || BARE(SYS_lseek, object->frames.fd, at, SEEK_DATA) == at;
+	return page_state(word) == PAGE_RESIDENT || (has_frames(object) && BARE(SYS_lseek, object->frames.fd, at, SEEK_DATA) == at);
 }
 
 /* All of it, or -errno. */
@@ -124,10 +173,27 @@ static int transfer(long call, int fd, char *buffer, size_t len, uint64_t offset
 	return 0;
 }
 
+/* A page where it is mapped, and there; it could not be brought in. 0 or -EBADF. */
+static int read_mapped(const struct rescue *rescue, const struct object *object, uint64_t page)
+{
+	for (const struct view *view = object->views; view; view = view->next) {
+		uint64_t there[PAGEMAP_WORDS] = {0};
+		struct iovec from, to = {rescue->buffer, page_size()};
+
+		if (view->private_pages || view->pmap->far || page < view->first || page - view->first >= view->pages)
+			continue;
+		from = (struct iovec){view->addr + ((page - view->first) << page_shift), page_size()};
+		if (pagemap_there(rescue->pagemap, from.iov_base, 1, there) == 0 && (there[0] & 1) &&
+		    BARE(SYS_process_vm_readv, BARE(SYS_getpid, 0), &to, 1, &from, 1, 0) == (long)page_size())
+			return 0;
+	}
+	return -EBADF;
+}
+
 /* The unsaved pages of a chunk, in runs, as far as end, in bytes. The last error. */
 static int write_chunk(const struct rescue *rescue, const struct object *object, const struct chunk *chunk, int fd, uint64_t end)
 {
-	unsigned from = 0, to;
+	unsigned from = 0, to, most = has_frames(object) ? rescue->pages : 1;
 	int result = 0;
 
 	while (from < CHUNK_PAGES && (chunk->first + from) << page_shift < end) {
@@ -135,13 +201,15 @@ static int write_chunk(const struct rescue *rescue, const struct object *object,
 		size_t len;
 		int r = 0;
 
-		for (to = from; to < CHUNK_PAGES && to - from < rescue->pages && is_unsaved(object, chunk, to); to++)
+		for (to = from; to < CHUNK_PAGES && to - from < most && is_unsaved(object, chunk, to); to++)
 			;
 		len = (size_t)(to - from) << page_shift;
 		if (len > end - offset)
 			len = (size_t)(end - offset);
-		if (len > 0)
+		if (len > 0 && has_frames(object))
 			r = transfer(SYS_pread64, object->frames.fd, rescue->buffer, len, offset);
+		else if (len > 0)
+			r = read_mapped(rescue, object, chunk->first + from);
 		if (len > 0 && r == 0)
 			r = transfer(SYS_pwrite64, fd, rescue->buffer, len, offset);
 		result = r < 0 ? r : result;
@@ -178,18 +246,24 @@ static bool needs_the_program(struct object *object)
 /* What others do to the size meanwhile is looked at before each chunk: nothing makes the file longer. What can be written is. */
 static void rescue_object(const struct rescue *rescue, struct object *object)
 {
-	int fd = file_pager_writes_to(object->pager), result = 0, r;
+	int fd, result = 0, r;
 	uint64_t end = end_of(object), now;
 
-	note_stores(object);
+	note_stores(rescue, object);
 	if (needs_the_program(object)) {
 		if (has_unsaved(object, end))
 			rescue->lost(rescue, object, -1, EOPNOTSUPP);
 		return;
 	}
+	fd = find_file(rescue, object);
+	if (fd < 0) {
+		if (has_unsaved(object, end))
+			rescue->lost(rescue, object, -1, EBADF);
+		return;
+	}
 	for (struct chunk *chunk = table_next(&object->table, 0); chunk;
 	     chunk = table_next(&object->table, chunk->first + CHUNK_PAGES)) {
-		r = object->pager->ops->size(object->pager, &now);
+		r = size_of(fd, &now);
 		if (r == 0)
 			r = write_chunk(rescue, object, chunk, fd, now < end ? now : end);
 		result = r < 0 ? r : result;

@@ -34,6 +34,9 @@ struct rescue {
 	void *buffer; /* of whole pages */
 	unsigned pages;
 	void (*lost)(const struct rescue *rescue, const struct object *object, int fd, int error);
+	int pagemap; /* of this memory, for where the program has closed the engine's; -1: none */
+	/* Another descriptor of a file, for writing at offsets, where the program has closed the engine's; or -1. NULL: there is none. */
+	int (*find)(const struct rescue *rescue, const struct trace *trace);
 };
 
 /*

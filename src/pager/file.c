@@ -614,6 +614,11 @@ int file_pager_writes_to(struct pager *pager)
 	return pager->ops == &file_ops && file_is_ready(file) && file_is_writable(file) ? file->buffered_fd : -1;
 }
 
+int file_pager_descriptor(struct pager *pager)
+{
+	return pager->ops == &file_ops ? file_fd(file_of(pager)) : -1;
+}
+
 static int file_sync(struct pager *pager)
 {
 	struct file_pager *file = file_of(pager);

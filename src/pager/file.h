@@ -40,6 +40,8 @@ bool file_pager_is_adopted(struct pager *pager);
 
 /* What the pager writes to, through the kernel's cache; -1: it is no such pager, or nothing was transferred yet. Takes no lock. */
 int file_pager_writes_to(struct pager *pager);
+/* Any descriptor of the file, or -1. */
+int file_pager_descriptor(struct pager *pager);
 
 struct stat;
 uint64_t file_looks(const struct stat *st);

@@ -108,7 +108,7 @@ static int64_t fork_space(struct job *job)
 		else if (n == 0 || errno != EINTR)
 			r = message_set(n == 0 ? EIO : errno, "the child of a fork cannot be told of its mappings");
 	}
-	free(ranges.all);
+	ranges_free(&ranges);
 	(void)space_visit(remote_space(job->remote), NULL, ADDRESSES_END, bring_back, remote_space(job->remote));
 	return r;
 }
@@ -404,15 +404,12 @@ static void run(struct job *job, struct channel_message *message)
 /* ---- the payload ---- */
 
 /* A file that came along, in memory. 0 or -errno. */
-static int open_payload(struct job *job, int file, void **ret_map, size_t *ret_len)
+static int open_payload(struct job *job, int file)
 {
-	size_t len = job->request->in_len > job->request->out_len ? job->request->in_len : job->request->out_len;
 	bool much = job->request->in_len > CALL_APART || job->request->out_len > CALL_APART;
-	void *copy = much ? NULL : calloc(1, len + 1), *out = much ? NULL : calloc(1, job->request->out_len + 1);
+	void *copy = much ? NULL : calloc(1, job->request->in_len + 1), *out = much ? NULL : calloc(1, job->request->out_len + 1);
 	size_t done = 0;
 
-	*ret_map = copy;
-	*ret_len = len;
 	job->in = copy;
 	job->out = out;
 	if (!copy || !out)
@@ -445,8 +442,6 @@ void remote_answer(struct remote *remote, const struct call_request *request, st
 	struct job job = {.remote = remote, .request = request, .fd = -1, .in = message->body, .out = room, .ret_fd = -1};
 	struct channel_message reply = {.head = &job.reply, .head_len = sizeof(job.reply)};
 	int file = request->apart && message->n_fds > 1 ? message->fds[message->n_fds - 1] : -1;
-	void *map = NULL;
-	size_t len = 0;
 	int r = 0;
 
 	if (message->n_fds > 1 + (unsigned)(file >= 0))
@@ -454,7 +449,7 @@ void remote_answer(struct remote *remote, const struct call_request *request, st
 	if (message->n_fds == 0)
 		return;
 	if (file >= 0)
-		r = open_payload(&job, file, &map, &len);
+		r = open_payload(&job, file);
 	else if (request->in_len > message->body_len || request->out_len > sizeof(room))
 		r = -EPROTO;
 	else
@@ -476,7 +471,7 @@ void remote_answer(struct remote *remote, const struct call_request *request, st
 	if (job.ret_fd >= 0)
 		close(job.ret_fd);
 	if (file >= 0) {
-		free(map);
+		free(job.in);
 		free(job.out);
 	}
 	while (message->n_fds > 0)

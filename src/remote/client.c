@@ -28,6 +28,8 @@
 #include "sys/uffd.h"
 #include "util/message.h"
 
+#define PASSING_MOST 512 /* descriptors that calls have at a time: a call has three */
+
 /* A signal handler has no argument of ours, and a process is served by one engine at most. */
 static struct {
 	bool is;
@@ -46,7 +48,7 @@ static struct {
 	_Atomic uint32_t over; /* 1: SIGBUS lies over the ranges: the engine has ended, or this process could not attach */
 	int failed;            /* [over] -errno, where that was it */
 	uint64_t forks;        /* between the engine's process and this one: each attaches anew */
-	void *stale;           /* the ranges of this process's parent: to be freed */
+	struct ranges stale;   /* the ranges of this process's parent: to be freed */
 	bool eager;            /* attaches at once */
 	bool no_privilege;     /* as the engine was configured */
 	struct agent agent;
@@ -55,6 +57,69 @@ static struct {
 bool client_is(void)
 {
 	return client.is && (!client.mark || *client.mark);
+}
+
+/* ---- descriptors of calls ---- */
+
+/*
+ * Those that calls have for as long as they last. A fork does not wait for calls of other threads, which may last, and takes copies: the child closes
+ * them. Made and closed with the lock, which a fork holds: none is there that is not in the list.
+ */
+static struct {
+	struct lock lock;
+	int fds[PASSING_MOST];
+	unsigned count; /* more are not known, and are left to the child */
+} passing;
+
+/* Lock held. */
+static int pass_locked(int fd)
+{
+	if (fd >= 0 && passing.count < PASSING_MOST)
+		passing.fds[passing.count++] = fd;
+	return fd;
+}
+
+static int pass_pair(int ret[2])
+{
+	int r;
+
+	lock_acquire(&passing.lock);
+	r = channel_pair(ret);
+	if (r == 0) {
+		pass_locked(ret[0]);
+		pass_locked(ret[1]);
+	}
+	lock_release(&passing.lock);
+	return r;
+}
+
+static int pass_file(const char *name)
+{
+	int fd;
+
+	lock_acquire(&passing.lock);
+	fd = pass_locked(memfd_create(name, MFD_CLOEXEC));
+	lock_release(&passing.lock);
+	return fd;
+}
+
+static void close_passing(int fd)
+{
+	lock_acquire(&passing.lock);
+	for (unsigned i = 0; i < passing.count; i++)
+		if (passing.fds[i] == fd) {
+			passing.fds[i] = passing.fds[--passing.count];
+			break;
+		}
+	close(fd);
+	lock_release(&passing.lock);
+}
+
+static void close_passing_in_child(void)
+{
+	while (passing.count > 0)
+		close(passing.fds[--passing.count]);
+	passing.lock = (struct lock){0};
 }
 
 /* ---- calls ---- */
@@ -110,7 +175,7 @@ static int check_socket(void)
 /* What is too long for a message goes in a file. -errno, or the descriptor. */
 static int put_apart(const struct client_call *call)
 {
-	int fd = memfd_create("quire-call", MFD_CLOEXEC);
+	int fd = pass_file("quire-call");
 	size_t len = call->in_len > call->out_len ? call->in_len : call->out_len;
 	int r = fd < 0 || ftruncate(fd, (off_t)len) < 0 ? -errno : 0;
 
@@ -123,7 +188,7 @@ static int put_apart(const struct client_call *call)
 			r = n == 0 ? -EIO : -errno;
 	}
 	if (r < 0 && fd >= 0)
-		close(fd);
+		close_passing(fd);
 	return r < 0 ? r : fd;
 }
 
@@ -143,18 +208,18 @@ static int take_apart(const struct client_call *call, int fd)
 static int exchange(struct channel_message *out, struct channel_message *in)
 {
 	int pair[2];
-	int r = channel_pair(pair);
+	int r = pass_pair(pair);
 
 	if (r < 0)
 		return r;
 	out->fds[0] = pair[1];
 	r = channel_send(client.calls, out);
-	close(pair[1]);
+	close_passing(pair[1]);
 	if (r == 0)
 		r = channel_wait(pair[0], client.calls, -1);
 	if (r == 0)
 		r = channel_receive(pair[0], in);
-	close(pair[0]);
+	close_passing(pair[0]);
 	return r == -EPIPE ? -EOWNERDEAD : r;
 }
 
@@ -188,7 +253,7 @@ static int64_t ask(const struct client_call *call, bool *ret_not_ours)
 	if (r == 0 && apart && reply.result >= 0)
 		r = take_apart(call, file);
 	if (file >= 0)
-		close(file);
+		close_passing(file);
 	if (r < 0)
 		return r == -EOWNERDEAD ? gone() : message_set(-r, "the engine cannot be asked: %s", strerrordesc_np(-r));
 	if (ret_not_ours)
@@ -629,11 +694,10 @@ static int read_ranges(int fd, struct ranges *ret)
 	if (fstat(fd, &st) < 0)
 		return -errno;
 	len = (size_t)st.st_size;
-	ret->all = malloc(len + sizeof(*ret->all));
-	if (!ret->all)
+	/* In the child none is to be had before all is reserved: it might lie in one of the places. */
+	if (ranges_reserve(ret, 2 * (len / sizeof(*ret->all)) + 2) < 0)
 		return -ENOMEM;
 	ret->count = len / sizeof(*ret->all);
-	ret->capacity = ret->count + 1;
 	for (size_t done = 0; done < len;) {
 		ssize_t n = pread(fd, (char *)ret->all + done, len - done, (off_t)done);
 
@@ -668,9 +732,11 @@ void client_before_fork(struct engine *engine)
 		ask_for_fork();
 		lock_acquire(&client.attach_lock);
 		lock_acquire(&client.lock);
+		lock_acquire(&passing.lock);
 		return;
 	}
 	(void)remote_create(engine, engine->space, &for_child.ranges, &for_child.calls);
+	(void)ranges_reserve(&for_child.ranges, 2 * for_child.ranges.count + 2);
 	lock_acquire(&engine->remotes.lock);
 }
 
@@ -679,12 +745,13 @@ void client_after_fork_in_parent(struct engine *engine)
 	if (for_child.calls >= 0)
 		close(for_child.calls);
 	if (client_is()) {
+		lock_release(&passing.lock);
 		lock_release(&client.lock);
 		lock_release(&client.attach_lock);
 	} else {
 		lock_release(&engine->remotes.lock);
 	}
-	free(for_child.ranges.all);
+	ranges_free(&for_child.ranges);
 }
 
 static int give_place_up(char *addr, size_t len)
@@ -749,6 +816,7 @@ void client_after_fork_in_child(struct engine *engine)
 	bool eager = client.is ? client.eager : engine->trap == QUIRE_TRAP_THREAD;
 
 	if (client.is) {
+		close_passing_in_child();
 		if (has_socket())
 			close(client.calls);
 		if (client.agent.line && (void *)client.agent.line != MAP_FAILED)
@@ -760,7 +828,7 @@ void client_after_fork_in_child(struct engine *engine)
 	}
 	/* Where the fork has failed, what is out of reach is what the parent has. */
 	if (!client.is || for_child.calls >= 0) {
-		client.stale = client.ranges.all;
+		client.stale = client.ranges;
 		client.ranges = for_child.ranges;
 	}
 	client.is = true;
@@ -822,8 +890,7 @@ int client_connect(const char *path, bool may_start)
 
 void client_begin(void)
 {
-	free(client.stale);
-	client.stale = NULL;
+	ranges_free(&client.stale);
 	if (client.eager && client.calls >= 0 && client.ranges.count > 0)
 		(void)attach();
 }

@@ -5,25 +5,46 @@
 #include "remote/ranges.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
+#include "sys/page_size.h"
 #include "util/assert.h"
 #include "util/fail.h"
 
-int ranges_prepare(struct ranges *ranges)
+/*
+ * The memory is the kernel's, and not malloc's: that may be managed, or its lock be held by a thread whose fault waits for the agent, which keeps account
+ * of a set.
+ */
+int ranges_reserve(struct ranges *ranges, size_t capacity)
 {
-	size_t capacity = ranges->capacity ? 2 * ranges->capacity : 64;
+	size_t len = (capacity * sizeof(*ranges->all) + page_size() - 1) & ~(page_size() - 1);
 	struct address_range *all;
 
-	if (ranges->count + 1 < ranges->capacity)
+	if (capacity <= ranges->capacity)
 		return 0;
-	all = fail_now(FAIL_ALLOC) ? NULL : realloc(ranges->all, capacity * sizeof(*all));
-	if (!all)
+	all = fail_now(FAIL_ALLOC) ? MAP_FAILED : mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (all == MAP_FAILED)
 		return -ENOMEM;
+	if (ranges->count > 0)
+		memcpy(all, ranges->all, ranges->count * sizeof(*all));
+	if (ranges->all)
+		munmap(ranges->all, ranges->capacity * sizeof(*all));
 	ranges->all = all;
-	ranges->capacity = capacity;
+	ranges->capacity = len / sizeof(*all);
 	return 0;
+}
+
+int ranges_prepare(struct ranges *ranges)
+{
+	return ranges->count + 1 < ranges->capacity ? 0 : ranges_reserve(ranges, 2 * ranges->capacity + 2);
+}
+
+void ranges_free(struct ranges *ranges)
+{
+	if (ranges->all)
+		munmap(ranges->all, ranges->capacity * sizeof(*ranges->all));
+	*ranges = (struct ranges){0};
 }
 
 /* The first range that ends after addr, or at it too. */

@@ -18,6 +18,9 @@ struct ranges {
 	size_t count, capacity;
 };
 
+/* Room for so many. 0 or -ENOMEM. */
+int ranges_reserve(struct ranges *ranges, size_t capacity);
+void ranges_free(struct ranges *ranges);
 /* Room for one more change, so that the next of the following cannot fail. 0 or -ENOMEM. */
 int ranges_prepare(struct ranges *ranges);
 void ranges_add(struct ranges *ranges, char *addr, size_t len);

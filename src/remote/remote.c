@@ -683,12 +683,15 @@ static int make_calls(struct engine *engine, struct remote *remote, int ret_pair
 /* Listens to it. On failure it is off the list. */
 static int start_calls(struct engine *engine, struct remote *remote)
 {
-	int r = thread_trap_watch(engine->thread_trap, &remote->calls, false);
+	int r;
 
-	if (r < 0)
+	/* Before anybody can learn that it has ended, and count it no more. */
+	atomic_fetch_add(&engine->remotes.count, 1);
+	r = thread_trap_watch(engine->thread_trap, &remote->calls, false);
+	if (r < 0) {
+		atomic_fetch_sub(&engine->remotes.count, 1);
 		take_off_list(&engine->remotes, remote);
-	else
-		atomic_fetch_add(&engine->remotes.count, 1);
+	}
 	return r;
 }
 

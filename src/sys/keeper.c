@@ -331,13 +331,17 @@ struct streams {
 	int except;
 };
 
+/*
+ * What has no kind is no stream either: a userfaultfd, an eventfd and the like, whose end nobody waits for. With its userfaultfd the marks would go by
+ * which the kernel tells what was stored to.
+ */
 static void close_stream(int fd, void *arg)
 {
 	const struct streams *streams = arg;
 	struct stat st;
 
 	if (fd == streams->except || (fd == streams->keeper->sign && has_sign(streams->keeper)) || BARE(SYS_fstat, fd, &st) < 0 ||
-	    S_ISREG(st.st_mode) || S_ISDIR(st.st_mode) || S_ISBLK(st.st_mode))
+	    S_ISREG(st.st_mode) || S_ISDIR(st.st_mode) || S_ISBLK(st.st_mode) || (st.st_mode & S_IFMT) == 0)
 		return;
 	(void)BARE(SYS_close, fd);
 }
@@ -391,6 +395,33 @@ void keeper_close_streams(const struct keeper *keeper, int except)
 	(void)BARE(SYS_prlimit64, 0, RLIMIT_NOFILE, NULL, &limit);
 	for (rlim_t fd = 0; fd < limit.rlim_cur && fd < MOST_FDS; fd++)
 		close_stream((int)fd, &streams);
+}
+
+struct wanted {
+	dev_t dev;
+	ino_t ino;
+	int found;
+};
+
+static void look_at_file(int fd, void *arg)
+{
+	struct wanted *wanted = arg;
+	struct stat st;
+	long flags;
+
+	if (wanted->found >= 0 || BARE(SYS_fstat, fd, &st) < 0 || st.st_dev != wanted->dev || st.st_ino != wanted->ino)
+		return;
+	flags = BARE(SYS_fcntl, fd, F_GETFL);
+	if (flags >= 0 && (flags & O_ACCMODE) != O_RDONLY && !(flags & (O_APPEND | O_DIRECT | O_PATH)))
+		wanted->found = fd;
+}
+
+int keeper_find_file(dev_t dev, ino_t ino)
+{
+	struct wanted wanted = {dev, ino, -1};
+
+	(void)for_each("/proc/self/fd", look_at_file, &wanted);
+	return wanted.found;
 }
 
 /* ---- threads ---- */

@@ -56,8 +56,11 @@ static inline void *keeper_buffer(const struct keeper *keeper)
 /* Whether no thread of the program is there but this one. Async-signal-safe. */
 bool keeper_is_alone(void);
 
-/* For its work: closes all but regular files, directories and block devices, and except: what others wait for the end of. */
+/* For its work: closes pipes, sockets and terminals, but except: what others wait for the end of. */
 void keeper_close_streams(const struct keeper *keeper, int except);
+
+/* For its work: a descriptor of a file by which it can be written at offsets, whosever it is; or -1. */
+int keeper_find_file(dev_t dev, ino_t ino);
 
 /* A process that this one may wait for has ended: waits for its keeper, if it has one that is at work still. Async-signal-safe. */
 void keeper_wait_for(pid_t program);

@@ -573,6 +573,30 @@ static void a_file_that_was_cut_by_another_is_not_made_longer(void **state)
 	close(ready[1]);
 }
 
+static void what_another_has_written_to_a_page_that_was_only_read_stays(void **state)
+{
+	char byte = 'x', read_back[2];
+	volatile char sum = 0;
+	pid_t pid;
+
+	(void)state;
+	CHILD(pid)
+	{
+		char *p = map(RW, MAP_SHARED);
+
+		for (size_t i = 0; i < PAGES; i++)
+			sum += p[i * PAGE];
+		p[3 * PAGE] = 'p';
+		MUST(pwrite(fd, &byte, 1, (off_t)(7 * PAGE)) == 1);
+		raise(SIGKILL);
+	}
+	is_ended_by(pid, SIGKILL);
+	assert_int_equal(pread(fd, read_back, 1, (off_t)(7 * PAGE)), 1);
+	assert_int_equal(read_back[0], 'x');
+	assert_int_equal(pread(fd, read_back, 1, (off_t)(3 * PAGE)), 1);
+	assert_int_equal(read_back[0], 'p');
+}
+
 /* The entries of a huge frame look like those of pages that were stored to. */
 static void what_another_has_written_under_a_huge_frame_stays(void **state)
 {
@@ -678,6 +702,116 @@ static void what_only_the_program_can_write_is_lost_and_that_is_said(void **stat
 	assert_all(0);
 }
 
+/* ---- a program that closes what it does not know ---- */
+
+#define FOREIGN 200
+
+/* All numbers that the engine's descriptors have had are of another file, which has no byte that is not 'f'. */
+static void take_all_numbers(const char *other)
+{
+	int first = open(other, O_RDWR);
+
+	MUST(first >= 0);
+	while (dup(first) < FOREIGN)
+		;
+}
+
+static int make_other(char *name)
+{
+	char bytes[PAGES * PAGE];
+	int other;
+
+	snprintf(name, 4200, "%s-other", path);
+	other = open(name, O_RDWR | O_CREAT | O_TRUNC, 0600);
+	memset(bytes, 'f', sizeof(bytes));
+	assert_int_equal(write(other, bytes, sizeof(bytes)), sizeof(bytes));
+	return other;
+}
+
+static void is_all_foreign(int other)
+{
+	char bytes[PAGES * PAGE + 1];
+
+	assert_int_equal(pread(other, bytes, sizeof(bytes), 0), PAGES * PAGE);
+	for (size_t i = 0; i < PAGES * PAGE; i++)
+		assert_int_equal(bytes[i], 'f');
+	close(other);
+}
+
+static void stores_survive_closefrom_and_go_to_no_other_file(void **state)
+{
+	char name[4200];
+	int other = make_other(name);
+	pid_t pid;
+
+	(void)state;
+	CHILD(pid)
+	{
+		store_all(map(RW, MAP_SHARED), 13);
+		closefrom(3);
+		take_all_numbers(name);
+		raise(SIGKILL);
+	}
+	is_ended_by(pid, SIGKILL);
+	is_all_foreign(other);
+	unlink(name);
+	assert_all(13);
+}
+
+/* There is no way to it any more but the program's own descriptor. */
+static void stores_survive_closefrom_where_the_file_has_no_name(void **state)
+{
+	char name[4200];
+	int other = make_other(name), own;
+	pid_t pid;
+
+	(void)state;
+	own = open(path, O_RDWR);
+	unlink(path);
+	CHILD(pid)
+	{
+		store_all(map(RW, MAP_SHARED), 14);
+		MUST(dup2(own, 250) == 250);
+		close_range(3, 249, 0);
+		take_all_numbers(name);
+		raise(SIGKILL);
+	}
+	is_ended_by(pid, SIGKILL);
+	is_all_foreign(other);
+	unlink(name);
+	assert_all(14);
+	close(own);
+}
+
+static void stores_that_cannot_be_written_after_closefrom_are_lost_and_that_is_said(void **state)
+{
+	char name[4200], text[1000] = "";
+	int other = make_other(name), pipes[2];
+	ssize_t n = 0, got;
+	pid_t pid;
+
+	(void)state;
+	assert_int_equal(pipe(pipes), 0);
+	unlink(path);
+	CHILD(pid)
+	{
+		dup2(pipes[1], STDERR_FILENO);
+		store_all(map(RW, MAP_SHARED), 15);
+		closefrom(3);
+		take_all_numbers(name);
+		raise(SIGKILL);
+	}
+	close(pipes[1]);
+	while ((got = read(pipes[0], text + n, sizeof(text) - 1 - (size_t)n)) > 0)
+		n += got;
+	close(pipes[0]);
+	is_ended_by(pid, SIGKILL);
+	assert_non_null(strstr(text, "cannot be written: Bad file descriptor"));
+	is_all_foreign(other);
+	unlink(name);
+	assert_all(0);
+}
+
 /* ---- a program that becomes another user ---- */
 
 #define ANOTHER 65534
@@ -776,11 +910,15 @@ int main(void)
 	    TEST(stores_survive__exit),
 	    TEST(stores_survive_exec),
 	    TEST(stores_before_exec_are_written_while_the_program_runs),
+	    TEST(stores_survive_closefrom_and_go_to_no_other_file),
+	    TEST(stores_survive_closefrom_where_the_file_has_no_name),
+	    TEST(stores_that_cannot_be_written_after_closefrom_are_lost_and_that_is_said),
 	    TEST(stores_of_another_user_than_the_mappings_survive),
 	    TEST(a_program_that_has_become_another_user_exits),
 	    TEST(a_program_that_has_become_another_user_executes),
 	    TEST(private_stores_are_nobodys_business),
 	    TEST(a_file_that_was_cut_by_another_is_not_made_longer),
+	    TEST(what_another_has_written_to_a_page_that_was_only_read_stays),
 	    TEST(what_another_has_written_under_a_huge_frame_stays),
 	    TEST(an_atomic_file_is_left_at_its_last_commit),
 	    TEST(what_only_the_program_can_write_is_lost_and_that_is_said),

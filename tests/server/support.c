@@ -109,6 +109,9 @@ void kill_server(void)
 {
 	kill(server, SIGKILL);
 	assert_int_equal(end_of(server), -SIGKILL);
+	/* Its keeper has the socket for a moment: who asks for the next server by it would be deceived. */
+	while (listens(socket_path))
+		usleep(1000);
 	server = 0;
 }
 

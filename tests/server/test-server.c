@@ -4,15 +4,19 @@
  *
  * The test itself is no client: each client is a process that it starts, and knows nothing of the others but the file.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fuse.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -696,6 +700,200 @@ static void U01_threads_go_on_from_one_server_to_the_next(void **state)
 	close(fd);
 }
 
+/* ---- a file that does not answer ---- */
+
+#define FILE_NODE 2
+
+struct fuse {
+	char dir[64];
+	int device, stalled[2], go[2];
+};
+
+static void reply(const struct fuse *fuse, const struct fuse_in_header *to, int error, const void *body, size_t len)
+{
+	struct fuse_out_header head = {.len = (uint32_t)(sizeof(head) + len), .error = error, .unique = to->unique};
+	struct iovec parts[2] = {{&head, sizeof(head)}, {(void *)(uintptr_t)body, len}};
+
+	(void)!writev(fuse->device, parts, len ? 2 : 1);
+}
+
+static struct fuse_attr attr_of(uint64_t node)
+{
+	return (struct fuse_attr){
+	    .ino = node, .mode = node == FILE_NODE ? S_IFREG | 0600 : S_IFDIR | 0700, .nlink = 1, .size = PAGES(4)};
+}
+
+/* What the engine asks of a file before it is mapped, its attribute for one, waits until the test says go. */
+static void answer(const struct fuse *fuse, const struct fuse_in_header *head)
+{
+	struct fuse_init_out init = {.major = FUSE_KERNEL_VERSION, .minor = FUSE_KERNEL_MINOR_VERSION, .max_write = 4096};
+	struct fuse_entry_out entry = {.nodeid = FILE_NODE, .attr = attr_of(FILE_NODE)};
+	struct fuse_attr_out attr = {.attr = attr_of(head->nodeid)};
+	struct fuse_open_out open = {0};
+	char byte;
+
+	switch (head->opcode) {
+	case FUSE_INIT:
+		reply(fuse, head, 0, &init, sizeof(init));
+		return;
+	case FUSE_LOOKUP:
+		if (strcmp((const char *)(head + 1), "file") == 0)
+			reply(fuse, head, 0, &entry, sizeof(entry));
+		else
+			reply(fuse, head, -ENOENT, NULL, 0);
+		return;
+	case FUSE_GETATTR:
+		reply(fuse, head, 0, &attr, sizeof(attr));
+		return;
+	case FUSE_OPEN:
+		reply(fuse, head, 0, &open, sizeof(open));
+		return;
+	case FUSE_GETXATTR:
+		(void)!write(fuse->stalled[1], "", 1);
+		(void)!read(fuse->go[0], &byte, 1);
+		reply(fuse, head, -ENODATA, NULL, 0);
+		return;
+	case FUSE_FORGET:
+	case FUSE_BATCH_FORGET:
+	case FUSE_INTERRUPT:
+		return;
+	default:
+		reply(fuse, head, -ENOSYS, NULL, 0);
+	}
+}
+
+static _Noreturn void serve_fuse(const struct fuse *fuse)
+{
+	static _Alignas(struct fuse_in_header) char request[FUSE_MIN_READ_BUFFER + 4096];
+
+	close(fuse->go[1]);
+	while (read(fuse->device, request, sizeof(request)) > 0)
+		answer(fuse, (const struct fuse_in_header *)request);
+	_exit(0);
+}
+
+/* Skips where there is no FUSE, or no right to it. */
+static pid_t start_fuse(struct fuse *fuse)
+{
+	char options[100];
+	pid_t daemon;
+
+	fuse->device = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+	strcpy(fuse->dir, "/var/tmp/quire-fuse.XXXXXX");
+	assert_non_null(mkdtemp(fuse->dir));
+	snprintf(options, sizeof(options), "fd=%d,rootmode=40000,user_id=%u,group_id=%u", fuse->device, geteuid(), getegid());
+	if (fuse->device < 0 || mount("quire-test", fuse->dir, "fuse", MS_NOSUID | MS_NODEV, options) < 0) {
+		print_message("# FUSE cannot be had: %s\n", strerror(errno));
+		rmdir(fuse->dir);
+		skip();
+	}
+	assert_true(pipe(fuse->stalled) == 0 && pipe(fuse->go) == 0);
+	daemon = fork();
+	if (daemon == 0)
+		serve_fuse(fuse);
+	return daemon;
+}
+
+static int map_slow_file(void *arg)
+{
+	const struct fuse *fuse = arg;
+	char name[100];
+	int fd;
+
+	close(fuse->go[1]);
+	snprintf(name, sizeof(name), "%s/file", fuse->dir);
+	fd = open(name, O_RDONLY);
+	EXPECT(fd >= 0 && quire_mmap(NULL, PAGES(4), PROT_READ, MAP_SHARED, fd, 0) != MAP_FAILED);
+	return 0;
+}
+
+static void file_that_does_not_answer_keeps_nobody_waiting(void **state)
+{
+	struct fuse fuse;
+	pid_t daemon = start_fuse(&fuse), slow = run_client(map_slow_file, &fuse);
+	int fd = make_file(4);
+	char byte;
+
+	(void)state;
+	assert_int_equal(read(fuse.stalled[0], &byte, 1), 1);
+	/* Until then the one that is slow is not answered. */
+	assert_int_equal(end_of(run_client(see_it_unharmed, &(struct job){.fd = fd})), 0);
+	close(fuse.go[0]);
+	close(fuse.go[1]);
+	assert_int_equal(end_of(slow), 0);
+	umount2(fuse.dir, MNT_DETACH);
+	close(fuse.device);
+	kill(daemon, SIGKILL);
+	(void)end_of(daemon);
+	rmdir(fuse.dir);
+	close(fd);
+}
+
+/* ---- forks beside calls ---- */
+
+#define ASKERS    3
+#define ASKED     20000 /* pages: what is told of so many goes in a file of its own */
+#define FORKS     300
+#define CHILD_FDS 100
+
+static unsigned char *asked_of;
+
+static void *ask_for_residence(void *arg)
+{
+	struct job *job = arg;
+	static _Thread_local unsigned char vec[ASKED];
+
+	while (!atomic_load(&job->progress->stop)) {
+		EXPECT(quire_mincore(asked_of, PAGES(ASKED), vec) == 0);
+		atomic_fetch_add(&job->progress->stored, 1);
+	}
+	return arg;
+}
+
+/* How many descriptors a child has. */
+static int count_in_child(void)
+{
+	pid_t child = fork();
+
+	if (child == 0) {
+		DIR *list = opendir("/proc/self/fd");
+		int n = 0;
+
+		while (list && readdir(list))
+			n++;
+		_exit(list && n < CHILD_FDS ? n : CHILD_FDS);
+	}
+	return end_of(child);
+}
+
+static int fork_beside_calls(void *arg)
+{
+	struct job *job = arg;
+	pthread_t threads[ASKERS];
+	int n;
+
+	asked_of = quire_mmap(NULL, PAGES(ASKED), RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	EXPECT(asked_of != MAP_FAILED);
+	n = count_in_child();
+	for (int i = 0; i < ASKERS; i++)
+		EXPECT(pthread_create(&threads[i], NULL, ask_for_residence, arg) == 0);
+	await(&job->progress->stored, 10);
+	for (int i = 0; i < FORKS; i++)
+		EXPECT(count_in_child() == n);
+	atomic_store(&job->progress->stop, 1);
+	for (int i = 0; i < ASKERS; i++)
+		EXPECT(pthread_join(threads[i], NULL) == 0);
+	return 0;
+}
+
+static void M18_child_has_no_descriptor_of_a_call_that_another_thread_makes(void **state)
+{
+	struct job job = {.progress = share_progress()};
+
+	(void)state;
+	assert_int_equal(end_of(run_client(fork_beside_calls, &job)), 0);
+}
+
 /* ---- the server's own life ---- */
 
 static void second_server_on_a_socket_is_refused(void **state)
@@ -764,6 +962,8 @@ int main(void)
 	    TEST(M20_server_that_is_killed_is_SIGBUS_and_never_zeros),
 	    TEST(U01_client_of_a_dead_server_is_served_by_the_next),
 	    TEST(U01_threads_go_on_from_one_server_to_the_next),
+	    TEST(file_that_does_not_answer_keeps_nobody_waiting),
+	    TEST(M18_child_has_no_descriptor_of_a_call_that_another_thread_makes),
 	    TEST(second_server_on_a_socket_is_refused),
 	    TEST(socket_is_its_owners_only),
 	    TEST(server_ends_when_it_is_idle),

@@ -102,7 +102,7 @@ static void lost(const struct rescue *rescue, const struct object *object, int o
 
 static void rescue(void)
 {
-	struct rescue r = {.buffer = rescue_buffer, .pages = 8, .lost = lost};
+	struct rescue r = {.buffer = rescue_buffer, .pages = 8, .lost = lost, .pagemap = -1};
 
 	rescue_all(&r, &rig.registry);
 }
