@@ -426,6 +426,25 @@ void coherent_begin(const struct stat *st)
 	entry_end(&entry, 0);
 }
 
+int coherent_leave(const struct stat *st, int fd)
+{
+	struct engine *engine = entry_engine_if_started();
+	struct object *object;
+	struct entry entry;
+	int r = 0;
+
+	if (!engine)
+		return 0;
+	entry_begin(&entry, "coherent_leave");
+	object = find(engine, st);
+	if (object) {
+		r = space_leave(engine->space, object, fd);
+		done_with(object);
+	}
+	entry_end(&entry, 0);
+	return r;
+}
+
 void coherent_look(void)
 {
 	struct engine *engine = entry_engine_if_started();

@@ -41,6 +41,12 @@ int coherent_changed(int fd, off_t offset, off_t n);
 void coherent_begin(const struct stat *st);
 
 /*
+ * Another program is about to have the file: what is mapped of it here is the kernel's when it returns. fd: of it, open for as much as the mappings
+ * are for. -EBUSY: children have it mapped, or there are private mappings. Only where the engine is this process's own.
+ */
+int coherent_leave(const struct stat *st, int fd);
+
+/*
  * For a program that has just been told that another may have changed files: it has got a lock, or a child of its has ended. What the
  * kernel says has changed since the last time is read again by the next touch; also, without need, what only this program has written.
  */

@@ -92,7 +92,7 @@ static int lowest(void)
 }
 
 /* Moves a new descriptor out of the way. Where there is no room, or closing it here would take locks of the program's, it stays. */
-static int keep(int fd)
+int kernel_keep(int fd)
 {
 	int saved_errno = errno, high;
 
@@ -307,7 +307,7 @@ int __wrap_open64(const char *path, int flags, ...)
 	if (flags & (O_CREAT | O_TMPFILE))
 		mode = va_arg(list, mode_t);
 	va_end(list);
-	return keep(kernel_open(path, flags, mode));
+	return kernel_keep(kernel_open(path, flags, mode));
 }
 
 /* At once where it is to be, with nothing to close. */
@@ -319,6 +319,11 @@ static int duplicate(int fd, int command)
 		copy = (int)CALL(SYS_fcntl, fd, command, 0);
 	note(copy, true);
 	return copy;
+}
+
+int kernel_duplicate(int fd)
+{
+	return duplicate(fd, F_DUPFD_CLOEXEC);
 }
 
 int __wrap_dup(int fd)
@@ -344,17 +349,17 @@ int __wrap_fcntl64(int fd, int command, ...)
 
 int __wrap_memfd_create(const char *name, unsigned flags)
 {
-	return keep((int)CALL(SYS_memfd_create, name, flags));
+	return kernel_keep((int)CALL(SYS_memfd_create, name, flags));
 }
 
 int __wrap_eventfd(unsigned count, int flags)
 {
-	return keep((int)CALL(SYS_eventfd2, count, flags));
+	return kernel_keep((int)CALL(SYS_eventfd2, count, flags));
 }
 
 int __wrap_epoll_create1(int flags)
 {
-	return keep((int)CALL(SYS_epoll_create1, flags));
+	return kernel_keep((int)CALL(SYS_epoll_create1, flags));
 }
 
 int __wrap_socketpair(int domain, int type, int protocol, int pair[2])
@@ -362,7 +367,7 @@ int __wrap_socketpair(int domain, int type, int protocol, int pair[2])
 	int r = (int)CALL(SYS_socketpair, domain, type, protocol, pair);
 
 	for (unsigned i = 0; i < 2 && r == 0; i++)
-		pair[i] = keep(pair[i]);
+		pair[i] = kernel_keep(pair[i]);
 	return r;
 }
 
@@ -383,7 +388,7 @@ ssize_t __wrap_recvmsg(int fd, struct msghdr *message, int flags)
 		if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS)
 			continue;
 		for (size_t i = 0; i < n; i++)
-			fds[i] = keep(fds[i]);
+			fds[i] = kernel_keep(fds[i]);
 	}
 	return r;
 }
@@ -395,7 +400,7 @@ int __wrap_io_uring_queue_init(unsigned entries, struct io_uring *ring, unsigned
 	int r = __real_io_uring_queue_init(entries, ring, flags);
 
 	if (r == 0) {
-		ring->ring_fd = keep(ring->ring_fd);
+		ring->ring_fd = kernel_keep(ring->ring_fd);
 		ring->enter_ring_fd = ring->ring_fd;
 	}
 	return r;
@@ -427,7 +432,7 @@ long __wrap_syscall(long number, ...)
 	if (number == SYS_close)
 		return __wrap_close((int)arg[0]);
 	r = kernel_call(number, arg[0], arg[1], arg[2], arg[3], arg[4], arg[5]);
-	return gives_descriptor(number) ? keep((int)r) : r;
+	return gives_descriptor(number) ? kernel_keep((int)r) : r;
 }
 
 int __wrap_ioctl(int fd, unsigned long request, ...)
@@ -440,7 +445,7 @@ int __wrap_ioctl(int fd, unsigned long request, ...)
 	arg = va_arg(list, long);
 	va_end(list);
 	r = CALL(SYS_ioctl, fd, request, arg);
-	return request == new_userfaultfd ? keep((int)r) : (int)r;
+	return request == new_userfaultfd ? kernel_keep((int)r) : (int)r;
 }
 
 /* ---- signals: the C library's, since the kernel wants a way back from it ---- */

@@ -19,6 +19,10 @@ void *kernel_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t off
 int kernel_munmap(void *addr, size_t len);
 int kernel_open(const char *path, int flags, mode_t mode);
 int kernel_close(int fd);
+/* A descriptor that somebody has just made is the engine's from now on: out of the program's way, under another number as a rule. */
+int kernel_keep(int fd);
+/* One of the engine's, of the same description. -1 and errno. */
+int kernel_duplicate(int fd);
 /* As ioctl-like calls of the C library: -1 and errno. */
 long kernel_call(long number, long a, long b, long c, long d, long e, long f);
 

@@ -14,6 +14,7 @@
 #include "counts.h"
 #include "files.h"
 #include "kernel.h"
+#include "meeting.h"
 #include "memory.h"
 #include "next.h"
 #include "start.h"
@@ -55,9 +56,20 @@ void *memory_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t off
 {
 	struct rules_request q = {.len = len, .prot = prot, .flags = flags, .fd = fd};
 	bool by_quire = rules_decide(&start.rules, &q, NULL) && start_engine_if_needed();
+	void *result;
 
+	if (q.refused) {
+		fprintf(stderr,
+			"quire: another program that `quire run` has started has this file mapped, and cannot leave it to the "
+			"kernel: its children have it, too. --match leaves it out from the beginning\n");
+		errno = EBUSY;
+		return MAP_FAILED;
+	}
 	counts_add(COUNT_mmap, by_quire);
-	return by_quire ? map_by_quire(addr, &q, offset) : map_by_kernel(addr, &q, offset);
+	result = by_quire ? map_by_quire(addr, &q, offset) : map_by_kernel(addr, &q, offset);
+	if (q.meets)
+		meeting_settle(&q.st);
+	return result;
 }
 
 INTERPOSED void *mmap(void *addr, size_t len, int prot, int flags, int fd, off_t offset)

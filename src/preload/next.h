@@ -38,12 +38,13 @@
 	X(pwrite)                                                                                                                  \
 	X(writev)                                                                                                                  \
 	X(pwritev)                                                                                                                 \
-	X(pwritev2) X(open) X(openat) X(creat) X(fopen) X(freopen) X(fdopen) X(fflush) X(fclose) X(dup) X(dup2) X(dup3) X(fcntl)   \
-	    X(close) X(close_range) X(ftruncate) X(truncate) X(fallocate) X(posix_fallocate) X(fsync) X(fdatasync) X(sync)         \
-		X(syncfs) X(sync_file_range) X(sendfile) X(copy_file_range) X(splice) X(flock) X(lockf) X(send) X(sendto)          \
-		    X(sendmsg) X(recv) X(recvfrom) X(recvmsg) X(sigaction) X(sigprocmask) X(pthread_sigmask) X(execve) X(execvp)   \
-			X(execvpe) X(fexecve) X(posix_spawn) X(posix_spawnp) X(system) X(popen) X(pclose) X(wait) X(waitpid)       \
-			    X(waitid) X(wait3) X(wait4) X(_exit) X(pthread_exit)
+	X(pwritev2)                                                                                                                \
+	X(open) X(openat) X(creat) X(fopen) X(freopen) X(fdopen) X(fflush) X(fclose) X(dup) X(dup2) X(dup3) X(fcntl) X(close)      \
+	    X(close_range) X(ftruncate) X(truncate) X(fallocate) X(posix_fallocate) X(fsync) X(fdatasync) X(sync) X(syncfs)        \
+		X(sync_file_range) X(sendfile) X(copy_file_range) X(splice) X(flock) X(lockf) X(send) X(sendto) X(sendmsg) X(recv) \
+		    X(recvfrom) X(recvmsg) X(sigaction) X(sigprocmask) X(pthread_sigmask) X(execve) X(execvp) X(execvpe)           \
+			X(fexecve) X(posix_spawn) X(posix_spawnp) X(system) X(popen) X(pclose) X(wait) X(waitpid) X(waitid)        \
+			    X(wait3) X(wait4) X(_exit) X(pthread_exit)
 
 struct next {
 #define NEXT_POINTER(name) __typeof__(&name) name##_;

@@ -23,6 +23,7 @@ struct space {
 	_Atomic uint64_t edits;          /* changed under map_lock: how often areas were changed, or nearly */
 	const char *_Atomic own_process; /* 0 there: this is the child of a fork, which has none of it. NULL: not known yet */
 	int lock_future;                 /* [map_lock] MCL_FUTURE, MCL_ONFAULT */
+	_Atomic uint32_t leaving;        /* 1: who finds something inaccessible waits: space_leave */
 	_Atomic unsigned uses;           /* its owner's, and one for each list that is being fetched into it */
 };
 
@@ -81,6 +82,13 @@ struct mapping {
 int space_map(struct space *space, const struct mapping *mapping, char **ret_addr);
 int space_unmap(struct space *space, char *addr, size_t len);
 int space_protect(struct space *space, char *addr, size_t len, int prot);
+
+/*
+ * Leaves to the kernel, where it is, what is mapped of an object, which is of a file; fd: of it, open for as much. 0; -EBUSY: another process has
+ * it mapped, or there are private mappings; or -errno. Of an error in the middle, some of it may have been left.
+ * => The object is used by the caller, who gives it up and does not write it.
+ */
+int space_leave(struct space *space, struct object *object, int fd);
 
 enum { SPACE_MAYMOVE = 1, SPACE_FIXED = 2, SPACE_DONTUNMAP = 4 };
 /* ret_locked: the result is locked memory that has to be brought in. */
