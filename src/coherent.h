@@ -22,7 +22,7 @@ bool coherent_is_mapped(const struct stat *st);
 /* As pread(2). What was stored through a mapping is seen. */
 ssize_t coherent_read(int fd, void *buf, size_t n, off_t offset);
 
-/* To be asked before a write of the kernel's; 0: it cannot be told. */
+/* To be asked before a change of the kernel's; 0: it cannot be told. */
 uint64_t coherent_now(void);
 /*
  * After a write of the kernel's that has put n bytes at offset: mappings see them from now on, also where a page is dirty. Nothing that
@@ -36,6 +36,12 @@ int coherent_flush(int fd, off_t offset, off_t n);
 /* After the kernel has changed the file from offset on by other means than a write: mappings see that. n 0: to the end. The size is asked
  * for, too. To be flushed before: what is dirty stays. */
 int coherent_changed(int fd, off_t offset, off_t n);
+
+/*
+ * After the kernel has made zeros of n bytes, more than 0: mappings see them, also where a page is dirty, as after a write. What was clean was dropped
+ * before, by coherent_changed.
+ */
+int coherent_zeroed(int fd, off_t offset, off_t n, uint64_t since);
 
 /* The file has just been mapped, and looked so before: no page of it is older, if it was not mapped already. */
 void coherent_begin(const struct stat *st);

@@ -550,6 +550,41 @@ static int has_threads(void)
 	return 0;
 }
 
+static _Atomic bool stops;
+
+static void *keeps_storing(void *arg)
+{
+	char *map = arg;
+
+	for (char n = 1; !stops; n++)
+		for (size_t i = 0; i < 64 * PAGE; i += PAGE)
+			map[i] = n;
+	return NULL;
+}
+
+/* Of pages to which another thread stores all the time, all other bytes are zeros when the call returns. */
+static int makes_holes_beside_stores(void)
+{
+	static const int modes[] = {FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, FALLOC_FL_ZERO_RANGE};
+	int fd = open_file();
+	char *map = map_file(fd);
+	pthread_t thread;
+	char byte;
+
+	MUST(pthread_create(&thread, NULL, keeps_storing, map) == 0);
+	for (unsigned round = 0; round < 100; round++) {
+		for (size_t i = 0; i < 64 * PAGE; i += PAGE)
+			map[i + 2000] = 'a';
+		MUST(fallocate(fd, modes[round % 2], 0, 64 * PAGE) == 0);
+		for (size_t i = 0; i < 64 * PAGE; i += PAGE)
+			MUST(map[i + 2000] == 0 && pread(fd, &byte, 1, (off_t)i + 2000) == 1 && byte == 0);
+	}
+	stops = true;
+	pthread_join(thread, NULL);
+	store_all(map);
+	return 0;
+}
+
 static void *outlives_main(void *arg)
 {
 	struct timespec moment = {.tv_nsec = 50000000};
@@ -637,6 +672,7 @@ static const struct {
     {"hands-memory-over", hands_memory_over},
     {"has-threads", has_threads},
     {"replaces-by-fixed", replaces_by_fixed},
+    {"makes-holes-beside-stores", makes_holes_beside_stores},
     {"leaves-threads", leaves_threads},
     {"leaves-threads-that-map", leaves_threads_that_map},
     {"leaves-threads-in-a-child", leaves_threads_in_a_child},
