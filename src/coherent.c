@@ -502,6 +502,34 @@ void coherent_begin(const struct stat *st)
 	entry_end(&entry, 0);
 }
 
+struct object *coherent_still(int fd)
+{
+	struct object *object = NULL;
+	struct entry entry;
+
+	entry_begin(&entry, "coherent_still");
+	if (!client_is())
+		object = find_by_descriptor(fd);
+	if (object && space_still(entry_engine_if_started()->space, object) < 0) {
+		done_with(object);
+		object = NULL;
+	}
+	entry_end(&entry, 0);
+	return object;
+}
+
+void coherent_go_on(struct object *object)
+{
+	struct entry entry;
+
+	if (!object)
+		return;
+	entry_begin(&entry, "coherent_go_on");
+	space_go_on(entry_engine_if_started()->space, object);
+	done_with(object);
+	entry_end(&entry, 0);
+}
+
 int coherent_leave(const struct stat *st, int fd)
 {
 	struct engine *engine = entry_engine_if_started();

@@ -47,6 +47,14 @@ int coherent_zeroed(int fd, off_t offset, off_t n, uint64_t since);
 void coherent_begin(const struct stat *st);
 
 /*
+ * Before and after the kernel moves the bytes of a file: nobody stores to it meanwhile, and what was stored is in it. NULL: they could not be held
+ * off (children have it mapped), or need not be.
+ */
+struct object;
+struct object *coherent_still(int fd);
+void coherent_go_on(struct object *object);
+
+/*
  * Another program is about to have the file: what is mapped of it here is the kernel's when it returns. fd: of it, open for as much as the mappings
  * are for. -EBUSY: children have it mapped, or there are private mappings. Only where the engine is this process's own.
  */

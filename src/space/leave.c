@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * leave.c - what is mapped of a file is left to the kernel, where it is
+ * leave.c - what is mapped of a file is left to the kernel, where it is; or is not stored to for a moment
  *
  * For files that other programs are about to change, of which nobody would tell. The mappings become the kernel's own at the same addresses,
  * while the program uses them:
@@ -109,30 +109,58 @@ static int try(struct space *space, struct object *object, int fd)
 	r = is_only_ours(space, object) ? hold_off(space, object) : -EBUSY;
 	if (r == 0)
 		r = is_clean(object) ? replace(space, object, fd) : -EAGAIN;
-	if (r < 0 && r != -EAGAIN)
-		let_on(space, object);
 	rwlock_write_release(&space->cache->map_lock);
 	return r;
+}
+
+static void begin(struct space *space, struct object *object)
+{
+	/* Most of it, before anybody has to wait. */
+	(void)object_flush(object, 0, UINT64_MAX);
+	atomic_fetch_add(&space->leaving, 1);
+}
+
+static void end(struct space *space, struct object *object, bool lets_on)
+{
+	if (lets_on) {
+		rwlock_write_acquire(&space->cache->map_lock);
+		let_on(space, object);
+		rwlock_write_release(&space->cache->map_lock);
+	}
+	atomic_fetch_sub(&space->leaving, 1);
+	futex_wake_all(&space->leaving);
 }
 
 int space_leave(struct space *space, struct object *object, int fd)
 {
 	int r = -EAGAIN;
 
-	/* Most of it, before anybody has to wait. */
-	(void)object_flush(object, 0, UINT64_MAX);
-	atomic_store(&space->leaving, 1);
+	begin(space, object);
 	for (unsigned tries = 0; tries < TRIES && r == -EAGAIN; tries++) {
 		r = try(space, object, fd);
 		if (r == -EAGAIN && object_flush(object, 0, UINT64_MAX) < 0)
 			r = -EIO;
 	}
-	if (r == -EAGAIN || r == -EIO) {
-		rwlock_write_acquire(&space->cache->map_lock);
-		let_on(space, object);
-		rwlock_write_release(&space->cache->map_lock);
-	}
-	atomic_store(&space->leaving, 0);
-	futex_wake_all(&space->leaving);
+	end(space, object, r < 0);
 	return r;
+}
+
+int space_still(struct space *space, struct object *object)
+{
+	int r;
+
+	begin(space, object);
+	rwlock_write_acquire(&space->cache->map_lock);
+	r = is_only_ours(space, object) ? hold_off(space, object) : -EBUSY;
+	rwlock_write_release(&space->cache->map_lock);
+	if (r == 0)
+		r = object_flush(object, 0, UINT64_MAX);
+	if (r < 0)
+		end(space, object, true);
+	return r;
+}
+
+void space_go_on(struct space *space, struct object *object)
+{
+	end(space, object, true);
 }

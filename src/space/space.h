@@ -23,7 +23,7 @@ struct space {
 	_Atomic uint64_t edits;          /* changed under map_lock: how often areas were changed, or nearly */
 	const char *_Atomic own_process; /* 0 there: this is the child of a fork, which has none of it. NULL: not known yet */
 	int lock_future;                 /* [map_lock] MCL_FUTURE, MCL_ONFAULT */
-	_Atomic uint32_t leaving;        /* 1: who finds something inaccessible waits: space_leave */
+	_Atomic uint32_t leaving;        /* how many hold stores off: who finds something inaccessible waits (leave.c) */
 	_Atomic unsigned uses;           /* its owner's, and one for each list that is being fetched into it */
 };
 
@@ -89,6 +89,13 @@ int space_protect(struct space *space, char *addr, size_t len, int prot);
  * => The object is used by the caller, who gives it up and does not write it.
  */
 int space_leave(struct space *space, struct object *object, int fd);
+
+/*
+ * Holds off all stores to what is mapped of an object, all of which are in its file on return, until space_go_on. 0; -EBUSY, as for space_leave, or
+ * -errno: nothing is held off.
+ */
+int space_still(struct space *space, struct object *object);
+void space_go_on(struct space *space, struct object *object);
 
 enum { SPACE_MAYMOVE = 1, SPACE_FIXED = 2, SPACE_DONTUNMAP = 4 };
 /* ret_locked: the result is locked memory that has to be brought in. */

@@ -585,6 +585,40 @@ static int makes_holes_beside_stores(void)
 	return 0;
 }
 
+/* Where every page lies is in it, and stays so, whatever else is stored to it. */
+static int moves_pages_beside_stores(void)
+{
+	const size_t middle = BYTES / 2 / PAGE;
+	int fd = open_file();
+	char *map = map_file(fd);
+	pthread_t thread;
+	char byte;
+
+	for (size_t i = 0; i < BYTES / PAGE; i++)
+		map[i * PAGE + 2000] = (char)(i % 100 + 1);
+	MUST(pthread_create(&thread, NULL, keeps_storing, map + BYTES / 2) == 0);
+	for (unsigned round = 0; round < 60; round++) {
+		bool moved = round % 2 == 0;
+
+		/* A filesystem that cannot is asked for nothing more. */
+		if (fallocate(fd, moved ? FALLOC_FL_COLLAPSE_RANGE : FALLOC_FL_INSERT_RANGE, PAGE, PAGE) < 0) {
+			MUST(errno == EOPNOTSUPP && round == 0);
+			break;
+		}
+		for (size_t i = middle; i < middle + 64; i++) {
+			off_t at = (off_t)(i - moved) * PAGE + 2000;
+			char expected = (char)(i % 100 + 1);
+
+			MUST(map[at] == expected && pread(fd, &byte, 1, at) == 1 && byte == expected);
+		}
+	}
+	stops = true;
+	pthread_join(thread, NULL);
+	memset(map, 0, BYTES);
+	store_all(map);
+	return 0;
+}
+
 static void *outlives_main(void *arg)
 {
 	struct timespec moment = {.tv_nsec = 50000000};
@@ -673,6 +707,7 @@ static const struct {
     {"has-threads", has_threads},
     {"replaces-by-fixed", replaces_by_fixed},
     {"makes-holes-beside-stores", makes_holes_beside_stores},
+    {"moves-pages-beside-stores", moves_pages_beside_stores},
     {"leaves-threads", leaves_threads},
     {"leaves-threads-that-map", leaves_threads_that_map},
     {"leaves-threads-in-a-child", leaves_threads_in_a_child},

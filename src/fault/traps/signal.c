@@ -238,13 +238,14 @@ static bool allows(struct space *space, const void *addr, enum access access, ui
 	return allowed;
 }
 
-/* Whether something is just being left to the kernel: that is over on return. */
+/* Whether something was just being left to the kernel, or stores held off: that is over on return. */
 static bool is_left(struct space *space)
 {
 	bool left = false;
+	uint32_t n;
 
-	while (!client_is() && atomic_load(&space->leaving)) {
-		futex_wait(&space->leaving, 1, NULL);
+	while (!client_is() && (n = atomic_load(&space->leaving)) > 0) {
+		futex_wait(&space->leaving, n, NULL);
 		left = true;
 	}
 	return left;
