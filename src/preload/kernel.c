@@ -7,12 +7,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <liburing.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -119,6 +121,47 @@ void *kernel_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t off
 	return (void *)CALL(SYS_mmap, addr, len, prot, flags, fd, offset);
 }
 
+/*
+ * The kernel puts a mapping of which nothing is said into the highest hole that is large enough, which is the one that the program has just made, as a
+ * rule; and programs exist that take for granted that nobody else does. So these are placed one after another in a part of the addresses
+ * that the kernel leaves alone for as long as there is room elsewhere: far below the libraries, and above what sanitizers have for themselves.
+ */
+#define APART_FIRST ((uintptr_t)0x110000000000)
+#define APART_STEP  ((uintptr_t)1 << 32)
+#define APART_STEPS 0x2000 /* of which one is chosen at random */
+#define APART_BYTES ((uintptr_t)1 << 40)
+#define APART_TRIES 64
+
+static uintptr_t apart_base(void)
+{
+	const uint16_t *random = (const void *)getauxval(AT_RANDOM);
+
+	return APART_FIRST + (random ? random[3] % APART_STEPS : 0) * APART_STEP;
+}
+
+void *kernel_own_mmap(size_t len, int prot, int flags, int fd, off_t offset)
+{
+	static _Atomic uintptr_t placed;
+	size_t whole = (len + 65535) & ~(size_t)65535;
+	int saved_errno = errno;
+
+	for (unsigned i = 0; i < APART_TRIES && whole <= APART_BYTES / 2; i++) {
+		uintptr_t at = apart_base() + atomic_fetch_add(&placed, whole) % (APART_BYTES / 2);
+		void *addr = kernel_mmap((void *)at, len, prot, flags | MAP_FIXED_NOREPLACE, fd, offset);
+
+		if (addr == (void *)at) {
+			errno = saved_errno;
+			return addr;
+		}
+		/* A kernel that does not know the flag. */
+		if (addr != MAP_FAILED)
+			kernel_munmap(addr, len);
+		else if (errno != EEXIST)
+			break;
+	}
+	return kernel_mmap(NULL, len, prot, flags, fd, offset);
+}
+
 int kernel_munmap(void *addr, size_t len)
 {
 	return (int)CALL(SYS_munmap, addr, len);
@@ -140,12 +183,29 @@ int kernel_close(int fd)
 
 void *__wrap_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t offset)
 {
-	return kernel_mmap(addr, len, prot, flags, fd, offset);
+	return addr ? kernel_mmap(addr, len, prot, flags, fd, offset) : kernel_own_mmap(len, prot, flags, fd, offset);
 }
 
 void *__wrap_mmap64(void *addr, size_t len, int prot, int flags, int fd, off_t offset)
 {
-	return kernel_mmap(addr, len, prot, flags, fd, offset);
+	return __wrap_mmap(addr, len, prot, flags, fd, offset);
+}
+
+/* Stacks of the engine's threads, too. They are few, and stay until the process ends. */
+int __wrap_pthread_attr_setstacksize(pthread_attr_t *attr, size_t bytes)
+{
+	const size_t guard = 4096;
+	char *stack =
+	    kernel_own_mmap(guard + bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
+	int r;
+
+	if (stack == MAP_FAILED)
+		return errno;
+	(void)CALL(SYS_mprotect, stack, guard, PROT_NONE);
+	r = pthread_attr_setstack(attr, stack + guard, bytes);
+	if (r != 0)
+		kernel_munmap(stack, guard + bytes);
+	return r;
 }
 
 int __wrap_munmap(void *addr, size_t len)

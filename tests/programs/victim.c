@@ -550,6 +550,41 @@ static int has_threads(void)
 	return 0;
 }
 
+/* What a program has unmapped stays free until it maps something: it has no thread that would. */
+static int keeps_holes(void)
+{
+	static const struct hole_kind {
+		size_t bytes;
+		unsigned count;
+	} kinds[] = {{PAGE, 100}, {64 * PAGE, 20}, {512 * PAGE, 5}};
+	char *holes[125], *at;
+	int fd = open_file(), status;
+	char *map = map_file(fd);
+	unsigned n = 0;
+	pid_t pid;
+
+	/* Each with something above and below it. */
+	for (unsigned k = 0; k < 3; k++)
+		for (unsigned i = 0; i < kinds[k].count; i++, n++) {
+			at = mmap(NULL, kinds[k].bytes + 2 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+			MUST(at != MAP_FAILED && munmap(at + PAGE, kinds[k].bytes) == 0);
+			holes[n] = at + PAGE;
+		}
+	store_all(map);
+	pid = fork();
+	if (pid == 0)
+		_exit(has_all(map) ? 0 : 1);
+	MUST(waitpid(pid, &status, 0) == pid && status == 0);
+	MUST(pwrite(fd, map + PAGE, 100 * PAGE, PAGE) == 100 * PAGE && pread(fd, map + PAGE, 100 * PAGE, PAGE) == 100 * PAGE);
+	MUST(msync(map, BYTES, MS_SYNC) == 0 && has_all(map));
+	n = 0;
+	for (unsigned k = 0; k < 3; k++)
+		for (unsigned i = 0; i < kinds[k].count; i++, n++)
+			MUST(mmap(holes[n], kinds[k].bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) ==
+			     holes[n]);
+	return 0;
+}
+
 static _Atomic bool stops;
 
 static void *keeps_storing(void *arg)
@@ -708,6 +743,7 @@ static const struct {
     {"replaces-by-fixed", replaces_by_fixed},
     {"makes-holes-beside-stores", makes_holes_beside_stores},
     {"moves-pages-beside-stores", moves_pages_beside_stores},
+    {"keeps-holes", keeps_holes},
     {"leaves-threads", leaves_threads},
     {"leaves-threads-that-map", leaves_threads_that_map},
     {"leaves-threads-in-a-child", leaves_threads_in_a_child},
