@@ -58,6 +58,8 @@ static inline struct area *space_find(struct space *space, const void *addr)
 
 /* Whether any area meets the range. Takes the map lock. */
 bool space_touches(struct space *space, const char *addr, size_t len);
+/* From addr on, up to where it changes: how many of len bytes are of areas, or are not. Likewise. */
+size_t space_extent(struct space *space, const char *addr, size_t len, bool *ret_managed);
 
 struct mapping {
 	char *addr;

@@ -454,6 +454,109 @@ static int has_handlers(void)
 	return 0;
 }
 
+/* ---- ranges of which a part is a file's, and a part memory, or nothing ---- */
+
+/* 2 pages of memory, 2 of the file, 2 of memory, 2 of a private mapping of the file, a hole, 2 of the file. */
+static char *map_mixed(int fd)
+{
+	char *at = mmap(NULL, 11 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	MUST(at != MAP_FAILED);
+	MUST(mmap(at + 2 * PAGE, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) == at + 2 * PAGE);
+	MUST(mmap(at + 6 * PAGE, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, fd, 8 * PAGE) == at + 6 * PAGE);
+	MUST(mmap(at + 9 * PAGE, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 4 * PAGE) == at + 9 * PAGE);
+	MUST(munmap(at + 8 * PAGE, PAGE) == 0);
+	return at;
+}
+
+#define FAILS(call) MUST((call) < 0 && errno == ENOMEM)
+
+static void fill_mixed(char *at)
+{
+	for (size_t i = 0; i < 11; i++)
+		if (i != 8)
+			at[i * PAGE] = (char)(i + 1);
+}
+
+static int calls_over_mixed_ranges(void)
+{
+	const size_t whole = 8 * PAGE, with_hole = 11 * PAGE;
+	int fd = open_file();
+	char *at = map_mixed(fd), *other;
+	unsigned char vec[11];
+	char byte;
+
+	catch (SIGSEGV);
+	fill_mixed(at);
+	/* All of it; up to the hole. */
+	MUST(mprotect(at, whole, PROT_READ) == 0);
+	for (size_t i = 0; i < 8; i++)
+		fault_at(at + i * PAGE, SIGSEGV);
+	MUST(mprotect(at, whole, PROT_READ | PROT_WRITE) == 0);
+	fill_mixed(at);
+	FAILS(mprotect(at, with_hole, PROT_READ));
+	fault_at(at, SIGSEGV);
+	fault_at(at + 2 * PAGE, SIGSEGV);
+	at[9 * PAGE] = 10;
+	MUST(mprotect(at, whole, PROT_READ | PROT_WRITE) == 0);
+	/* Over the hole. */
+	memset(vec, 0, sizeof(vec));
+	MUST(mincore(at, whole, vec) == 0);
+	for (size_t i = 0; i < 8; i++)
+		MUST(vec[i] & 1);
+	FAILS(mincore(at, with_hole, vec));
+	MUST(msync(at, whole, MS_SYNC) == 0 && pread(fd, &byte, 1, PAGE) == 1 && byte == 4);
+	FAILS(msync(at, with_hole, MS_SYNC));
+	FAILS(msync(at, with_hole, MS_ASYNC));
+	MUST(msync(at, whole, MS_ASYNC) == 0);
+	MUST(pread(fd, &byte, 1, 5 * PAGE) == 1 && byte == 11);
+	MUST(mlock(at + 1, whole - PAGE) == 0 && munlock(at + 1, whole - PAGE) == 0);
+	FAILS(mlock(at, with_hole));
+	FAILS(munlock(at, with_hole));
+	MUST(munlock(at, whole) == 0);
+	/* Memory is zeros, a private page the file's, the file as it was; beyond the hole, too. */
+	MUST(mmap(at + 9 * PAGE, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == at + 9 * PAGE);
+	fill_mixed(at);
+	MUST(madvise(at, whole, MADV_NORMAL) == 0 && posix_madvise(at, whole, POSIX_MADV_WILLNEED) == 0);
+	FAILS(madvise(at, with_hole, MADV_DONTNEED));
+	MUST(at[0] == 0 && at[PAGE] == 0 && at[2 * PAGE] == 3 && at[3 * PAGE] == 4 && at[4 * PAGE] == 0 && at[6 * PAGE] == 0);
+	MUST(at[9 * PAGE] == 0 && at[10 * PAGE] == 11);
+	MUST(posix_madvise(at, with_hole, POSIX_MADV_NORMAL) == ENOMEM);
+	MUST(posix_madvise(at, with_hole, POSIX_MADV_DONTNEED) == 0 && at[2 * PAGE] == 3);
+	/* Several mappings are not moved at once. */
+	MUST(mremap(at, 4 * PAGE, 20 * PAGE, MREMAP_MAYMOVE) == MAP_FAILED && errno == EFAULT);
+	/* Nor is a part that begins and ends in the middle of two more than unmapped. */
+	MUST(munmap(at + PAGE, 6 * PAGE) == 0);
+	FAILS(mincore(at + PAGE, PAGE, vec));
+	FAILS(mincore(at + 6 * PAGE, PAGE, vec));
+	at[0] = 1;
+	at[7 * PAGE] = 1;
+	MUST(munmap(at, with_hole) == 0);
+	/* What is wrong is wrong for both. */
+	other = map_mixed(fd);
+	MUST(mprotect(other + 1, whole, PROT_READ) < 0 && errno == EINVAL);
+	MUST(madvise(other, whole, 12345) < 0 && errno == EINVAL);
+	MUST(msync(other, whole, MS_SYNC | MS_ASYNC) < 0 && errno == EINVAL);
+	MUST(mprotect(other, 0, PROT_READ) == 0 && madvise(other, 0, MADV_NORMAL) == 0 && msync(other, 0, MS_SYNC) == 0);
+	other = map_file(fd);
+	memset(other, 0, BYTES);
+	store_all(other);
+	return 0;
+}
+
+static int calls_over_mixed_ranges_in_a_child(void)
+{
+	int status;
+	char *map = map_file(open_file());
+	pid_t pid = fork();
+
+	map[0] = 0;
+	if (pid == 0)
+		_exit(calls_over_mixed_ranges());
+	MUST(waitpid(pid, &status, 0) == pid && status == 0);
+	return 0;
+}
+
 static int blocks_signals(void)
 {
 	char *map = map_file(open_file());
@@ -744,6 +847,8 @@ static const struct {
     {"makes-holes-beside-stores", makes_holes_beside_stores},
     {"moves-pages-beside-stores", moves_pages_beside_stores},
     {"keeps-holes", keeps_holes},
+    {"calls-over-mixed-ranges", calls_over_mixed_ranges},
+    {"calls-over-mixed-ranges-in-a-child", calls_over_mixed_ranges_in_a_child},
     {"leaves-threads", leaves_threads},
     {"leaves-threads-that-map", leaves_threads_that_map},
     {"leaves-threads-in-a-child", leaves_threads_in_a_child},
