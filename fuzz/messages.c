@@ -349,7 +349,7 @@ static void say(struct call_request *q, char *body, size_t len, const int *fds, 
 static void call_anything(void)
 {
 	static char body[CALL_INLINE + 4096];
-	struct call_request q = {.name = (enum call_name)(CALL_FORK + draw() % (CALL_SHM_LIST - CALL_FORK + 2))};
+	struct call_request q = {.name = (enum call_name)(CALL_FORK + draw() % (CALL_FILE_ZEROED - CALL_FORK + 2))};
 	int fds[8], fd;
 	unsigned n = 0;
 	size_t len;

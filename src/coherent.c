@@ -16,6 +16,7 @@
 #include "coherent.h"
 
 #include <errno.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "entry.h"
@@ -152,12 +153,19 @@ static ssize_t read_object(struct object *object, int fd, char *buf, size_t n, o
 
 /* ---- write ---- */
 
-/* As hold. overtaken: an older copy may be in the file of a page that is absent: it comes in. */
-static bool hold_written(struct object *object, uint64_t page, bool overtaken, struct chunk **ret_chunk, page_word **ret_word)
+/* Asked when a page was found absent: whether it may have been written since, and have gone. */
+static bool is_overtaken(const struct object *object, uint64_t since)
+{
+	return since == 0 || since != atomic_load(&object->cache->written_back);
+}
+
+/* As hold. An older copy may be in the file of a page that is absent: it comes in. */
+static bool hold_written(struct object *object, uint64_t page, uint64_t since, struct chunk **ret_chunk, page_word **ret_word)
 {
 	while (!hold(object, page, ret_chunk, ret_word)) {
 		/* Without a word it never had a frame, and there is no copy of it. */
-		int r = overtaken && *ret_word ? object_load(object, page, 1, 0, UINT64_MAX, true, NULL) : -ENODATA;
+		int r =
+		    *ret_word && is_overtaken(object, since) ? object_load(object, page, 1, 0, UINT64_MAX, true, NULL) : -ENODATA;
 
 		if (r < 0 && r != -EAGAIN)
 			return false;
@@ -168,7 +176,7 @@ static bool hold_written(struct object *object, uint64_t page, bool overtaken, s
 	return true;
 }
 
-static int write_object(struct object *object, const char *buf, size_t n, off_t offset, bool overtaken)
+static int write_object(struct object *object, const char *buf, size_t n, off_t offset, uint64_t since)
 {
 	int result = 0;
 
@@ -183,7 +191,7 @@ static int write_object(struct object *object, const char *buf, size_t n, off_t 
 		int r;
 
 		part = left < n - done ? left : n - done;
-		if (!hold_written(object, page, overtaken, &chunk, &word))
+		if (!hold_written(object, page, since, &chunk, &word))
 			continue;
 		r = frames_patch(&object->frames, (uint64_t)at, part, buf + done);
 		/* Where the frame has the old bytes still, they are not to go over those that are in the file. */
@@ -194,6 +202,54 @@ static int write_object(struct object *object, const char *buf, size_t n, off_t 
 		let_go(object, word);
 		result = result < 0 ? result : r;
 	}
+	return result;
+}
+
+/* Bytes inside of one page are zeros from now on, as they are in the file. */
+static int zero_frame(struct object *object, struct chunk *chunk, unsigned i, off_t at, size_t n, uint64_t since)
+{
+	static const char zeros[4096];
+	uint64_t page = chunk->first + i;
+	page_word *word;
+	int r = 0;
+
+	if (!hold_written(object, page, since, &chunk, &word))
+		return 0;
+	for (size_t done = 0, part; done < n && r == 0; done += part) {
+		char old[sizeof(zeros)];
+		ssize_t got;
+
+		part = n - done < sizeof(zeros) ? n - done : sizeof(zeros);
+		got = read_file(object->frames, old, part, at + (off_t)done);
+		/* What has just come in from the file has them, and is not to fill the hole by being written. */
+		if (got == (ssize_t)part && memcmp(old, zeros, part) == 0)
+			continue;
+		r = frames_patch(object->frames, (uint64_t)at + done, part, zeros);
+		if (r == 0) {
+			writeback_note_dirty(chunk, word);
+			epoch_stamp(chunk, i, 1);
+		}
+	}
+	let_go(object, word);
+	return r;
+}
+
+static int zero_object(struct object *object, off_t offset, off_t n, uint64_t since)
+{
+	uint64_t first = (uint64_t)offset >> page_shift, last = (uint64_t)(offset + n - 1) >> page_shift;
+	int result = 0;
+
+	for (struct chunk *chunk = table_next(&object->table, first); chunk && chunk->first <= last;
+	     chunk = table_next(&object->table, chunk->first + CHUNK_PAGES))
+		for (unsigned i = 0; i < CHUNK_PAGES; i++) {
+			off_t from = (off_t)((chunk->first + i) << page_shift), to = from + (off_t)page_size();
+			int r;
+
+			from = from < offset ? offset : from;
+			to = to > offset + n ? offset + n : to;
+			r = from < to ? zero_frame(object, chunk, i, from, (size_t)(to - from), since) : 0;
+			result = result < 0 ? result : r;
+		}
 	return result;
 }
 
@@ -330,7 +386,7 @@ int coherent_wrote(int fd, const void *buf, size_t n, off_t offset, uint64_t sin
 	} else {
 		object = find_by_descriptor(fd);
 		if (object) {
-			r = write_object(object, buf, n, offset, since == 0 || since != coherent_now());
+			r = write_object(object, buf, n, offset, since);
 			done_with(object);
 		}
 	}
@@ -372,6 +428,26 @@ int coherent_changed(int fd, off_t offset, off_t n)
 		if (object) {
 			r = object_refresh_size(object);
 			object_invalidate(object, (uint64_t)offset >> page_shift, page_after(offset, n));
+			done_with(object);
+		}
+	}
+	entry_end(&entry, 0);
+	return r;
+}
+
+int coherent_zeroed(int fd, off_t offset, off_t n, uint64_t since)
+{
+	struct object *object;
+	struct entry entry;
+	int r = 0;
+
+	entry_begin(&entry, "coherent_zeroed");
+	if (client_is()) {
+		r = range_by_engine(CALL_FILE_ZEROED, fd, offset, n);
+	} else {
+		object = find_by_descriptor(fd);
+		if (object) {
+			r = zero_object(object, offset, n, since);
 			done_with(object);
 		}
 	}
@@ -445,6 +521,53 @@ void coherent_begin(const struct stat *st)
 		done_with(object);
 	}
 	entry_end(&entry, 0);
+}
+
+struct object *coherent_still(int fd)
+{
+	struct object *object = NULL;
+	struct entry entry;
+
+	entry_begin(&entry, "coherent_still");
+	if (!client_is())
+		object = find_by_descriptor(fd);
+	if (object && space_still(entry_engine_if_started()->space, object) < 0) {
+		done_with(object);
+		object = NULL;
+	}
+	entry_end(&entry, 0);
+	return object;
+}
+
+void coherent_go_on(struct object *object)
+{
+	struct entry entry;
+
+	if (!object)
+		return;
+	entry_begin(&entry, "coherent_go_on");
+	space_go_on(entry_engine_if_started()->space, object);
+	done_with(object);
+	entry_end(&entry, 0);
+}
+
+int coherent_leave(const struct stat *st, int fd)
+{
+	struct engine *engine = entry_engine_if_started();
+	struct object *object;
+	struct entry entry;
+	int r = 0;
+
+	if (!engine)
+		return 0;
+	entry_begin(&entry, "coherent_leave");
+	object = find(engine, st);
+	if (object) {
+		r = space_leave(engine->space, object, fd);
+		done_with(object);
+	}
+	entry_end(&entry, 0);
+	return r;
 }
 
 void coherent_look(void)

@@ -22,7 +22,7 @@ bool coherent_is_mapped(const struct stat *st);
 /* As pread(2). What was stored through a mapping is seen. */
 ssize_t coherent_read(int fd, void *buf, size_t n, off_t offset);
 
-/* To be asked before a write of the kernel's; 0: it cannot be told. */
+/* To be asked before a change of the kernel's; 0: it cannot be told. */
 uint64_t coherent_now(void);
 /*
  * After a write of the kernel's that has put n bytes at offset: mappings see them from now on, also where a page is dirty. Nothing that
@@ -39,8 +39,28 @@ int coherent_changed(int fd, off_t offset, off_t n);
 /* Likewise of all files. */
 int coherent_changed_all(void);
 
+/*
+ * After the kernel has made zeros of n bytes, more than 0: mappings see them, also where a page is dirty, as after a write. What was clean was dropped
+ * before, by coherent_changed.
+ */
+int coherent_zeroed(int fd, off_t offset, off_t n, uint64_t since);
+
 /* The file has just been mapped, and looked so before: no page of it is older, if it was not mapped already. */
 void coherent_begin(const struct stat *st);
+
+/*
+ * Before and after the kernel moves the bytes of a file: nobody stores to it meanwhile, and what was stored is in it. NULL: they could not be held
+ * off (children have it mapped), or need not be.
+ */
+struct object;
+struct object *coherent_still(int fd);
+void coherent_go_on(struct object *object);
+
+/*
+ * Another program is about to have the file: what is mapped of it here is the kernel's when it returns. fd: of it, open for as much as the mappings
+ * are for. -EBUSY: children have it mapped, or there are private mappings. Only where the engine is this process's own.
+ */
+int coherent_leave(const struct stat *st, int fd);
 
 /*
  * For a program that has just been told that another may have changed files: it has got a lock, or a child of its has ended. What the

@@ -25,7 +25,7 @@ void counts_start(void)
 
 	if (fd < 0)
 		return;
-	shared = kernel_mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	shared = kernel_own_mmap(sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	kernel_close(fd);
 	if (shared != MAP_FAILED)
 		counts = shared;

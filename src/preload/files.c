@@ -54,7 +54,7 @@ static void make_positions(struct files_list *list)
 
 int files_start(void)
 {
-	struct files_list *list = kernel_mmap(NULL, sizeof(*list), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct files_list *list = kernel_own_mmap(sizeof(*list), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
 	if (list == MAP_FAILED)
 		return -errno;

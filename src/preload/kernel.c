@@ -7,12 +7,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <liburing.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -93,7 +95,7 @@ static int lowest(void)
 }
 
 /* Moves a new descriptor out of the way. Where there is no room, or closing it here would take locks of the program's, it stays. */
-static int keep(int fd)
+int kernel_keep(int fd)
 {
 	int saved_errno = errno, high;
 
@@ -120,6 +122,47 @@ void *kernel_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t off
 	return (void *)CALL(SYS_mmap, addr, len, prot, flags, fd, offset);
 }
 
+/*
+ * The kernel puts a mapping of which nothing is said into the highest hole that is large enough, which is the one that the program has just made, as a
+ * rule; and programs exist that take for granted that nobody else does. So these are placed one after another in a part of the addresses
+ * that the kernel leaves alone for as long as there is room elsewhere: far below the libraries, and above what sanitizers have for themselves.
+ */
+#define APART_FIRST ((uintptr_t)0x110000000000)
+#define APART_STEP  ((uintptr_t)1 << 32)
+#define APART_STEPS 0x2000 /* of which one is chosen at random */
+#define APART_BYTES ((uintptr_t)1 << 40)
+#define APART_TRIES 64
+
+static uintptr_t apart_base(void)
+{
+	const uint16_t *random = (const void *)getauxval(AT_RANDOM);
+
+	return APART_FIRST + (random ? random[3] % APART_STEPS : 0) * APART_STEP;
+}
+
+void *kernel_own_mmap(size_t len, int prot, int flags, int fd, off_t offset)
+{
+	static _Atomic uintptr_t placed;
+	size_t whole = (len + 65535) & ~(size_t)65535;
+	int saved_errno = errno;
+
+	for (unsigned i = 0; i < APART_TRIES && whole <= APART_BYTES / 2; i++) {
+		uintptr_t at = apart_base() + atomic_fetch_add(&placed, whole) % (APART_BYTES / 2);
+		void *addr = kernel_mmap((void *)at, len, prot, flags | MAP_FIXED_NOREPLACE, fd, offset);
+
+		if (addr == (void *)at) {
+			errno = saved_errno;
+			return addr;
+		}
+		/* A kernel that does not know the flag. */
+		if (addr != MAP_FAILED)
+			kernel_munmap(addr, len);
+		else if (errno != EEXIST)
+			break;
+	}
+	return kernel_mmap(NULL, len, prot, flags, fd, offset);
+}
+
 int kernel_munmap(void *addr, size_t len)
 {
 	return (int)CALL(SYS_munmap, addr, len);
@@ -141,12 +184,29 @@ int kernel_close(int fd)
 
 void *__wrap_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t offset)
 {
-	return kernel_mmap(addr, len, prot, flags, fd, offset);
+	return addr ? kernel_mmap(addr, len, prot, flags, fd, offset) : kernel_own_mmap(len, prot, flags, fd, offset);
 }
 
 void *__wrap_mmap64(void *addr, size_t len, int prot, int flags, int fd, off_t offset)
 {
-	return kernel_mmap(addr, len, prot, flags, fd, offset);
+	return __wrap_mmap(addr, len, prot, flags, fd, offset);
+}
+
+/* Stacks of the engine's threads, too. They are few, and stay until the process ends. */
+int __wrap_pthread_attr_setstacksize(pthread_attr_t *attr, size_t bytes)
+{
+	const size_t guard = 4096;
+	char *stack =
+	    kernel_own_mmap(guard + bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
+	int r;
+
+	if (stack == MAP_FAILED)
+		return errno;
+	(void)CALL(SYS_mprotect, stack, guard, PROT_NONE);
+	r = pthread_attr_setstack(attr, stack + guard, bytes);
+	if (r != 0)
+		kernel_munmap(stack, guard + bytes);
+	return r;
 }
 
 int __wrap_munmap(void *addr, size_t len)
@@ -308,7 +368,7 @@ int __wrap_open64(const char *path, int flags, ...)
 	if (flags & (O_CREAT | O_TMPFILE))
 		mode = va_arg(list, mode_t);
 	va_end(list);
-	return keep(kernel_open(path, flags, mode));
+	return kernel_keep(kernel_open(path, flags, mode));
 }
 
 /* At once where it is to be, with nothing to close. */
@@ -320,6 +380,11 @@ static int duplicate(int fd, int command)
 		copy = (int)CALL(SYS_fcntl, fd, command, 0);
 	note(copy, true);
 	return copy;
+}
+
+int kernel_duplicate(int fd)
+{
+	return duplicate(fd, F_DUPFD_CLOEXEC);
 }
 
 int __wrap_dup(int fd)
@@ -345,17 +410,17 @@ int __wrap_fcntl64(int fd, int command, ...)
 
 int __wrap_memfd_create(const char *name, unsigned flags)
 {
-	return keep((int)CALL(SYS_memfd_create, name, flags));
+	return kernel_keep((int)CALL(SYS_memfd_create, name, flags));
 }
 
 int __wrap_eventfd(unsigned count, int flags)
 {
-	return keep((int)CALL(SYS_eventfd2, count, flags));
+	return kernel_keep((int)CALL(SYS_eventfd2, count, flags));
 }
 
 int __wrap_epoll_create1(int flags)
 {
-	return keep((int)CALL(SYS_epoll_create1, flags));
+	return kernel_keep((int)CALL(SYS_epoll_create1, flags));
 }
 
 int __wrap_socket(int domain, int type, int protocol)
@@ -368,7 +433,7 @@ int __wrap_socketpair(int domain, int type, int protocol, int pair[2])
 	int r = (int)CALL(SYS_socketpair, domain, type, protocol, pair);
 
 	for (unsigned i = 0; i < 2 && r == 0; i++)
-		pair[i] = keep(pair[i]);
+		pair[i] = kernel_keep(pair[i]);
 	return r;
 }
 
@@ -389,7 +454,7 @@ ssize_t __wrap_recvmsg(int fd, struct msghdr *message, int flags)
 		if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS)
 			continue;
 		for (size_t i = 0; i < n; i++)
-			fds[i] = keep(fds[i]);
+			fds[i] = kernel_keep(fds[i]);
 	}
 	return r;
 }
@@ -401,7 +466,7 @@ int __wrap_io_uring_queue_init(unsigned entries, struct io_uring *ring, unsigned
 	int r = __real_io_uring_queue_init(entries, ring, flags);
 
 	if (r == 0) {
-		ring->ring_fd = keep(ring->ring_fd);
+		ring->ring_fd = kernel_keep(ring->ring_fd);
 		ring->enter_ring_fd = ring->ring_fd;
 	}
 	return r;
@@ -433,7 +498,7 @@ long __wrap_syscall(long number, ...)
 	if (number == SYS_close)
 		return __wrap_close((int)arg[0]);
 	r = kernel_call(number, arg[0], arg[1], arg[2], arg[3], arg[4], arg[5]);
-	return gives_descriptor(number) ? keep((int)r) : r;
+	return gives_descriptor(number) ? kernel_keep((int)r) : r;
 }
 
 int __wrap_ioctl(int fd, unsigned long request, ...)
@@ -446,7 +511,7 @@ int __wrap_ioctl(int fd, unsigned long request, ...)
 	arg = va_arg(list, long);
 	va_end(list);
 	r = CALL(SYS_ioctl, fd, request, arg);
-	return request == new_userfaultfd ? keep((int)r) : (int)r;
+	return request == new_userfaultfd ? kernel_keep((int)r) : (int)r;
 }
 
 /* ---- signals: the C library's, since the kernel wants a way back from it ---- */

@@ -15,10 +15,17 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+/* For the program. */
 void *kernel_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t offset);
 int kernel_munmap(void *addr, size_t len);
+/* Memory of the engine's and of this library's own, apart from where the program's lies: no hole that the program makes is taken by it. */
+void *kernel_own_mmap(size_t len, int prot, int flags, int fd, off_t offset);
 int kernel_open(const char *path, int flags, mode_t mode);
 int kernel_close(int fd);
+/* A descriptor that somebody has just made is the engine's from now on: out of the program's way, under another number as a rule. */
+int kernel_keep(int fd);
+/* One of the engine's, of the same description. -1 and errno. */
+int kernel_duplicate(int fd);
 /* As ioctl-like calls of the C library: -1 and errno. */
 long kernel_call(long number, long a, long b, long c, long d, long e, long f);
 

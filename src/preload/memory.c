@@ -14,6 +14,7 @@
 #include "counts.h"
 #include "files.h"
 #include "kernel.h"
+#include "meeting.h"
 #include "memory.h"
 #include "next.h"
 #include "start.h"
@@ -56,9 +57,20 @@ void *memory_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t off
 {
 	struct rules_request q = {.len = len, .prot = prot, .flags = flags, .fd = fd};
 	bool by_quire = rules_decide(&start.rules, &q, NULL) && start_engine_if_needed();
+	void *result;
 
+	if (q.refused) {
+		fprintf(stderr,
+			"quire: another program that `quire run` has started has this file mapped, and cannot leave it to the "
+			"kernel: its children have it, too. --match leaves it out from the beginning\n");
+		errno = EBUSY;
+		return MAP_FAILED;
+	}
 	counts_add(COUNT_mmap, by_quire);
-	return by_quire ? map_by_quire(addr, &q, offset) : map_by_kernel(addr, &q, offset);
+	result = by_quire ? map_by_quire(addr, &q, offset) : map_by_kernel(addr, &q, offset);
+	if (q.meets)
+		meeting_settle(&q.st);
+	return result;
 }
 
 INTERPOSED void *mmap(void *addr, size_t len, int prot, int flags, int fd, off_t offset)
@@ -120,59 +132,164 @@ INTERPOSED void *mremap(void *old_addr, size_t old_len, size_t new_len, int flag
 	return memory_mremap(old_addr, old_len, new_len, flags, new_addr);
 }
 
+/* ---- calls over a range, piece by piece where it is of both ---- */
+
+/*
+ * The kernel goes from mapping to mapping. Where it meets a hole, it stops, or goes on and fails with ENOMEM at the end; at any other error it stops; what it
+ * has done stays done. Here a piece is what is Quire's without a gap, or what lies between, where the kernel finds the holes.
+ */
+struct over {
+	enum counts_call call;
+	int (*quire)(void *addr, size_t len, const struct over *over);
+	long number; /* the kernel's call */
+	long arg;    /* behind the range */
+	bool passes_holes;
+	unsigned char *vec; /* mincore's, which comes in place of arg */
+	char *start;
+};
+
+static long over_piece(const struct over *over, char *addr, size_t len, bool quires)
+{
+	long arg = over->vec ? (long)(over->vec + ((size_t)(addr - over->start) >> page_shift)) : over->arg;
+
+	return quires ? over->quire(addr, len, over) : kernel_call(over->number, (long)addr, (long)len, arg, 0, 0, 0);
+}
+
+static int over_pieces(const struct over *over, char *addr, size_t len)
+{
+	bool hole = false, quires;
+	long r = 0;
+
+	for (size_t done = 0, piece; done < len; done += piece) {
+		piece = start_extent(addr + done, len - done, &quires);
+		r = over_piece(over, addr + done, piece, quires);
+		if (r < 0 && !(errno == ENOMEM && over->passes_holes))
+			return -1;
+		hole |= r < 0;
+	}
+	if (hole)
+		errno = ENOMEM;
+	return hole ? -1 : 0;
+}
+
+/* As a whole where it is of one, and where the arguments are wrong. */
+static int over_range(struct over over, const void *addr, size_t len)
+{
+	size_t rounded = (len + page_size() - 1) & ~(page_size() - 1);
+	bool quires = is_quires(over.call, addr, len), first;
+
+	over.start = (char *)(uintptr_t)addr;
+	if (quires && ((uintptr_t)addr & (page_size() - 1)) == 0 && rounded >= len && (uintptr_t)addr <= UINTPTR_MAX - rounded &&
+	    start_extent(addr, rounded, &first) < rounded)
+		return over_pieces(&over, over.start, rounded);
+	return (int)over_piece(&over, over.start, len, quires);
+}
+
+static int protect(void *addr, size_t len, const struct over *over)
+{
+	return quire_mprotect(addr, len, (int)over->arg);
+}
+
 INTERPOSED int mprotect(void *addr, size_t len, int prot)
 {
-	return is_quires(COUNT_mprotect, addr, len) ? quire_mprotect(addr, len, prot)
-						    : (int)kernel_call(SYS_mprotect, (long)addr, (long)len, prot, 0, 0, 0);
+	return over_range((struct over){.call = COUNT_mprotect, .quire = protect, .number = SYS_mprotect, .arg = prot}, addr, len);
+}
+
+static int sync_range(void *addr, size_t len, const struct over *over)
+{
+	return quire_msync(addr, len, (int)over->arg);
 }
 
 INTERPOSED int msync(void *addr, size_t len, int flags)
 {
-	return is_quires(COUNT_msync, addr, len) ? quire_msync(addr, len, flags)
-						 : (int)kernel_call(SYS_msync, (long)addr, (long)len, flags, 0, 0, 0);
+	return over_range(
+	    (struct over){
+		.call = COUNT_msync, .quire = sync_range, .number = SYS_msync, .arg = flags, .passes_holes = flags != MS_ASYNC},
+	    addr, len);
+}
+
+static int advise(void *addr, size_t len, const struct over *over)
+{
+	return quire_madvise(addr, len, (int)over->arg);
 }
 
 INTERPOSED int madvise(void *addr, size_t len, int advice)
 {
-	return is_quires(COUNT_madvise, addr, len) ? quire_madvise(addr, len, advice)
-						   : (int)kernel_call(SYS_madvise, (long)addr, (long)len, advice, 0, 0, 0);
+	return over_range(
+	    (struct over){.call = COUNT_madvise, .quire = advise, .number = SYS_madvise, .arg = advice, .passes_holes = true}, addr,
+	    len);
+}
+
+static int advise_by_posix(void *addr, size_t len, const struct over *over)
+{
+	int r = quire_posix_madvise(addr, len, (int)over->arg);
+
+	errno = r;
+	return r == 0 ? 0 : -1;
 }
 
 INTERPOSED int posix_madvise(void *addr, size_t len, int advice)
 {
 	int saved_errno = errno, r;
+	struct over over = {
+	    .call = COUNT_madvise, .quire = advise_by_posix, .number = SYS_madvise, .arg = advice, .passes_holes = true};
 
-	if (is_quires(COUNT_madvise, addr, len))
-		return quire_posix_madvise(addr, len, advice);
-	if (advice == POSIX_MADV_DONTNEED)
+	/* The kernel's would throw private pages away, so the C library has nothing done, whatever the range. */
+	if (advice == POSIX_MADV_DONTNEED) {
+		if (is_quires(COUNT_madvise, addr, len))
+			(void)quire_posix_madvise(addr, len, advice);
 		return 0;
-	r = kernel_call(SYS_madvise, (long)addr, (long)len, advice, 0, 0, 0) < 0 ? errno : 0;
+	}
+	r = over_range(over, addr, len) < 0 ? errno : 0;
 	errno = saved_errno;
 	return r;
 }
 
+static int tell_resident(void *addr, size_t len, const struct over *over)
+{
+	return quire_mincore(addr, len, over->vec + ((size_t)((char *)addr - over->start) >> page_shift));
+}
+
 INTERPOSED int mincore(void *addr, size_t len, unsigned char *vec)
 {
-	return is_quires(COUNT_mincore, addr, len) ? quire_mincore(addr, len, vec)
-						   : (int)kernel_call(SYS_mincore, (long)addr, (long)len, (long)vec, 0, 0, 0);
+	return over_range((struct over){.call = COUNT_mincore, .quire = tell_resident, .number = SYS_mincore, .vec = vec}, addr,
+			  len);
+}
+
+static int lock_range(void *addr, size_t len, const struct over *over)
+{
+	return over->number == SYS_mlock ? quire_mlock(addr, len) : quire_mlock2(addr, len, (unsigned)over->arg);
+}
+
+/* These take any address: the pages that hold the range. */
+static int over_pages(struct over over, const void *addr, size_t len)
+{
+	size_t before = (uintptr_t)addr & (page_size() - 1);
+
+	if (len == 0 || len > SIZE_MAX - before)
+		return over_range(over, addr, len);
+	return over_range(over, (const char *)addr - before, len + before);
 }
 
 INTERPOSED int mlock(const void *addr, size_t len)
 {
-	return is_quires(COUNT_mlock, addr, len) ? quire_mlock(addr, len)
-						 : (int)kernel_call(SYS_mlock, (long)addr, (long)len, 0, 0, 0, 0);
+	return over_pages((struct over){.call = COUNT_mlock, .quire = lock_range, .number = SYS_mlock}, addr, len);
 }
 
 INTERPOSED int mlock2(const void *addr, size_t len, unsigned flags)
 {
-	return is_quires(COUNT_mlock, addr, len) ? quire_mlock2(addr, len, flags)
-						 : (int)kernel_call(SYS_mlock2, (long)addr, (long)len, flags, 0, 0, 0);
+	return over_pages((struct over){.call = COUNT_mlock, .quire = lock_range, .number = SYS_mlock2, .arg = flags}, addr, len);
+}
+
+static int unlock_range(void *addr, size_t len, const struct over *over)
+{
+	(void)over;
+	return quire_munlock(addr, len);
 }
 
 INTERPOSED int munlock(const void *addr, size_t len)
 {
-	return is_quires(COUNT_munlock, addr, len) ? quire_munlock(addr, len)
-						   : (int)kernel_call(SYS_munlock, (long)addr, (long)len, 0, 0, 0, 0);
+	return over_pages((struct over){.call = COUNT_munlock, .quire = unlock_range, .number = SYS_munlock}, addr, len);
 }
 
 /*

@@ -17,6 +17,8 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "meeting.h"
+
 #ifndef HUGETLBFS_MAGIC
 #define HUGETLBFS_MAGIC 0x958458f6
 #endif
@@ -102,9 +104,21 @@ static bool is_meeting_place(struct question *q)
 	if ((q->request->flags & MAP_TYPE) == MAP_PRIVATE || !(q->request->prot & PROT_WRITE))
 		return false;
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-		if (fnmatch(names[i], name_of(q), 0) == 0)
+		if (fnmatch(names[i], name_of(q), 0) == 0) {
+			meeting_note(name_of(q));
 			return true;
+		}
 	return false;
+}
+
+static bool is_met(struct question *q)
+{
+	const struct rules_request *r = q->request;
+	enum meeting met = meeting_decide(name_of(q), &r->st, r->fd, (r->flags & MAP_TYPE) != MAP_PRIVATE);
+
+	q->request->meets = met == MEETING_ALONE;
+	q->request->refused = met == MEETING_REFUSED;
+	return met == MEETING_KERNELS || met == MEETING_REFUSED;
 }
 
 /* The whole name, or its last part where the pattern has no slash. */
@@ -135,6 +149,8 @@ static const struct rule {
     /* SQLite's WAL index, LMDB's readers: programs meet there by loads and stores, and locks of other processes lie in it. */
     {"a file by which processes meet", is_meeting_place, false},
     {"a file that does not match", is_not_wanted, false},
+    /* LMDB's data: told of in the lock file, with no system call. Asked last, since it is claimed here. */
+    {"a file with a lock file, which another program has, too", is_met, false},
 };
 
 bool rules_decide(const struct rules_settings *settings, struct rules_request *request, const char **ret_why)

@@ -20,6 +20,8 @@ struct rules_request {
 	size_t len;
 	int prot, flags, fd;
 	struct stat st; /* of fd; filled by rules_decide where it is looked at */
+	bool meets;     /* meeting_settle is to be called when it is mapped by Quire */
+	bool refused;   /* it has to be the kernel's, and another program has it in a cache */
 };
 
 /* Whether Quire serves it. ret_why: the rule, in words; may be NULL. errno stays. */

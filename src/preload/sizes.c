@@ -43,9 +43,14 @@ INTERPOSED int truncate(const char *path, off_t size)
 
 INTERPOSED int truncate64(const char *path, off_t size) __attribute__((alias("truncate")));
 
-/* What is stored goes to the file first, and what is in memory then gives way to what the kernel has made of the file. */
+/*
+ * What is stored goes to the file first, and what is in memory then gives way to what the kernel has made of the file. What is stored meanwhile, to pages
+ * that zeros are made of, is in a page with the old bytes around it: zeros are made of these there. While bytes are moved, stores are held off.
+ */
 static int reshape(int fd, int mode, off_t offset, off_t len)
 {
+	struct object *held;
+	uint64_t since;
 	bool moves = mode & (FALLOC_FL_COLLAPSE_RANGE | FALLOC_FL_INSERT_RANGE);
 	bool empties = mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE);
 	int r = 0, saved_errno;
@@ -56,10 +61,15 @@ static int reshape(int fd, int mode, off_t offset, off_t len)
 		errno = -r;
 		return -1;
 	}
+	held = moves ? coherent_still(fd) : NULL;
+	since = coherent_now();
 	r = NEXT(fallocate)(fd, mode, offset, len);
 	saved_errno = errno;
 	/* A range of no page: only the size is asked for. */
 	(void)coherent_changed(fd, offset > 0 ? offset : 0, moves ? 0 : empties && len > 0 ? len : 1);
+	if (r == 0 && empties)
+		(void)coherent_zeroed(fd, offset, len, since);
+	coherent_go_on(held);
 	errno = saved_errno;
 	return r;
 }

@@ -116,3 +116,20 @@ bool start_manages(const void *addr, size_t len)
 	NEXT(pthread_sigmask)(SIG_SETMASK, &before, NULL);
 	return managed;
 }
+
+size_t start_extent(const void *addr, size_t len, bool *ret_managed)
+{
+	struct engine *engine = client_is() ? NULL : entry_engine_if_started();
+	sigset_t all, before;
+	size_t extent = len;
+
+	*ret_managed = false;
+	sigfillset(&all);
+	NEXT(pthread_sigmask)(SIG_BLOCK, &all, &before);
+	if (client_is())
+		extent = client_extent(addr, len, ret_managed);
+	else if (engine)
+		extent = space_extent(engine->space, addr, len, ret_managed);
+	NEXT(pthread_sigmask)(SIG_SETMASK, &before, NULL);
+	return extent;
+}

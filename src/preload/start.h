@@ -32,5 +32,7 @@ static inline bool start_is_running(void)
 
 /* Whether anything of a range is managed by the engine. */
 bool start_manages(const void *addr, size_t len);
+/* From addr on, which is a page's, up to where it may change: how much of len is managed, or is not. The engine is running. */
+size_t start_extent(const void *addr, size_t len, bool *ret_managed);
 
 #endif

@@ -202,6 +202,7 @@ static int check_stranger(const struct job *job)
 	case CALL_FILE_WROTE:
 	case CALL_FILE_FLUSH:
 	case CALL_FILE_CHANGED:
+	case CALL_FILE_ZEROED:
 		return message_set(EOPNOTSUPP, "a program under quire run has an engine of its own");
 	case CALL_MAPS:
 	case CALL_SHM_LIST:
@@ -300,6 +301,8 @@ static int64_t make(struct job *job)
 		if (job->fd < 0)
 			return 0;
 		return failed(coherent_changed(job->fd, (off_t)arg[0], (off_t)arg[1]));
+	case CALL_FILE_ZEROED:
+		return failed(arg[1] > 0 ? coherent_zeroed(job->fd, (off_t)arg[0], (off_t)arg[1], 0) : -EINVAL);
 	case CALL_COMMIT:
 		return quire_commit(job->in, n_in, (int)arg[0]);
 	case CALL_COMMIT_BEGIN:

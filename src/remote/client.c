@@ -583,6 +583,19 @@ bool client_manages(const void *addr, size_t len)
 	return managed;
 }
 
+size_t client_extent(const void *addr, size_t len, bool *ret_managed)
+{
+	size_t extent, lost_extent;
+	bool managed, lost;
+
+	lock_acquire(&client.lock);
+	extent = ranges_extent(&client.ranges, addr, len, &managed);
+	lost_extent = ranges_extent(&client.lost, addr, len, &lost);
+	lock_release(&client.lock);
+	*ret_managed = managed || lost;
+	return extent < lost_extent ? extent : lost_extent;
+}
+
 /* Whether a call is about a range that is the kernel's: that need not be asked, and can be done also when nobody is there to be asked. */
 static bool is_kernels(const struct client_call *call)
 {

@@ -54,6 +54,9 @@ bool client_serves(int *ret, const struct client_call *call);
 /* Whether anything of a range, or of the page at its address, is managed in this process. Signals are blocked. */
 bool client_manages(const void *addr, size_t len);
 
+/* From addr on, which is a page's, up to where it may change: how much of len is managed, or is not. Likewise. */
+size_t client_extent(const void *addr, size_t len, bool *ret_managed);
+
 /* ---- faults ---- */
 
 enum client_fault {

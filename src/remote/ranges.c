@@ -112,3 +112,15 @@ bool ranges_meet(const struct ranges *ranges, const char *addr, size_t len)
 		return false;
 	return ranges->all[i].addr <= addr || (size_t)(ranges->all[i].addr - addr) < len;
 }
+
+size_t ranges_extent(const struct ranges *ranges, const char *addr, size_t len, bool *ret_in)
+{
+	size_t i = search(ranges, addr, false);
+	const char *at;
+
+	*ret_in = i < ranges->count && ranges->all[i].addr <= addr;
+	if (i == ranges->count)
+		return len;
+	at = *ret_in ? ranges->all[i].end : ranges->all[i].addr;
+	return (size_t)(at - addr) < len ? (size_t)(at - addr) : len;
+}

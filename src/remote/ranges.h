@@ -28,4 +28,7 @@ void ranges_remove(struct ranges *ranges, char *addr, size_t len);
 /* Whether any address of the range, or its first, is in it. */
 bool ranges_meet(const struct ranges *ranges, const char *addr, size_t len);
 
+/* From addr on, up to where it changes: how many of len bytes are in the set, or are not. */
+size_t ranges_extent(const struct ranges *ranges, const char *addr, size_t len, bool *ret_in);
+
 #endif

@@ -89,7 +89,8 @@ enum call_name {
 	CALL_COMMIT_WAIT,  /* arg: a ticket */
 	CALL_ROLLBACK,
 	CALL_CHECKPOINT,
-	CALL_SHM_LIST, /* fd: a file that gets what has a name, and the segments: shm_tell */
+	CALL_SHM_LIST,    /* fd: a file that gets what has a name, and the segments: shm_tell */
+	CALL_FILE_ZEROED, /* as CALL_FILE_CHANGED */
 };
 
 #define CALL_ARGS   6

@@ -55,6 +55,13 @@ int edit_map_again(struct space *space, struct area *const *areas, size_t n);
 int edit_protect(struct space *space, void *addr, size_t len, int prot);
 /* Gives the parts of a range that areas cover their protection back, after kernel calls that did not come to an end. */
 void edit_restore_protection(struct space *space, char *addr, char *end);
+/*
+ * Prepares mappings that are about to go: no store can come any more, and what was stored is known in the words.
+ * => On failure the protection is as before.
+ */
+int edit_quiesce(struct space *space, char *addr, char *end);
+/* The kernel has something else there now. Two areas may be made. */
+void edit_forget(struct edit *edit, char *addr, char *end);
 /* collapse_undo for all that lies in a range. 0 or -errno with a message. */
 int edit_undo_collapses(struct space *space, char *addr, size_t len);
 /* Makes the mapping, inaccessible. 0 or -errno, and what was there is still. */

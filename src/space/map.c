@@ -41,11 +41,7 @@ void edit_restore_protection(struct space *space, char *addr, char *end)
 	}
 }
 
-/*
- * Prepares mappings that are about to go: no store can come any more, and what was stored is known in the words.
- * => On failure the protection is as before.
- */
-static int quiesce(struct space *space, char *addr, char *end)
+int edit_quiesce(struct space *space, char *addr, char *end)
 {
 	for (size_t i = area_set_search(&space->areas, addr); i < space->areas.count && area_addr(space->areas.all[i]) < end; i++) {
 		struct area *area = space->areas.all[i];
@@ -88,8 +84,7 @@ static void drop_guard(struct edit *edit, const char *addr)
 		edit_remove(edit, i);
 }
 
-/* The kernel has removed or replaced the range; the areas follow. Two spares for the ends. */
-static void forget_range(struct edit *edit, char *addr, char *end)
+void edit_forget(struct edit *edit, char *addr, char *end)
 {
 	struct space *space = edit->space;
 	size_t i;
@@ -284,7 +279,7 @@ static int map_locked(struct space *space, const struct mapping *m, char **ret_a
 	if (m->fixed)
 		r = check_cuts(space, m->addr, m->len);
 	if (r == 0 && m->fixed)
-		r = quiesce(space, m->addr, m->addr + m->len);
+		r = edit_quiesce(space, m->addr, m->addr + m->len);
 	if (r == 0) {
 		r = edit_place(space, m, &addr);
 		if (r < 0 && m->fixed)
@@ -293,7 +288,7 @@ static int map_locked(struct space *space, const struct mapping *m, char **ret_a
 	if (r < 0)
 		goto out;
 	if (m->fixed)
-		forget_range(&edit, addr, addr + m->len);
+		edit_forget(&edit, addr, addr + m->len);
 	r = edit_open(space, m, addr);
 	if (r < 0)
 		goto out;
@@ -339,7 +334,7 @@ static int map_stack_locked(struct space *space, const struct mapping *m, char *
 	stack.fixed = true;
 	r = map_locked(space, &stack, ret_addr);
 	if (r < 0 && pmap_unmap(&space->pmap, placed, guard.len) == 0)
-		forget_range(&edit, placed, placed + guard.len);
+		edit_forget(&edit, placed, placed + guard.len);
 out:
 	edit_end(&edit);
 	return r;
@@ -356,13 +351,13 @@ static int unmap_locked(struct space *space, char *addr, size_t len)
 		r = edit_begin(&edit, space, 2);
 	if (r < 0)
 		return r;
-	r = quiesce(space, addr, addr + len);
+	r = edit_quiesce(space, addr, addr + len);
 	if (r == 0) {
 		r = fail_now(FAIL_MAP) ? -ENOMEM : pmap_unmap(&space->pmap, addr, len);
 		if (r < 0)
 			edit_restore_protection(space, addr, addr + len);
 		else
-			forget_range(&edit, addr, addr + len);
+			edit_forget(&edit, addr, addr + len);
 	}
 	edit_end(&edit);
 	return r;
@@ -602,7 +597,7 @@ static int kernel_move(struct space *space, struct edit *edit, int prot, char *a
 	int r = 0;
 
 	if (flags & SPACE_FIXED)
-		r = quiesce(space, new_addr, new_addr + new_len);
+		r = edit_quiesce(space, new_addr, new_addr + new_len);
 	/* Nobody must touch the pages while their registration is lost on the way. */
 	if (r < 0)
 		return r;
@@ -617,7 +612,7 @@ static int kernel_move(struct space *space, struct edit *edit, int prot, char *a
 		return r;
 	}
 	if (flags & SPACE_FIXED)
-		forget_range(edit, *ret_addr, *ret_addr + new_len);
+		edit_forget(edit, *ret_addr, *ret_addr + new_len);
 	return 0;
 }
 
@@ -707,7 +702,7 @@ static int move_private(struct space *space, struct area *area, char *addr, size
 		pmap_must(&space->pmap, pmap_register(&space->pmap, addr, old_len, false, m.object != NULL));
 		pmap_must(&space->pmap, pmap_allow(&space->pmap, addr, old_len, m.prot));
 	} else {
-		forget_range(&edit, addr, addr + old_len);
+		edit_forget(&edit, addr, addr + old_len);
 	}
 	register_moved(space, &m, moved, new_len);
 	pmap_must(&space->pmap, pmap_allow(&space->pmap, moved, new_len, m.prot));

@@ -116,6 +116,23 @@ bool space_touches(struct space *space, const char *addr, size_t len)
 	return found;
 }
 
+size_t space_extent(struct space *space, const char *addr, size_t len, bool *ret_managed)
+{
+	const char *at = addr, *end = addr + len;
+	size_t i;
+
+	rwlock_read_acquire(&space->cache->map_lock);
+	i = area_set_search(&space->areas, addr);
+	*ret_managed = i < space->areas.count && area_addr(space->areas.all[i]) <= addr;
+	if (!*ret_managed)
+		at = i < space->areas.count ? area_addr(space->areas.all[i]) : end;
+	else
+		for (; i < space->areas.count && area_addr(space->areas.all[i]) <= at && at < end; i++)
+			at = area_end(space->areas.all[i]);
+	rwlock_read_release(&space->cache->map_lock);
+	return at < end ? (size_t)(at - addr) : len;
+}
+
 int space_check_locked(struct space *space, const char *addr, size_t len)
 {
 	const char *end = addr + len;

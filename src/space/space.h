@@ -23,6 +23,7 @@ struct space {
 	_Atomic uint64_t edits;          /* changed under map_lock: how often areas were changed, or nearly */
 	const char *_Atomic own_process; /* 0 there: this is the child of a fork, which has none of it. NULL: not known yet */
 	int lock_future;                 /* [map_lock] MCL_FUTURE, MCL_ONFAULT */
+	_Atomic uint32_t leaving;        /* how many hold stores off: who finds something inaccessible waits (leave.c) */
 	_Atomic unsigned uses;           /* its owner's, and one for each list that is being fetched into it */
 };
 
@@ -57,6 +58,8 @@ static inline struct area *space_find(struct space *space, const void *addr)
 
 /* Whether any area meets the range. Takes the map lock. */
 bool space_touches(struct space *space, const char *addr, size_t len);
+/* From addr on, up to where it changes: how many of len bytes are of areas, or are not. Likewise. */
+size_t space_extent(struct space *space, const char *addr, size_t len, bool *ret_managed);
 
 struct mapping {
 	char *addr;
@@ -81,6 +84,20 @@ struct mapping {
 int space_map(struct space *space, const struct mapping *mapping, char **ret_addr);
 int space_unmap(struct space *space, char *addr, size_t len);
 int space_protect(struct space *space, char *addr, size_t len, int prot);
+
+/*
+ * Leaves to the kernel, where it is, what is mapped of an object, which is of a file; fd: of it, open for as much. 0; -EBUSY: another process has
+ * it mapped, or there are private mappings; or -errno. Of an error in the middle, some of it may have been left.
+ * => The object is used by the caller, who gives it up and does not write it.
+ */
+int space_leave(struct space *space, struct object *object, int fd);
+
+/*
+ * Holds off all stores to what is mapped of an object, all of which are in its file on return, until space_go_on. 0; -EBUSY, as for space_leave, or
+ * -errno: nothing is held off.
+ */
+int space_still(struct space *space, struct object *object);
+void space_go_on(struct space *space, struct object *object);
 
 enum { SPACE_MAYMOVE = 1, SPACE_FIXED = 2, SPACE_DONTUNMAP = 4 };
 /* ret_locked: the result is locked memory that has to be brought in. */

@@ -31,7 +31,8 @@ static int drop(char *addr, size_t len)
 
 static long map(const struct memory_op *op)
 {
-	void *addr = mmap(op->addr, op->len, op->arg, op->flags, op->fd, op->offset);
+	/* Not mmap(), in whose place quire run has one that puts the engine's own memory apart: this is the program's. */
+	void *addr = (void *)syscall(SYS_mmap, op->addr, op->len, op->arg, op->flags, op->fd, op->offset);
 	int r = addr == MAP_FAILED ? -errno : 0;
 
 	if (r < 0)

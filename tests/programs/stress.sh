@@ -24,6 +24,7 @@ stressor msync msync 5 --msync-bytes 8m
 stressor msyncmany mmap 5
 stressor madvise mmap 1
 stressor mmapfixed mmap 0
+stressor mincore mincore 1
 stressor mlock mlock 0
 stressor mremap mremap 0
 

@@ -758,6 +758,109 @@ static int has_handlers(void)
 	return 0;
 }
 
+/* ---- ranges of which a part is a file's, and a part memory, or nothing ---- */
+
+/* 2 pages of memory, 2 of the file, 2 of memory, 2 of a private mapping of the file, a hole, 2 of the file. */
+static char *map_mixed(int fd)
+{
+	char *at = mmap(NULL, 11 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	MUST(at != MAP_FAILED);
+	MUST(mmap(at + 2 * PAGE, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) == at + 2 * PAGE);
+	MUST(mmap(at + 6 * PAGE, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, fd, 8 * PAGE) == at + 6 * PAGE);
+	MUST(mmap(at + 9 * PAGE, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 4 * PAGE) == at + 9 * PAGE);
+	MUST(munmap(at + 8 * PAGE, PAGE) == 0);
+	return at;
+}
+
+#define FAILS(call) MUST((call) < 0 && errno == ENOMEM)
+
+static void fill_mixed(char *at)
+{
+	for (size_t i = 0; i < 11; i++)
+		if (i != 8)
+			at[i * PAGE] = (char)(i + 1);
+}
+
+static int calls_over_mixed_ranges(void)
+{
+	const size_t whole = 8 * PAGE, with_hole = 11 * PAGE;
+	int fd = open_file();
+	char *at = map_mixed(fd), *other;
+	unsigned char vec[11];
+	char byte;
+
+	catch (SIGSEGV);
+	fill_mixed(at);
+	/* All of it; up to the hole. */
+	MUST(mprotect(at, whole, PROT_READ) == 0);
+	for (size_t i = 0; i < 8; i++)
+		fault_at(at + i * PAGE, SIGSEGV);
+	MUST(mprotect(at, whole, PROT_READ | PROT_WRITE) == 0);
+	fill_mixed(at);
+	FAILS(mprotect(at, with_hole, PROT_READ));
+	fault_at(at, SIGSEGV);
+	fault_at(at + 2 * PAGE, SIGSEGV);
+	at[9 * PAGE] = 10;
+	MUST(mprotect(at, whole, PROT_READ | PROT_WRITE) == 0);
+	/* Over the hole. */
+	memset(vec, 0, sizeof(vec));
+	MUST(mincore(at, whole, vec) == 0);
+	for (size_t i = 0; i < 8; i++)
+		MUST(vec[i] & 1);
+	FAILS(mincore(at, with_hole, vec));
+	MUST(msync(at, whole, MS_SYNC) == 0 && pread(fd, &byte, 1, PAGE) == 1 && byte == 4);
+	FAILS(msync(at, with_hole, MS_SYNC));
+	FAILS(msync(at, with_hole, MS_ASYNC));
+	MUST(msync(at, whole, MS_ASYNC) == 0);
+	MUST(pread(fd, &byte, 1, 5 * PAGE) == 1 && byte == 11);
+	MUST(mlock(at + 1, whole - PAGE) == 0 && munlock(at + 1, whole - PAGE) == 0);
+	FAILS(mlock(at, with_hole));
+	FAILS(munlock(at, with_hole));
+	MUST(munlock(at, whole) == 0);
+	/* Memory is zeros, a private page the file's, the file as it was; beyond the hole, too. */
+	MUST(mmap(at + 9 * PAGE, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == at + 9 * PAGE);
+	fill_mixed(at);
+	MUST(madvise(at, whole, MADV_NORMAL) == 0 && posix_madvise(at, whole, POSIX_MADV_WILLNEED) == 0);
+	FAILS(madvise(at, with_hole, MADV_DONTNEED));
+	MUST(at[0] == 0 && at[PAGE] == 0 && at[2 * PAGE] == 3 && at[3 * PAGE] == 4 && at[4 * PAGE] == 0 && at[6 * PAGE] == 0);
+	MUST(at[9 * PAGE] == 0 && at[10 * PAGE] == 11);
+	MUST(posix_madvise(at, with_hole, POSIX_MADV_NORMAL) == ENOMEM);
+	MUST(posix_madvise(at, with_hole, POSIX_MADV_DONTNEED) == 0 && at[2 * PAGE] == 3);
+	/* Several mappings are not moved at once. */
+	MUST(mremap(at, 4 * PAGE, 20 * PAGE, MREMAP_MAYMOVE) == MAP_FAILED && errno == EFAULT);
+	/* Nor is a part that begins and ends in the middle of two more than unmapped. */
+	MUST(munmap(at + PAGE, 6 * PAGE) == 0);
+	FAILS(mincore(at + PAGE, PAGE, vec));
+	FAILS(mincore(at + 6 * PAGE, PAGE, vec));
+	at[0] = 1;
+	at[7 * PAGE] = 1;
+	MUST(munmap(at, with_hole) == 0);
+	/* What is wrong is wrong for both. */
+	other = map_mixed(fd);
+	MUST(mprotect(other + 1, whole, PROT_READ) < 0 && errno == EINVAL);
+	MUST(madvise(other, whole, 12345) < 0 && errno == EINVAL);
+	MUST(msync(other, whole, MS_SYNC | MS_ASYNC) < 0 && errno == EINVAL);
+	MUST(mprotect(other, 0, PROT_READ) == 0 && madvise(other, 0, MADV_NORMAL) == 0 && msync(other, 0, MS_SYNC) == 0);
+	other = map_file(fd);
+	memset(other, 0, BYTES);
+	store_all(other);
+	return 0;
+}
+
+static int calls_over_mixed_ranges_in_a_child(void)
+{
+	int status;
+	char *map = map_file(open_file());
+	pid_t pid = fork();
+
+	map[0] = 0;
+	if (pid == 0)
+		_exit(calls_over_mixed_ranges());
+	MUST(waitpid(pid, &status, 0) == pid && status == 0);
+	return 0;
+}
+
 static int blocks_signals(void)
 {
 	char *map = map_file(open_file());
@@ -851,6 +954,110 @@ static int has_threads(void)
 	for (unsigned i = 0; i < 8; i++)
 		pthread_join(threads[i], NULL);
 	MUST(has_all(map));
+	return 0;
+}
+
+/* What a program has unmapped stays free until it maps something: it has no thread that would. */
+static int keeps_holes(void)
+{
+	static const struct hole_kind {
+		size_t bytes;
+		unsigned count;
+	} kinds[] = {{PAGE, 100}, {64 * PAGE, 20}, {512 * PAGE, 5}};
+	char *holes[125], *at;
+	int fd = open_file(), status;
+	char *map = map_file(fd);
+	unsigned n = 0;
+	pid_t pid;
+
+	/* Each with something above and below it. */
+	for (unsigned k = 0; k < 3; k++)
+		for (unsigned i = 0; i < kinds[k].count; i++, n++) {
+			at = mmap(NULL, kinds[k].bytes + 2 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+			MUST(at != MAP_FAILED && munmap(at + PAGE, kinds[k].bytes) == 0);
+			holes[n] = at + PAGE;
+		}
+	store_all(map);
+	pid = fork();
+	if (pid == 0)
+		_exit(has_all(map) ? 0 : 1);
+	MUST(waitpid(pid, &status, 0) == pid && status == 0);
+	MUST(pwrite(fd, map + PAGE, 100 * PAGE, PAGE) == 100 * PAGE && pread(fd, map + PAGE, 100 * PAGE, PAGE) == 100 * PAGE);
+	MUST(msync(map, BYTES, MS_SYNC) == 0 && has_all(map));
+	n = 0;
+	for (unsigned k = 0; k < 3; k++)
+		for (unsigned i = 0; i < kinds[k].count; i++, n++)
+			MUST(mmap(holes[n], kinds[k].bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) ==
+			     holes[n]);
+	return 0;
+}
+
+static _Atomic bool stops;
+
+static void *keeps_storing(void *arg)
+{
+	char *map = arg;
+
+	for (char n = 1; !stops; n++)
+		for (size_t i = 0; i < 64 * PAGE; i += PAGE)
+			map[i] = n;
+	return NULL;
+}
+
+/* Of pages to which another thread stores all the time, all other bytes are zeros when the call returns. */
+static int makes_holes_beside_stores(void)
+{
+	static const int modes[] = {FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, FALLOC_FL_ZERO_RANGE};
+	int fd = open_file();
+	char *map = map_file(fd);
+	pthread_t thread;
+	char byte;
+
+	MUST(pthread_create(&thread, NULL, keeps_storing, map) == 0);
+	for (unsigned round = 0; round < 100; round++) {
+		for (size_t i = 0; i < 64 * PAGE; i += PAGE)
+			map[i + 2000] = 'a';
+		MUST(fallocate(fd, modes[round % 2], 0, 64 * PAGE) == 0);
+		for (size_t i = 0; i < 64 * PAGE; i += PAGE)
+			MUST(map[i + 2000] == 0 && pread(fd, &byte, 1, (off_t)i + 2000) == 1 && byte == 0);
+	}
+	stops = true;
+	pthread_join(thread, NULL);
+	store_all(map);
+	return 0;
+}
+
+/* Where every page lies is in it, and stays so, whatever else is stored to it. */
+static int moves_pages_beside_stores(void)
+{
+	const size_t middle = BYTES / 2 / PAGE;
+	int fd = open_file();
+	char *map = map_file(fd);
+	pthread_t thread;
+	char byte;
+
+	for (size_t i = 0; i < BYTES / PAGE; i++)
+		map[i * PAGE + 2000] = (char)(i % 100 + 1);
+	MUST(pthread_create(&thread, NULL, keeps_storing, map + BYTES / 2) == 0);
+	for (unsigned round = 0; round < 60; round++) {
+		bool moved = round % 2 == 0;
+
+		/* A filesystem that cannot is asked for nothing more. */
+		if (fallocate(fd, moved ? FALLOC_FL_COLLAPSE_RANGE : FALLOC_FL_INSERT_RANGE, PAGE, PAGE) < 0) {
+			MUST(errno == EOPNOTSUPP && round == 0);
+			break;
+		}
+		for (size_t i = middle; i < middle + 64; i++) {
+			off_t at = (off_t)(i - moved) * PAGE + 2000;
+			char expected = (char)(i % 100 + 1);
+
+			MUST(map[at] == expected && pread(fd, &byte, 1, at) == 1 && byte == expected);
+		}
+	}
+	stops = true;
+	pthread_join(thread, NULL);
+	memset(map, 0, BYTES);
+	store_all(map);
 	return 0;
 }
 
@@ -1015,6 +1222,11 @@ static const struct {
     {"replaces-by-fixed", replaces_by_fixed},
     {"attaches-segments", attaches_segments},
     {"attaches-segments-over-memory", attaches_segments_over_memory},
+    {"makes-holes-beside-stores", makes_holes_beside_stores},
+    {"moves-pages-beside-stores", moves_pages_beside_stores},
+    {"keeps-holes", keeps_holes},
+    {"calls-over-mixed-ranges", calls_over_mixed_ranges},
+    {"calls-over-mixed-ranges-in-a-child", calls_over_mixed_ranges_in_a_child},
     {"leaves-threads", leaves_threads},
     {"leaves-threads-that-map", leaves_threads_that_map},
     {"leaves-threads-in-a-child", leaves_threads_in_a_child},

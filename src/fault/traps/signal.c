@@ -238,6 +238,19 @@ static bool allows(struct space *space, const void *addr, enum access access, ui
 	return allowed;
 }
 
+/* Whether something was just being left to the kernel, or stores held off: that is over on return. */
+static bool is_left(struct space *space)
+{
+	bool left = false;
+	uint32_t n;
+
+	while (!client_is() && (n = atomic_load(&space->leaving)) > 0) {
+		futex_wait(&space->leaving, n, NULL);
+		left = true;
+	}
+	return left;
+}
+
 /*
  * The kernel has refused the access. Where the mapping allows it, it is tried again, once for each change of the areas: when nothing
  * was changed since, the kernel and we disagree about the protection, and no repetition will help. Where it does not, it may have been
@@ -252,13 +265,17 @@ static bool is_to_be_tried_again(struct space *space, const siginfo_t *info, enu
 	const void *addr = info->si_addr;
 	uint64_t edits, later;
 
+	if (is_left(space))
+		return true;
 	if (!allows(space, addr, access, &edits)) {
 		if (info->si_code != SEGV_ACCERR)
 			return false;
 		if (is_unmapped(addr))
 			return true;
 		(void)allows(space, addr, access, &later);
-		return later != edits;
+		/* What is there now may be the kernel's, and accessible: once. */
+		if (later != edits)
+			return true;
 	}
 	if (last.addr == addr && last.edits == edits)
 		return false;
