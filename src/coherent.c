@@ -220,11 +220,11 @@ static int zero_frame(struct object *object, struct chunk *chunk, unsigned i, of
 		ssize_t got;
 
 		part = n - done < sizeof(zeros) ? n - done : sizeof(zeros);
-		got = read_file(object->frames, old, part, at + (off_t)done);
+		got = frames_check(&object->frames) == 0 ? read_file(object->frames.fd, old, part, at + (off_t)done) : -1;
 		/* What has just come in from the file has them, and is not to fill the hole by being written. */
 		if (got == (ssize_t)part && memcmp(old, zeros, part) == 0)
 			continue;
-		r = frames_patch(object->frames, (uint64_t)at + done, part, zeros);
+		r = frames_patch(&object->frames, (uint64_t)at + done, part, zeros);
 		if (r == 0) {
 			writeback_note_dirty(chunk, word);
 			epoch_stamp(chunk, i, 1);
