@@ -425,7 +425,7 @@ int __wrap_epoll_create1(int flags)
 
 int __wrap_socket(int domain, int type, int protocol)
 {
-	return keep((int)CALL(SYS_socket, domain, type, protocol));
+	return kernel_keep((int)CALL(SYS_socket, domain, type, protocol));
 }
 
 int __wrap_socketpair(int domain, int type, int protocol, int pair[2])
