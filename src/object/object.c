@@ -239,8 +239,7 @@ void registry_bury(struct registry *registry)
 		next = dead->next;
 		if (dead->pager)
 			dead->pager->ops->close(dead->pager);
-		if (dead->lease >= 0)
-			close(dead->lease);
+		identity_close(dead->lease, &(struct identity){dead->dev, dead->ino});
 		if (object_has_own_buffers(dead))
 			object_buffers_free(dead->cache, dead->buffers);
 		hooks_release(dead);
@@ -303,6 +302,12 @@ void object_remove_view(struct object *object, struct view *view)
 
 /* ---- writers held off ---- */
 
+/* Whether there is a descriptor of it, which the program has not closed. deny_lock held. */
+static bool has_lease(const struct object *object)
+{
+	return identity_check(object->lease, &(struct identity){object->dev, object->ino}) == 0;
+}
+
 int object_deny_writes(struct object *object, int fd)
 {
 	int fresh = -1, r;
@@ -319,7 +324,7 @@ int object_deny_writes(struct object *object, int fd)
 		object->lease = fresh;
 		fresh = -1;
 	}
-	r = lease_take(object->lease);
+	r = has_lease(object) ? lease_take(object->lease) : -EBADF;
 	if (r == 0)
 		object->denials++;
 	lock_release(&object->deny_lock);
@@ -340,7 +345,7 @@ void object_allow_writes(struct object *object)
 {
 	lock_acquire(&object->deny_lock);
 	ASSERT(object->denials > 0);
-	if (--object->denials == 0)
+	if (--object->denials == 0 && has_lease(object))
 		lease_drop(object->lease);
 	lock_release(&object->deny_lock);
 }
@@ -348,7 +353,7 @@ void object_allow_writes(struct object *object)
 void object_admit_writer(struct object *object)
 {
 	lock_acquire(&object->deny_lock);
-	if (object->lease >= 0)
+	if (has_lease(object))
 		lease_drop(object->lease);
 	lock_release(&object->deny_lock);
 }

@@ -173,12 +173,24 @@ static bool needs_the_program(struct object *object)
 	return (hooks && hooks->page_out) || file_pager_writes_to(object->pager) < 0;
 }
 
+/* The program has closed them, and the numbers are other files'. */
+static bool has_lost_descriptors(const struct object *object, int fd)
+{
+	uint64_t now;
+
+	return frames_check(&object->frames) < 0 || (fd >= 0 && object->pager->ops->size(object->pager, &now) == -EBADF);
+}
+
 /* What others do to the size meanwhile is looked at before each chunk: nothing makes the file longer. What can be written is. */
 static void rescue_object(const struct rescue *rescue, struct object *object)
 {
 	int fd = file_pager_writes_to(object->pager), result = 0, r;
 	uint64_t end = end_of(object), now;
 
+	if (has_lost_descriptors(object, fd)) {
+		rescue->lost(rescue, object, -1, EBADF);
+		return;
+	}
 	note_stores(object);
 	if (needs_the_program(object)) {
 		if (has_unsaved(object, end))
