@@ -92,9 +92,7 @@ for what in has-handlers spawns hands-memory-over replaces-by-fixed; do
 done
 
 cp "$scratch/zeros" "$file"
-serve 0 timeout 20 "$victim" forks-and-leaves "$file"
-sleep 0.2
-cmp "$file" "$scratch/stored"
+serve 0 timeout 20 "$victim" forks-and-leaves "$file" && served mmap && sleep 0.2 && cmp "$file" "$scratch/stored"
 say 'a program that forks, and whose parent exits: its stores are in the file' $?
 cp "$scratch/zeros" "$file"
 serve 143 "$victim" is-terminated "$file" && cmp "$file" "$scratch/stored"
