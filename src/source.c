@@ -18,6 +18,7 @@
 #include "engine.h"
 #include "entry.h"
 #include "pager/user.h"
+#include "sys/identity.h"
 #include "sys/page_size.h"
 #include "util/fail.h"
 #include "util/message.h"
@@ -55,10 +56,19 @@ int source_memfd(const char *name, uint64_t bytes)
 	return r;
 }
 
+/* 0; -EBADF: the program has closed it, and the number is another file's. */
+static int source_check(const struct source *source)
+{
+	return identity_check(source->fd, &(struct identity){source->dev, source->ino});
+}
+
 static bool has_descriptors(const struct source *source)
 {
 	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
 
+	/* Nobody knows, then. */
+	if (source_check(source) < 0)
+		return true;
 	return fcntl(source->fd, F_OFD_GETLK, &lock) < 0 || lock.l_type != F_UNLCK;
 }
 
@@ -70,6 +80,8 @@ static int reopen(const struct source *source, int oflags)
 	int fd;
 
 	snprintf(path, sizeof(path), "/proc/thread-self/fd/%d", source->fd);
+	if (source_check(source) < 0)
+		return -EBADF;
 	if (fstat(source->fd, &st) < 0 || fchmod(source->fd, OWNER_OPENS) < 0)
 		return -errno;
 	fd = open(path, oflags);
@@ -112,8 +124,8 @@ static int access_for(const struct source *source, const struct caller *caller, 
 	unsigned wanted = (oflags & O_ACCMODE) == O_RDWR ? 06 : 04, mode;
 	struct stat st;
 
-	if (fstat(source->fd, &st) < 0)
-		return -errno;
+	if (source_check(source) < 0 || fstat(source->fd, &st) < 0)
+		return -EBADF;
 	mode = source->owned ? source->mode : st.st_mode;
 	if (caller->uid == 0)
 		return 0;
@@ -133,6 +145,8 @@ int source_access(const struct source *source, int oflags)
 
 	if (source->owned || caller.uid != geteuid() || caller.gid != getegid())
 		return access_for(source, &caller, oflags);
+	if (source_check(source) < 0)
+		return -EBADF;
 	snprintf(path, sizeof(path), "/proc/thread-self/fd/%d", source->fd);
 	fd = open(path, (oflags & O_ACCMODE) | O_CLOEXEC);
 	if (fd < 0)
@@ -259,7 +273,7 @@ static struct source *take_closed(struct sources *sources)
 /* What nobody maps any more, and could not be written, is the flusher's now. */
 static void give_up(struct source *source)
 {
-	close(source->fd);
+	identity_close(source->fd, &(struct identity){source->dev, source->ino});
 	object_unuse(source->object);
 	free(source);
 }
@@ -298,7 +312,8 @@ static void show_size(struct engine *engine, struct source *source)
 	struct stat st;
 
 	lock_acquire(&engine->sources.lock);
-	if (fstat(source->fd, &st) == 0 && (uint64_t)st.st_size != bytes && ftruncate(source->fd, (off_t)bytes) == 0)
+	if (source_check(source) == 0 && fstat(source->fd, &st) == 0 && (uint64_t)st.st_size != bytes &&
+	    ftruncate(source->fd, (off_t)bytes) == 0)
 		source->shown = bytes;
 	lock_release(&engine->sources.lock);
 }

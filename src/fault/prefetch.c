@@ -58,12 +58,13 @@ struct prefetch {
 	struct space *space;
 	struct batch batch; /* the walk, and the transfers */
 	int eventfd;
-	uint64_t left;    /* pages that it may still bring in */
-	bool patient;     /* who walks may wait */
-	bool again;       /* some pages were in other hands: a second walk waits for them */
-	size_t at;        /* where the first walk goes on: a span … */
-	uint64_t at_page; /* … and a page of it */
-	char *covered;    /* up to here a range was found mapped, while the list is made */
+	struct identity identity; /* of it */
+	uint64_t left;            /* pages that it may still bring in */
+	bool patient;             /* who walks may wait */
+	bool again;               /* some pages were in other hands: a second walk waits for them */
+	size_t at;                /* where the first walk goes on: a span … */
+	uint64_t at_page;         /* … and a page of it */
+	char *covered;            /* up to here a range was found mapped, while the list is made */
 	size_t count, capacity;
 	struct span *spans;
 };
@@ -87,13 +88,13 @@ static void unref_objects(struct prefetch *prefetch)
 }
 
 /* Not write(2), a cancellation point. A counter that is full has been told enough. */
-static void tell(int eventfd)
+static void tell(int eventfd, const struct identity *identity)
 {
 	struct pollfd poll = {.fd = eventfd, .events = POLLOUT};
 	struct timespec at_once = {0};
 	uint64_t one = 1;
 
-	if (eventfd < 0)
+	if (eventfd < 0 || identity_check(eventfd, identity) < 0)
 		return;
 	if (syscall(SYS_ppoll, &poll, 1L, &at_once, NULL, 0L) == 1 && (poll.revents & POLLOUT))
 		(void)syscall(SYS_write, eventfd, &one, sizeof(one));
@@ -107,7 +108,7 @@ static void prefetch_finished(struct batch *batch)
 	struct prefetcher *prefetcher = prefetch->prefetcher;
 
 	unref_objects(prefetch);
-	tell(prefetch->eventfd);
+	tell(prefetch->eventfd, &prefetch->identity);
 	lock_acquire(&prefetcher->lock);
 	prefetch->next = prefetcher->done;
 	prefetcher->done = prefetch;
@@ -504,6 +505,8 @@ int prefetch_start(struct prefetcher *prefetcher, struct space *space, const str
 		return r;
 	prefetch->prefetcher = prefetcher;
 	prefetch->eventfd = eventfd;
+	if (eventfd >= 0)
+		(void)identity_get(eventfd, &prefetch->identity);
 	prefetch->batch = (struct batch){.pending = 1, .finished = prefetch_finished};
 	prefetch->left = atomic_load(&space->cache->limit) / BUDGET_DIVISOR;
 	r = admit(prefetcher, prefetch, &here);

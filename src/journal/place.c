@@ -29,6 +29,7 @@
 #include <unistd.h>
 
 #include "journal/scan.h"
+#include "sys/identity.h"
 #include "sys/page_size.h"
 #include "util/fail.h"
 #include "util/message.h"
@@ -508,6 +509,7 @@ int journal_place_find(int file_fd, enum place_mode mode, struct journal_place *
 	if (r < 0 && (r != -ENOENT || mark.there || mode == PLACE_CREATE))
 		return r;
 	place.fd = r < 0 ? -1 : r;
+	(void)identity_get(place.fd, &place.identity);
 	place.path = fail_now(FAIL_ALLOC) ? NULL : strdup(path);
 	if (!place.path) {
 		journal_place_done(&place);
@@ -537,6 +539,7 @@ int journal_place_at(int file_fd, const char *path, enum place_mode mode, struct
 		return r;
 	}
 	place.fd = r;
+	(void)identity_get(place.fd, &place.identity);
 	*ret = place;
 	return 0;
 }
@@ -546,8 +549,11 @@ int journal_place_at(int file_fd, const char *path, enum place_mode mode, struct
 int journal_place_remove(int file_fd, struct journal_place *place)
 {
 	struct stat st;
-	int r = mark_remove(file_fd);
+	int r = place->fd < 0 ? 0 : identity_check(place->fd, &place->identity);
 
+	if (r < 0)
+		return message_set(EBADF, "%s: the descriptor of it was closed", place->path);
+	r = mark_remove(file_fd);
 	if (r < 0 || place->fd < 0)
 		return r;
 	if (fstat(place->fd, &st) != 0)
@@ -574,8 +580,7 @@ int journal_place_uuid(int fd, unsigned char ret[16])
 
 void journal_place_done(struct journal_place *place)
 {
-	if (place->fd >= 0)
-		close(place->fd);
+	identity_close(place->fd, &place->identity);
 	free(place->path);
 	place->fd = -1;
 	place->path = NULL;

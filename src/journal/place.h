@@ -9,10 +9,12 @@
 #define QUIRE_JOURNAL_PLACE_H
 
 #include "journal/journal.h"
+#include "sys/identity.h"
 
 struct journal_place {
-	char *path; /* absolute, of the journal; malloc'ed */
-	int fd;     /* open for reading and writing, and locked; -1: there is none */
+	char *path;               /* absolute, of the journal; malloc'ed */
+	int fd;                   /* open for reading and writing, and locked; -1: there is none */
+	struct identity identity; /* of that descriptor */
 	struct journal_identity file;
 };
 

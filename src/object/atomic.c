@@ -106,8 +106,7 @@ static void free_file(struct atomic_file *file)
 	journal_place_done(&file->place);
 	if (file->memory_pages)
 		budget_release(file->cache, file->memory_pages);
-	if (file->fd >= 0)
-		close(file->fd);
+	identity_close(file->fd, &file->identity);
 	free(file);
 }
 
@@ -121,7 +120,7 @@ static int close_journal(struct atomic_file *file)
 	journal_stats_get(file->journal, &stats);
 	r = journal_close(file->journal, true, &empty);
 	/* One that stays says so by itself, and the next who opens it goes on from there. */
-	if (empty)
+	if (empty && identity_check(file->fd, &file->identity) == 0)
 		(void)journal_place_remove(file->fd, &file->place);
 	lock_acquire(&file->all->lock);
 	add_stats(&file->all->past, &stats);
@@ -288,6 +287,7 @@ static struct atomic_file *new_file(struct atomics *all, const struct atomic_set
 	file->cache = settings->cache;
 	file->place.fd = -1;
 	file->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	(void)identity_get(file->fd, &file->identity);
 	return file;
 }
 
@@ -579,8 +579,7 @@ struct object *atomic_find_snapshot(struct atomic_file *file)
 void atomics_close_inherited(struct atomics *all)
 {
 	for (struct atomic_file *file = all->head; file; file = file->next)
-		if (file->place.fd >= 0)
-			close(file->place.fd);
+		identity_close(file->place.fd, &file->place.identity);
 }
 
 void atomics_stats(struct atomics *all, struct journal_stats *ret)

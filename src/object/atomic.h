@@ -36,6 +36,7 @@ struct atomic_file {
 	struct journal_place place; /* (p) */
 	struct pager *file, *log;   /* (p) below the journal */
 	int fd;                     /* (p) of the file, by which it is marked */
+	struct identity identity;   /* (p) of that descriptor */
 	struct cache *cache;        /* (p) */
 	uint64_t memory_pages;      /* (p) of the journal, taken from the budget */
 };

@@ -26,6 +26,7 @@
 #include <stdio.h>
 
 #include "sys/page_size.h"
+#include "util/fail.h"
 
 #define HUGE_BYTES ((uintptr_t)CHUNK_PAGES << page_shift)
 
@@ -224,9 +225,11 @@ void collapse_sweep(struct object *object, uint32_t until_ms)
 int collapse_catch(struct view *view, char *addr, unsigned pages)
 {
 	bool tracks = view_asks_to_track(view);
-	int r = pmap_register(view->pmap, addr, (size_t)pages << page_shift, tracks, true);
+	int r = fail_now(FAIL_MAP) ? -ENOMEM : pmap_register(view->pmap, addr, (size_t)pages << page_shift, tracks, true);
 
-	/* Cutting a mapping of the kernel's takes memory; making all of them alike does not. */
+	if (r < 0 && fail_now(FAIL_MAP))
+		return r;
+	/* Cutting a mapping of the kernel's takes memory; making all of them alike does not, but for the pieces next to it. */
 	return r < 0 ? pmap_register(view->pmap, view->addr, view->pages << page_shift, tracks, true) : 0;
 }
 

@@ -17,7 +17,8 @@ struct commit {
 	struct commit *next; /* of who queues it */
 	uint64_t ticket;     /* likewise */
 	int event_fd;        /* likewise; -1: none */
-	bool tells;          /* a failure is left for the next call about one of the files */
+	struct identity event;
+	bool tells; /* a failure is left for the next call about one of the files */
 	size_t n;
 	struct commit_part *parts;
 	struct journal_commit **journals; /* n: what the journals know it by */

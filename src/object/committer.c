@@ -45,10 +45,11 @@ static void end(struct committer *committer, struct commit *commit)
 {
 	uint64_t ticket = commit->ticket;
 	int event_fd = commit->event_fd;
+	struct identity event = commit->event;
 	struct pollfd counter = {.fd = event_fd, .events = POLLOUT};
 
 	note_end(committer, ticket, commit_end(commit));
-	if (event_fd < 0)
+	if (event_fd < 0 || identity_check(event_fd, &event) < 0)
 		return;
 	/* A counter that is full, which another process may see to, has been told enough. */
 	if (poll(&counter, 1, 0) == 1 && (counter.revents & POLLOUT))
@@ -134,6 +135,8 @@ uint64_t committer_add(struct committer *committer, struct commit *commit, int e
 	uint64_t ticket;
 
 	commit->event_fd = event_fd;
+	if (event_fd >= 0)
+		(void)identity_get(event_fd, &commit->event);
 	commit->next = NULL;
 	lock_acquire(&committer->lock);
 	ASSERT(committer->started);

@@ -239,8 +239,7 @@ void registry_bury(struct registry *registry)
 		next = dead->next;
 		if (dead->pager)
 			dead->pager->ops->close(dead->pager);
-		if (dead->lease >= 0)
-			close(dead->lease);
+		identity_close(dead->lease, &(struct identity){dead->dev, dead->ino});
 		if (object_has_own_buffers(dead))
 			object_buffers_free(dead->cache, dead->buffers);
 		hooks_release(dead);
@@ -304,6 +303,12 @@ void object_remove_view(struct object *object, struct view *view)
 
 /* ---- writers held off ---- */
 
+/* Whether there is a descriptor of it, which the program has not closed. deny_lock held. */
+static bool has_lease(const struct object *object)
+{
+	return identity_check(object->lease, &(struct identity){object->dev, object->ino}) == 0;
+}
+
 int object_deny_writes(struct object *object, int fd)
 {
 	int fresh = -1, r;
@@ -320,7 +325,7 @@ int object_deny_writes(struct object *object, int fd)
 		object->lease = fresh;
 		fresh = -1;
 	}
-	r = lease_take(object->lease);
+	r = has_lease(object) ? lease_take(object->lease) : -EBADF;
 	if (r == 0)
 		object->denials++;
 	lock_release(&object->deny_lock);
@@ -341,7 +346,7 @@ void object_allow_writes(struct object *object)
 {
 	lock_acquire(&object->deny_lock);
 	ASSERT(object->denials > 0);
-	if (--object->denials == 0)
+	if (--object->denials == 0 && has_lease(object))
 		lease_drop(object->lease);
 	lock_release(&object->deny_lock);
 }
@@ -349,7 +354,7 @@ void object_allow_writes(struct object *object)
 void object_admit_writer(struct object *object)
 {
 	lock_acquire(&object->deny_lock);
-	if (object->lease >= 0)
+	if (has_lease(object))
 		lease_drop(object->lease);
 	lock_release(&object->deny_lock);
 }
@@ -424,9 +429,12 @@ static void forget_frames(struct object *object, uint64_t first)
 	     chunk = table_next(&object->table, chunk->first + CHUNK_PAGES)) {
 		unsigned freed = 0;
 
+		/*
+		 * Where the kernel has no mapping left to cut this one at, it stays huge: nothing can be stored through it, what goes leaves every
+		 * mapping with the memfd, and what is missing is caught.
+		 */
 		if (chunk_is_huge(chunk))
 			object_unmap(object, chunk, 0, CHUNK_PAGES, true);
-		ASSERT(!chunk_is_huge(chunk));
 		for (unsigned i = first > chunk->first ? (unsigned)(first - chunk->first) : 0; i < CHUNK_PAGES; i++) {
 			uint32_t word = page_load(&chunk->page[i]);
 
@@ -562,8 +570,11 @@ static int shrink(struct object *object, uint64_t bytes, unsigned patience_ms, i
 	uint64_t pages = pages_of(bytes), quiet = bytes >> page_shift, old = atomic_load(&object->bytes);
 	bool in_memory = cuts_in_memory(object, !storage);
 	struct chunk *chunk;
-	int r = 0, quieted;
+	int r = frames_check(&object->frames), quieted;
 
+	/* Before anything is cut: afterwards there is no way back. */
+	if (r < 0)
+		return r;
 	atomic_fetch_add(&object->cuts, 1);
 	if (storage && !in_memory) {
 		lower_ends(object, bytes);
@@ -788,29 +799,31 @@ int object_revert_size_locked(struct object *object)
 
 /* ---- discard ---- */
 
-/* Gives a frame up, if the word still is what was seen. Map lock held for reading. Whether there is nothing more to do. */
-static bool give_up(struct object *object, struct chunk *chunk, unsigned i, uint32_t word)
+/* Gives a frame up, if the word still is what was seen. Map lock held for writing. 0; 1: it is not; -errno: the frame stays. */
+static int give_up(struct object *object, struct chunk *chunk, unsigned i, uint32_t word)
 {
 	page_word *page = &chunk->page[i];
+	int r;
 
 	if (!page_swap(page, &word, (word & ~PAGE_STATE) | PAGE_HELD))
-		return false;
-	if (frames_free(&object->frames, chunk->first + i, 1) < 0) {
+		return 1;
+	r = frames_free(&object->frames, chunk->first + i, 1);
+	if (r < 0) {
 		page_settle(page, PAGE_RESIDENT, 0, 0);
-		return true;
+		return r;
 	}
 	writeback_note_clean(chunk, page);
 	atomic_fetch_sub(&chunk->resident, 1);
 	page_settle(page, PAGE_ABSENT, ~0u, 0);
 	budget_release(object->cache, 1);
-	return true;
+	return 0;
 }
 
-/* One page: waits until it is nobody's, and gives its frame up. Map lock not held. */
-static void discard_page(struct object *object, struct chunk *chunk, unsigned i)
+/* One page: waits until it is nobody's, and gives its frame up. Map lock not held. 0; -errno: it stays as it is. */
+static int discard_page(struct object *object, struct chunk *chunk, unsigned i)
 {
 	page_word *page = &chunk->page[i];
-	bool gone;
+	int r;
 
 	for (;;) {
 		uint32_t word = page_load(page);
@@ -821,7 +834,7 @@ static void discard_page(struct object *object, struct chunk *chunk, unsigned i)
 		}
 		if (page_state(word) == PAGE_ABSENT) {
 			if (page_swap(page, &word, word & PAGE_SLOT))
-				return;
+				return 0;
 			continue;
 		}
 		/* Touched again at once: for writing, so that no fault can map it between the two steps. */
@@ -830,17 +843,22 @@ static void discard_page(struct object *object, struct chunk *chunk, unsigned i)
 			object_unmap(object, chunk, i, i + 1, true);
 		word = page_load(page);
 		/* One that the kernel does not unmap stays as it is. */
-		gone = word & PAGE_MAPPED;
-		if (!gone && page_state(word) == PAGE_RESIDENT && !(word & PAGE_WRITING))
-			gone = give_up(object, chunk, i, word);
+		r = 1;
+		if (word & PAGE_MAPPED)
+			r = -EBUSY;
+		else if (page_state(word) == PAGE_RESIDENT && !(word & PAGE_WRITING))
+			r = give_up(object, chunk, i, word);
 		rwlock_write_release(&object->cache->map_lock);
-		if (gone)
-			return;
+		if (r <= 0)
+			return r;
 	}
 }
 
-static void discard_frames(struct object *object, uint64_t first, uint64_t end)
+/* All that go; 0, or the -errno of the first that does not. */
+static int discard_frames(struct object *object, uint64_t first, uint64_t end)
 {
+	int result = 0;
+
 	for (struct chunk *chunk = table_next(&object->table, first); chunk && chunk->first < end;
 	     chunk = table_next(&object->table, chunk->first + CHUNK_PAGES)) {
 		unsigned from = first > chunk->first ? (unsigned)(first - chunk->first) : 0;
@@ -850,14 +868,18 @@ static void discard_frames(struct object *object, uint64_t first, uint64_t end)
 		rwlock_read_acquire(&object->cache->map_lock);
 		object_unmap(object, chunk, from, to, true);
 		rwlock_read_release(&object->cache->map_lock);
-		for (unsigned i = from; i < to; i++)
-			discard_page(object, chunk, i);
+		for (unsigned i = from; i < to; i++) {
+			int r = discard_page(object, chunk, i);
+
+			result = result == 0 ? r : result;
+		}
 	}
+	return result;
 }
 
 int object_discard(struct object *object, uint64_t first, uint64_t end)
 {
-	int r;
+	int r, kept;
 
 	uint64_t offset = first << page_shift, len = (end - first) << page_shift;
 
@@ -866,9 +888,10 @@ int object_discard(struct object *object, uint64_t first, uint64_t end)
 	if (r < 0)
 		return r;
 	/* Then the frames; and once more both, for writes that were under way and pages that were loaded before the hole was there. */
-	discard_frames(object, first, end);
+	(void)discard_frames(object, first, end);
 	r = object->pager->ops->discard(object->pager, offset, len);
-	discard_frames(object, first, end);
+	kept = discard_frames(object, first, end);
 	epoch_stamp_range(object, first, end);
-	return r;
+	/* What stays has its bytes, which are written to the file again. */
+	return r < 0 ? r : kept;
 }

@@ -53,8 +53,11 @@ static int find_file(const struct rescue *rescue, const struct object *object)
 {
 	const struct trace *trace = atomic_load(&object->trace);
 	int fd = file_pager_writes_to(object->pager);
+	uint64_t size;
 
-	if (!trace || is(fd, trace->dev, trace->ino))
+	if (!trace)
+		return fd >= 0 && object->pager->ops->size(object->pager, &size) == -EBADF ? -1 : fd;
+	if (is(fd, trace->dev, trace->ino))
 		return fd;
 	return rescue->find ? rescue->find(rescue, trace) : -1;
 }

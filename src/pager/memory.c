@@ -10,15 +10,23 @@
 #include <unistd.h>
 
 #include "pager/filter.h"
+#include "sys/identity.h"
 
 struct memory_pager {
 	struct filter filter; /* over the swap */
 	int fd;
+	struct identity identity; /* of it */
 };
 
 static int fd_of(struct pager *pager)
 {
 	return ((struct memory_pager *)pager)->fd;
+}
+
+/* Whether that still is the memfd. */
+static bool is_there(struct pager *pager)
+{
+	return identity_check(fd_of(pager), &((struct memory_pager *)pager)->identity) == 0;
 }
 
 static void memory_run(struct pager *pager, struct pager_request *request)
@@ -35,6 +43,8 @@ static int memory_size(struct pager *pager, uint64_t *ret_bytes)
 {
 	struct stat st;
 
+	if (!is_there(pager))
+		return -EBADF;
 	if (fstat(fd_of(pager), &st) < 0)
 		return -errno;
 	*ret_bytes = (uint64_t)st.st_size;
@@ -45,12 +55,14 @@ static int memory_resize(struct pager *pager, uint64_t bytes)
 {
 	if (bytes > INT64_MAX)
 		return -EFBIG;
+	if (!is_there(pager))
+		return -EBADF;
 	return ftruncate(fd_of(pager), (off_t)bytes) < 0 ? -errno : 0;
 }
 
 static void memory_close(struct pager *pager)
 {
-	close(fd_of(pager));
+	identity_close(fd_of(pager), &((struct memory_pager *)pager)->identity);
 	filter_close(pager);
 }
 
@@ -73,7 +85,7 @@ int memory_pager_open(struct pager *swap, int size_fd, struct pager **ret)
 	if (r == 0) {
 		memory->filter.base.steady = false;
 		memory->fd = fcntl(size_fd, F_DUPFD_CLOEXEC, 0);
-		r = memory->fd < 0 ? -errno : 0;
+		r = memory->fd < 0 ? -errno : identity_get(memory->fd, &memory->identity);
 	}
 	if (r == 0)
 		*ret = &memory->filter.base;

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "pager/filter.h"
+#include "sys/identity.h"
 #include "util/arena.h"
 
 #define US_PER_S 1000000u
@@ -20,6 +21,7 @@
 struct trace_pager {
 	struct filter filter;
 	int fd;
+	struct identity identity; /* of it */
 	struct arena arena;
 };
 
@@ -90,7 +92,8 @@ static void tell(struct trace_pager *trace, const char *op, uint64_t start_us, u
 	at = put_field(at, now > start_us ? now - start_us : 0);
 	*at++ = '\n';
 	/* Not write(2), a cancellation point. What cannot be told is not. */
-	(void)syscall(SYS_write, trace->fd, line, (size_t)(at - line));
+	if (identity_check(trace->fd, &trace->identity) == 0)
+		(void)syscall(SYS_write, trace->fd, line, (size_t)(at - line));
 }
 
 /* ---- transfers ---- */
@@ -177,7 +180,7 @@ static void trace_close(struct pager *pager)
 {
 	struct trace_pager *trace = trace_of(pager);
 
-	close(trace->fd);
+	identity_close(trace->fd, &trace->identity);
 	arena_done(&trace->arena);
 	filter_close(pager);
 }
@@ -203,6 +206,7 @@ int trace_pager_open(int fd, struct pager *below, struct pager **ret)
 		return -ENOMEM;
 	}
 	trace->fd = fd;
+	(void)identity_get(fd, &trace->identity);
 	*ret = &trace->filter.base;
 	return 0;
 }

@@ -110,9 +110,11 @@ static int share_piece(const struct piece *p, unsigned *ret_used)
 		gone = r < 0 && put_back(p) < 0;
 	}
 	if (r == 0 && p->in_memory) {
-		/* What is locked has to be mapped at once, and the rest is touched soon. */
-		bool mapped = m.prot != PROT_NONE && pmap_enter(&p->space->pmap, p->addr, p->pages, true) == 0;
+		bool mapped = m.prot != PROT_NONE;
 
+		/* What is locked has to be mapped at once, and the rest is touched soon. Where that fails some of it may be mapped. */
+		if (mapped)
+			(void)pmap_enter(&p->space->pmap, p->addr, p->pages, true);
 		object_adopt(p->object, p->first, (unsigned)p->pages, mapped);
 		*ret_used = (unsigned)p->pages;
 	}

@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 
 #include "support.h"
+#include "util/fail.h"
 
 #ifndef MADV_COLLAPSE
 #define MADV_COLLAPSE 25
@@ -239,6 +240,32 @@ static void M11_file_that_is_cut_and_grows_again_under_what_is_collapsed(void **
 	assert_ok(quire_munmap(p, 2 * CHUNK));
 }
 
+/* The kernel has no memory to cut a mapping, by which faults would be caught again. */
+static void M11_file_that_is_cut_under_what_cannot_be_taken_apart(void **state)
+{
+	int fd = file_new(3 * CHUNK);
+	char *p = map_collapsed(fd, 3);
+
+	(void)state;
+	fail_arm(FAIL_MAP, 1, true);
+	assert_ok(quire_ftruncate(fd, (off_t)(CHUNK + PAGES(7) + 10)));
+	fail_arm(FAIL_MAP, 0, false);
+	assert_pattern(p, CHUNK + PAGES(7) + 10, 0);
+	assert_zeros(p + CHUNK + PAGES(7) + 10, PAGES(1) - 10);
+	assert_past_the_end(p + CHUNK + PAGES(8));
+	assert_past_the_end(p + 3 * CHUNK - 1);
+	assert_ok(quire_ftruncate(fd, (off_t)(3 * CHUNK)));
+	assert_zeros(p + CHUNK + PAGES(7) + 10, 2 * CHUNK - PAGES(7) - 10);
+	assert_ok(quire_ftruncate(fd, (off_t)PAGES(3)));
+	assert_pattern(p, PAGES(3), 0);
+	assert_past_the_end(p + PAGES(3));
+	press_out(p, 3 * CHUNK);
+	assert_pattern(p, PAGES(3), 0);
+	assert_ok(quire_munmap(p, 3 * CHUNK));
+	settle();
+	assert_int_equal(stats().huge_bytes, 0);
+}
+
 static void M11_collapsed_mapping_is_cut_moved_and_replaced(void **state)
 {
 	int fd = file_new(4 * CHUNK);
@@ -408,6 +435,7 @@ static const struct conformance_test tests[] = {
     TEST(M11_collapsed_pages_are_paged_out_and_come_back),
     TEST(M11_storage_is_seen_after_invalidation_of_what_is_collapsed),
     TEST(M11_file_that_is_cut_and_grows_again_under_what_is_collapsed),
+    TEST(M11_file_that_is_cut_under_what_cannot_be_taken_apart),
     TEST(M11_collapsed_mapping_is_cut_moved_and_replaced),
     TEST(M11_child_shares_what_is_collapsed),
     TEST(M11_chunks_are_collapsed_and_taken_apart_beside_readers),

@@ -93,9 +93,7 @@ for what in has-handlers spawns hands-memory-over replaces-by-fixed vforks-and-c
 done
 
 cp "$scratch/zeros" "$file"
-serve 0 timeout 20 "$victim" forks-and-leaves "$file"
-sleep 0.2
-cmp "$file" "$scratch/stored"
+serve 0 timeout 20 "$victim" forks-and-leaves "$file" && served mmap && sleep 0.2 && cmp "$file" "$scratch/stored"
 say 'a program that forks, and whose parent exits: its stores are in the file' $?
 # Whoever reads its output to the end has waited for the child, too.
 for what in is-a-daemon forks-twice leaves-by-{bare-exit,quick-exit,handler,signal}; do

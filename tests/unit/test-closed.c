@@ -208,9 +208,114 @@ static void other_files_are_not_opened_in_the_place_of_the_file(void **state)
 		assert_int_equal(file_byte(fd, (off_t)PAGES(i)), pattern((off_t)PAGES(i)));
 }
 
+/* ---- a journal, memory under a name, a trace, eventfds ---- */
+
+static void lose_a_journal(int fd, const char *path)
+{
+	char *p = map(NULL, PAGES(FILE_PAGES), RW, MAP_SHARED | QUIRE_MAP_ATOMIC, fd, 0), *snapshot;
+	struct iovec all = {p, PAGES(FILE_PAGES)};
+	int own[STRANGERS], event = eventfd(0, EFD_CLOEXEC);
+
+	(void)path;
+	store_all(p, 2);
+	assert_ok(quire_commit(&all, 1, 0));
+	snapshot = map(NULL, PAGES(FILE_PAGES), PROT_READ, MAP_SHARED | QUIRE_MAP_SNAPSHOT, fd, 0);
+	assert_loads(snapshot, 2);
+	store_all(p, 3);
+	assert_ok(quire_madvise(p, PAGES(4), MADV_OUT));
+	assert_true(quire_commit_begin(&all, 1, event) > 0);
+	assert_int_equal(read(event, &(uint64_t){0}, sizeof(uint64_t)), sizeof(uint64_t));
+	store_all(p, 4);
+	lose_descriptors(own);
+	assert_true(quire_commit(&all, 1, 0) < 0);
+	assert_true(quire_commit(&all, 1, 0) < 0);
+	(void)quire_madvise(p, PAGES(FILE_PAGES), MADV_OUT);
+	(void)quire_rollback(p, PAGES(FILE_PAGES));
+	(void)quire_prefetch(&all, 1, -1);
+	usleep(600000);
+	check_own(own);
+	(void)quire_munmap(snapshot, PAGES(FILE_PAGES));
+	(void)quire_munmap(p, PAGES(FILE_PAGES));
+	check_own(own);
+}
+
+static void check_commit(int fd, const char *path)
+{
+	char *p = map(NULL, PAGES(FILE_PAGES), RW, MAP_SHARED | QUIRE_MAP_ATOMIC, fd, 0);
+
+	(void)path;
+	for (size_t i = 0; i < FILE_PAGES; i++)
+		assert_loads(p + PAGES(i), 3);
+	unmap(p, FILE_PAGES);
+}
+
+static void other_files_are_no_journals(void **state)
+{
+	char path[FILE_PATH_MAX];
+	int fd = file_named(PAGES(FILE_PAGES), path);
+
+	(void)state;
+	make_strangers();
+	in_child(lose_a_journal, fd, path, BY_EXIT);
+	in_child(check_commit, fd, path, BY_EXIT);
+	for (size_t i = 0; i < FILE_PAGES; i++)
+		assert_int_equal(file_byte(fd, (off_t)PAGES(i)), 3);
+}
+
+static void lose_memory(int fd, const char *path)
+{
+	char name[2 * FILE_PATH_MAX + 64];
+	int own[STRANGERS], memory, traced;
+	char *p, *q;
+
+	snprintf(name, sizeof(name), "trace:file=%s.trace:file:%s", path, path);
+	traced = quire_open(name, O_RDWR, 0);
+	if (traced < 0)
+		print_error("%s\n", quire_errormsg());
+	assert_true(traced >= 0);
+	memory = quire_shm_open("/closed", O_RDWR | O_CREAT, 0600);
+	assert_true(memory >= 0);
+	assert_ok(quire_ftruncate(memory, (off_t)PAGES(FILE_PAGES)));
+	p = map_shared(memory, FILE_PAGES);
+	q = map_shared(traced, FILE_PAGES);
+	store_all(p, 2);
+	store_all(q, 1);
+	assert_ok(quire_msync(q, PAGES(FILE_PAGES), MS_SYNC));
+	store_all(q, 2);
+	(void)fd;
+	lose_descriptors(own);
+	assert_true(quire_msync(q, PAGES(FILE_PAGES), MS_SYNC) < 0);
+	assert_true(quire_shm_open("/closed", O_RDWR | O_TRUNC, 0) < 0);
+	(void)quire_madvise(p, PAGES(FILE_PAGES), MADV_OUT);
+	(void)quire_madvise(p, PAGES(1), MADV_REMOVE);
+	usleep(600000);
+	check_own(own);
+	(void)quire_shm_unlink("/closed");
+	(void)quire_munmap(q, PAGES(FILE_PAGES));
+	(void)quire_munmap(p, PAGES(FILE_PAGES));
+	usleep(600000);
+	check_own(own);
+}
+
+static void other_files_are_not_cut_as_memory_is(void **state)
+{
+	char path[FILE_PATH_MAX], trace[FILE_PATH_MAX + 16];
+	int fd = file_named(PAGES(FILE_PAGES), path);
+
+	(void)state;
+	make_strangers();
+	in_child(lose_memory, fd, path, BY_EXIT);
+	snprintf(trace, sizeof(trace), "%s.trace", path);
+	unlink(trace);
+	for (size_t i = 0; i < FILE_PAGES; i++)
+		assert_int_equal(file_byte(fd, (off_t)PAGES(i)), 1);
+}
+
 static const struct conformance_test tests[] = {
     TEST_BEFORE_START(other_files_are_not_touched, ""),
     TEST_BEFORE_START(other_files_are_not_touched_by_the_end_of_the_program, ""),
+    TEST_BEFORE_START(other_files_are_no_journals, ""),
+    TEST_BEFORE_START(other_files_are_not_cut_as_memory_is, ""),
     TEST_BEFORE_START(other_files_are_not_opened_in_the_place_of_the_file, ""),
 };
 

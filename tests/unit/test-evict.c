@@ -190,7 +190,7 @@ static void what_was_stored_to_is_dirty_when_it_is_unmapped_and_the_rest_is_not(
 	for (unsigned i = 0; i < 40; i++)
 		assert_int_equal(!(word_of(rig.object, i) & PAGE_DIRTY), i % 3 != 0);
 	assert_int_equal(rig.cache->dirty_pages, 14);
-	object_flush(rig.object, 0, UINT64_MAX);
+	assert_int_equal(object_flush(rig.object, 0, UINT64_MAX), 0);
 	assert_int_equal(storage.bytes[3 << page_shift], 'x');
 }
 
@@ -210,7 +210,9 @@ static void a_store_through_any_of_two_mappings_makes_the_page_dirty(void **stat
 		assert_int_equal(!(word_of(rig.object, i) & PAGE_DIRTY), i != 6 && i != 10);
 	assert_int_equal(load_byte(at(0, 10)), -SIGBUS);
 	assert_int_equal(load_byte(at(1, 2)), -SIGBUS);
-	object_flush(rig.object, 0, UINT64_MAX);
+	assert_int_equal(object_flush(rig.object, 0, UINT64_MAX), 0);
+	assert_int_equal(storage.bytes[6 << page_shift], 'x');
+	assert_int_equal(storage.bytes[10 << page_shift], 'y');
 }
 
 static void a_page_that_was_harvested_and_written_is_clean_when_it_is_unmapped(void **state)

@@ -536,6 +536,54 @@ static void at_the_end_a_pager_of_its_own_is_flushed_as_others_are(void **state)
 	check_storage(0, 'y');
 }
 
+/* ---- frames that do not go ---- */
+
+/* The memfd's number is another file's. */
+static void lose_frames(void)
+{
+	rig.object->frames.identity.ino ^= 1;
+}
+
+static void a_hole_that_leaves_pages_as_they_are_is_an_error(void **state)
+{
+	(void)state;
+	store_page(5, 'x');
+	lose_frames();
+	assert_int_equal(object_discard(rig.object, 4, 8), -EBADF);
+	lose_frames();
+	check_frame(5, 'x');
+	assert_true(is_dirty(5));
+	assert_int_equal(object_discard(rig.object, 4, 8), 0);
+	for (unsigned i = 4; i < 8; i++) {
+		assert_int_equal(page_state(word_of(rig.object, i)), PAGE_ABSENT);
+		check_storage(i, 0);
+	}
+	assert_int_equal(rig_frames(), PAGES - 4);
+}
+
+static int cut_storage(void *arg)
+{
+	storage.size = *(uint64_t *)arg;
+	return 0;
+}
+
+static void a_cut_that_leaves_frames_as_they_are_has_not_happened(void **state)
+{
+	uint64_t before = storage.size, bytes = (10u << page_shift) + TAIL;
+
+	(void)state;
+	store_page(11, 'x');
+	lose_frames();
+	assert_int_equal(object_truncate(rig.object, bytes, cut_storage, &bytes), -EBADF);
+	lose_frames();
+	assert_int_equal(storage.size, before);
+	assert_int_equal(rig.object->bytes, before);
+	check_frame(11, 'x');
+	assert_true(is_dirty(11));
+	assert_int_equal(object_truncate(rig.object, bytes, cut_storage, &bytes), 0);
+	assert_int_equal(rig_frames(), 11);
+}
+
 /* ---- memory with a size of its own ---- */
 
 static int make_memory(void **state)
@@ -571,12 +619,6 @@ static void room_for_the_page_that_a_cut_goes_through_is_made_by_writing_others(
 	for (size_t i = 0; i < rig.page; i++)
 		assert_int_equal(rig.buf[i], i < TAIL ? 'x' : 0);
 	assert_int_equal(rig_frames(), 1);
-}
-
-static int cut_storage(void *arg)
-{
-	storage.size = *(uint64_t *)arg;
-	return 0;
 }
 
 static void a_cut_through_memory_that_cannot_be_read_has_not_happened(void **state)
@@ -637,6 +679,8 @@ int main(void)
 	    TEST(the_daemon_waits_for_no_pager_that_may_be_stuck),
 	    TEST(at_the_end_a_pager_of_its_own_is_flushed_as_others_are),
 	    TEST(an_object_that_nobody_maps_is_tried_until_it_is_written_and_then_gone),
+	    TEST(a_hole_that_leaves_pages_as_they_are_is_an_error),
+	    TEST(a_cut_that_leaves_frames_as_they_are_has_not_happened),
 	    cmocka_unit_test_setup_teardown(a_cut_through_memory_that_cannot_be_read_has_not_happened, make_memory, destroy),
 	    cmocka_unit_test_setup_teardown(room_for_the_page_that_a_cut_goes_through_is_made_by_writing_others, make_memory,
 					    destroy),
