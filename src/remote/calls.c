@@ -409,7 +409,7 @@ static void run(struct job *job, struct channel_message *message)
 /* A file that came along, in memory. 0 or -errno. */
 static int open_payload(struct job *job, int file)
 {
-	bool much = job->request->in_len > CALL_APART || job->request->out_len > CALL_APART;
+	bool much = job->request->in_len > CALL_APART_IN || job->request->out_len > CALL_APART;
 	void *copy = much ? NULL : calloc(1, job->request->in_len + 1), *out = much ? NULL : calloc(1, job->request->out_len + 1);
 	size_t done = 0;
 
@@ -427,10 +427,36 @@ static int open_payload(struct job *job, int file)
 	return 0;
 }
 
+/* Of the room that the caller has for results, what they take. */
+static size_t used_room(const struct job *job)
+{
+	const struct call_request *q = job->request;
+	size_t used;
+
+	switch (q->name) {
+	case CALL_DIRTY:
+	case CALL_WRITTEN:
+		used = (size_t)job->reply.result * sizeof(struct iovec);
+		break;
+	case CALL_FILE_READ:
+		used = (size_t)job->reply.result;
+		break;
+	case CALL_STATS:
+		used = sizeof(struct quire_stats);
+		break;
+	default:
+		used = room_needed(q);
+	}
+	return used < q->out_len ? used : (size_t)q->out_len;
+}
+
+/* The rest of the file is what it was: nobody is to fill it from here with as much as he can say. */
 static int return_payload(const struct job *job, int file)
 {
-	for (size_t done = 0; done < job->request->out_len;) {
-		ssize_t n = pwrite(file, (const char *)job->out + done, job->request->out_len - done, (off_t)done);
+	size_t used = used_room(job);
+
+	for (size_t done = 0; done < used;) {
+		ssize_t n = pwrite(file, (const char *)job->out + done, used - done, (off_t)done);
 
 		if (n == 0 || (n < 0 && errno != EINTR))
 			return n == 0 ? -EIO : -errno;

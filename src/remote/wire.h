@@ -93,10 +93,11 @@ enum call_name {
 	CALL_FILE_ZEROED, /* as CALL_FILE_CHANGED */
 };
 
-#define CALL_ARGS   6
-#define CALL_INLINE 16384 /* bytes that go in the message; more goes in a file of its own, sent along as the last descriptor */
-#define CALL_APART  (1ull << 30)
-#define CALL_DETAIL 320
+#define CALL_ARGS     6
+#define CALL_INLINE   16384 /* bytes that go in the message; more goes in a file of its own, sent along as the last descriptor */
+#define CALL_APART    (1ull << 30)
+#define CALL_APART_IN (64ull << 20) /* of what goes with the request, which takes memory here whatever it is */
+#define CALL_DETAIL   320
 
 struct call_request {
 	enum call_name name;

@@ -178,6 +178,26 @@ static void lengths_that_lie_are_refused(void **state)
 	close(fd);
 }
 
+static void room_for_results_is_not_filled_with_what_are_none(void **state)
+{
+	int fd = raw_begin(), file = memfd_create("room", 0);
+	struct stat st;
+
+	(void)state;
+	assert_int_equal(ftruncate(file, (off_t)CALL_APART), 0);
+	assert_int_equal(
+	    result_of(fd, (struct call_request){.name = CALL_STATS, .out_len = CALL_APART, .apart = 1}, NULL, 0, &file, 1), 0);
+	assert_int_equal(fstat(file, &st), 0);
+	assert_in_range(st.st_blocks * 512, 1, 1 << 20);
+	assert_true(result_of(fd, (struct call_request){.name = CALL_COMMIT, .in_len = CALL_APART, .apart = 1}, NULL, 0, &file, 1) <
+		    0);
+	assert_int_equal(fstat(file, &st), 0);
+	assert_in_range(st.st_blocks * 512, 1, 1 << 20);
+	close(file);
+	close(fd);
+	server_is_well();
+}
+
 /* The number of a descriptor is not the descriptor: the server's own are not to be had by it. */
 static void numbers_of_descriptors_are_nothing(void **state)
 {
@@ -628,6 +648,7 @@ int main(void)
 	    TEST(connections_that_say_nothing_are_not_let_in_without_end),
 	    TEST(call_before_the_hello_or_the_attaching_harms_nobody),
 	    TEST(lengths_that_lie_are_refused),
+	    TEST(room_for_results_is_not_filled_with_what_are_none),
 	    TEST(numbers_of_descriptors_are_nothing),
 	    TEST(odd_descriptors_are_not_mapped),
 	    TEST(attaching_with_odd_descriptors_is_refused),
