@@ -40,5 +40,12 @@ static void hold_locks_over_forks(void)
 		pthread_atfork(before_fork, after_fork, after_fork);
 }
 
-/* The first handlers that are registered are the last before a fork, and the first after it. */
+/* The first handlers that are registered are the last before a fork, and the first after it. A library has no such array. */
+#if !defined(__PIC__) || defined(__PIE__)
 __attribute__((section(".preinit_array"), used)) static void (*const registers)(void) = hold_locks_over_forks;
+#else
+__attribute__((constructor(101))) static void watch_forks(void)
+{
+	hold_locks_over_forks();
+}
+#endif

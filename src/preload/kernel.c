@@ -135,9 +135,12 @@ void *kernel_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t off
 
 static uintptr_t apart_base(void)
 {
-	const uint16_t *random = (const void *)getauxval(AT_RANDOM);
+	const char *bytes = (const char *)getauxval(AT_RANDOM); /* 16 of them */
+	uint16_t random = 0;
 
-	return APART_FIRST + (random ? random[3] % APART_STEPS : 0) * APART_STEP;
+	if (bytes)
+		memcpy(&random, bytes + 6, sizeof(random));
+	return APART_FIRST + random % APART_STEPS * APART_STEP;
 }
 
 void *kernel_own_mmap(size_t len, int prot, int flags, int fd, off_t offset)
