@@ -49,6 +49,7 @@
 #define STACK_BYTES  ((size_t)64 << 10)
 #define NAME         "quire-keeper"
 #define SIGN_BACKLOG 4096      /* nobody is taken: who finds no room does not wait */
+#define PATIENCE_S   60        /* of who waits for one */
 #define GRACE_MS     1000      /* that threads of a dying process may take for what they are at in the kernel */
 #define MOST_FDS     (1 << 20) /* that are closed where there is no list of them: fs.nr_open is as much, as a rule */
 
@@ -138,12 +139,14 @@ static bool is_left_keeper(pid_t pid, pid_t program)
 void keeper_wait_for(pid_t program)
 {
 	pid_t pid = find_listener(program);
+	struct timespec patience = {.tv_sec = PATIENCE_S};
 	struct pollfd end = {.fd = pid > 0 ? (int)BARE(SYS_pidfd_open, pid, 0) : -1, .events = POLLIN};
 
 	if (end.fd < 0)
 		return;
+	/* The kernel counts the patience down. The keeper may be writing to a file that this very process has to serve. */
 	if (is_left_keeper(pid, program))
-		while (BARE(SYS_ppoll, &end, 1, NULL, NULL, 0) == -EINTR)
+		while (BARE(SYS_ppoll, &end, 1, &patience, NULL, 0) == -EINTR)
 			;
 	(void)BARE(SYS_close, end.fd);
 }
