@@ -73,6 +73,13 @@ void io_plug_end(void);
  */
 ssize_t io_perform(const struct io_transfer *transfer);
 
+/*
+ * What these descriptors are of stays open as long as io does, also when the program has closed them: a userfaultfd that is closed lets
+ * missing pages be born as zeros. With io_uring only. Once.
+ */
+#define IO_HOLD_MOST 4
+void io_hold(struct io *io, const int *fds, unsigned n);
+
 /* Waits for all transfers, and those that their done starts; ends the threads, frees io. NULL is fine. */
 void io_destroy(struct io *io);
 
