@@ -75,6 +75,8 @@ static int start_space(struct engine *engine)
 	if (r == 0)
 		r = space_create(&engine->registry, engine->cache, engine->source, engine->trap == QUIRE_TRAP_SIGNAL,
 				 !engine->config.no_tracking, swap, &engine->space);
+	if (r == 0)
+		io_hold(engine->io, (int[]){engine->space->pmap.tracking_uffd, engine->space->pmap.catching_uffd}, 2);
 	return r == -EPERM || r == -ENOSYS ? engine_refused() : r;
 }
 

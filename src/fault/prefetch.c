@@ -98,7 +98,8 @@ static void tell(int eventfd, const struct identity *identity)
 		return;
 	if (syscall(SYS_ppoll, &poll, 1L, &at_once, NULL, 0L) == 1 && (poll.revents & POLLOUT))
 		(void)syscall(SYS_write, eventfd, &one, sizeof(one));
-	(void)syscall(SYS_close, eventfd);
+	/* Who was told may have closed it since, with all others. */
+	identity_close(eventfd, identity);
 }
 
 /* All that was begun has ended, and nothing more is: on the thread of the last transfer, which may not free. */

@@ -54,7 +54,8 @@ static void end(struct committer *committer, struct commit *commit)
 	/* A counter that is full, which another process may see to, has been told enough. */
 	if (poll(&counter, 1, 0) == 1 && (counter.revents & POLLOUT))
 		(void)eventfd_write(event_fd, 1);
-	close(event_fd);
+	/* Who was told may have closed it since, with all others. */
+	identity_close(event_fd, &event);
 }
 
 /* ---- journals ---- */

@@ -96,9 +96,11 @@ struct lane {
 	bool lost;                /* (l) its eventfd was closed by the program: the thread of the ring cannot be woken */
 	_Atomic uint32_t wake;    /* futex of the threads without a ring; raised under lock */
 
-	struct io_uring ring; /* (t) */
-	unsigned in_flight;   /* (t) transfers in the ring, submitted or about to be */
-	int wake_fd;          /* eventfd that wakes the thread of a ring; -1 without */
+	int hold[IO_HOLD_MOST];   /* (l) files that the ring is to hold */
+	_Atomic uint32_t to_hold; /* futex: so many; raised under lock, and lowered by the thread */
+	struct io_uring ring;     /* (t) */
+	unsigned in_flight;       /* (t) transfers in the ring, submitted or about to be */
+	int wake_fd;              /* eventfd that wakes the thread of a ring; -1 without */
 	struct identity wake_identity;
 	bool wake_armed;          /* (t) a read of wake_fd is in the ring */
 	uint64_t wake_count;      /* where that read goes */
@@ -383,6 +385,8 @@ static bool ring_arm(struct lane *lane)
 	return true;
 }
 
+static void ring_hold(struct lane *lane);
+
 /*
  * Moves what there is room for from the queue into the ring; the caller submits.
  * => sleeping: the thread is going to wait for completions. Returns false when the lane is to end.
@@ -402,11 +406,45 @@ static bool ring_fill(struct lane *lane, bool sleeping)
 	/* When the ring is full a completion comes before there is room for more. */
 	lane->sleepers = sleeping && room > 0;
 	lock_release(&lane->lock);
+	ring_hold(lane);
 	for (transfer = first; transfer; transfer = next) {
 		next = transfer->next;
 		ring_prepare(lane, transfer);
 	}
 	return !stopping;
+}
+
+/* The ring's own table of files, of which nothing is ever transferred. It lives as long as the ring's memory, whatever becomes of numbers. */
+static void ring_hold(struct lane *lane)
+{
+	uint32_t n = atomic_load(&lane->to_hold);
+
+	if (n == 0)
+		return;
+	(void)io_uring_register_files(&lane->ring, lane->hold, n);
+	atomic_store(&lane->to_hold, 0);
+	futex_wake_all(&lane->to_hold);
+}
+
+void io_hold(struct io *io, const int *fds, unsigned n)
+{
+	struct lane *lane = &io->lanes[IO_READ];
+	uint32_t left;
+	bool wake;
+
+	if (!io->uring || n == 0)
+		return;
+	lock_acquire(&lane->lock);
+	for (unsigned i = 0; i < n; i++)
+		lane->hold[i] = fds[i];
+	atomic_store(&lane->to_hold, n);
+	wake = lane->sleepers > 0;
+	lane->sleepers = 0;
+	lock_release(&lane->lock);
+	if (wake && !lane_wake(lane, 1))
+		return;
+	while ((left = atomic_load(&lane->to_hold)) > 0)
+		futex_wait(&lane->to_hold, left, NULL);
 }
 
 /*

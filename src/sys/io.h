@@ -85,6 +85,13 @@ int io_watch_reads(struct io *io, unsigned threads);
 bool io_watches(const struct io *io);
 uint64_t io_watched(const struct io *io);
 
+/*
+ * What these descriptors are of stays open as long as io does, also when the program has closed them: a userfaultfd that is closed lets
+ * missing pages be born as zeros. With io_uring only. Once.
+ */
+#define IO_HOLD_MOST 4
+void io_hold(struct io *io, const int *fds, unsigned n);
+
 /* Waits for all transfers, and those that their done starts; ends the threads, frees io. NULL is fine. */
 void io_destroy(struct io *io);
 

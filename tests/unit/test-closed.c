@@ -208,6 +208,43 @@ static void other_files_are_not_opened_in_the_place_of_the_file(void **state)
 		assert_int_equal(file_byte(fd, (off_t)PAGES(i)), pattern((off_t)PAGES(i)));
 }
 
+/* ---- what is not in memory ---- */
+
+/*
+ * The userfaultfd is closed as well, but held by a ring: a page that is missing is SIGBUS or, under the thread trap, whose messages nobody can
+ * read any more, waited for until a signal comes. It is not born as zeros.
+ */
+static void missing_pages_are_not_born_as_zeros(void **state)
+{
+	int fd = file_new(PAGES(FILE_PAGES)), status;
+	const char *debug = getenv("QUIRE_DEBUG");
+	pid_t pid;
+
+	(void)state;
+	if (debug && strstr(debug, "no-uring"))
+		skip_because("without io_uring nothing holds a userfaultfd that is closed");
+	make_strangers();
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		int own[STRANGERS];
+		char *p;
+
+		assert_int_equal(dup2(fd, 3), 3);
+		closefrom(4);
+		p = map(NULL, PAGES(FILE_PAGES), RW, MAP_SHARED, 3, 0);
+		assert_ok(quire_madvise(p, PAGES(FILE_PAGES), MADV_RANDOM));
+		assert_loads(p, pattern(0));
+		lose_descriptors(own);
+		signal(SIGALRM, SIG_DFL);
+		alarm(2);
+		_exit(load(p + PAGES(5)) == -SIGBUS ? 0 : 1);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(status == 0 || (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM));
+	check_strangers();
+}
+
 /* ---- a journal, memory under a name, a trace, eventfds ---- */
 
 static void lose_a_journal(int fd, const char *path)
@@ -314,6 +351,7 @@ static void other_files_are_not_cut_as_memory_is(void **state)
 static const struct conformance_test tests[] = {
     TEST_BEFORE_START(other_files_are_not_touched, ""),
     TEST_BEFORE_START(other_files_are_not_touched_by_the_end_of_the_program, ""),
+    TEST_BEFORE_START(missing_pages_are_not_born_as_zeros, ""),
     TEST_BEFORE_START(other_files_are_no_journals, ""),
     TEST_BEFORE_START(other_files_are_not_cut_as_memory_is, ""),
     TEST_BEFORE_START(other_files_are_not_opened_in_the_place_of_the_file, ""),
