@@ -82,7 +82,7 @@ survives()
 	serve 0 timeout 20 "$victim" "$1" "$file" && served mmap
 }
 
-for what in calls-by-number waits-for-the-killed closes-everything few-descriptors keeps-locks execs-itself ends-at-once blocks-signals maps-in-handler maps-before-main; do
+for what in calls-by-number waits-for-the-killed calls-the-killed closes-everything few-descriptors keeps-locks execs-itself ends-at-once blocks-signals maps-in-handler maps-before-main; do
 	survives $what && cmp "$file" "$scratch/stored"
 	say "a program that: $what" $?
 done
