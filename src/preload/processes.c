@@ -39,6 +39,8 @@ static void look(pid_t child)
 
 	if (child > 0)
 		keeper_wait_for(child);
+	else
+		keeper_wait_for_all();
 	if (files_any())
 		coherent_look();
 	errno = saved_errno;
@@ -313,7 +315,7 @@ INTERPOSED int waitid(idtype_t type, id_t id, siginfo_t *ret_info, int options)
 
 	info->si_pid = 0;
 	r = NEXT(waitid)(type, id, info, options);
-	if (r == 0)
+	if (r == 0 && info->si_pid > 0)
 		look(info->si_pid);
 	return r;
 }

@@ -138,7 +138,7 @@ static bool is_left_keeper(pid_t pid, pid_t program)
 
 void keeper_wait_for(pid_t program)
 {
-	pid_t pid = find_listener(program);
+	pid_t pid = program > 0 ? find_listener(program) : 0;
 	struct timespec patience = {.tv_sec = PATIENCE_S};
 	struct pollfd end = {.fd = pid > 0 ? (int)BARE(SYS_pidfd_open, pid, 0) : -1, .events = POLLIN};
 
@@ -149,6 +149,42 @@ void keeper_wait_for(pid_t program)
 		while (BARE(SYS_ppoll, &end, 1, &patience, NULL, 0) == -EINTR)
 			;
 	(void)BARE(SYS_close, end.fd);
+}
+
+/* The program that a line of /proc/net/unix is about, if that has ended; else 0. */
+static pid_t ended_program(const char *line, const char *prefix)
+{
+	const char *name = strchr(line, '@');
+	pid_t program;
+
+	if (!name || strncmp(name + 1, prefix, strlen(prefix)) != 0)
+		return 0;
+	program = (pid_t)strtol(name + 1 + strlen(prefix), NULL, 10);
+	return program > 0 && BARE(SYS_kill, program, 0) == -ESRCH ? program : 0;
+}
+
+void keeper_wait_for_all(void)
+{
+	int fd = (int)BARE(SYS_openat, AT_FDCWD, "/proc/self/net/unix", O_RDONLY | O_CLOEXEC);
+	char text[4096], prefix[sizeof(((struct sockaddr_un *)0)->sun_path)], *line, *end;
+	struct sockaddr_un name;
+	size_t have = 0;
+	long n;
+
+	(void)name_sign(0, &name);
+	snprintf(prefix, sizeof(prefix), "%s", name.sun_path + 1);
+	*(strrchr(prefix, '-') + 1) = '\0';
+	while (fd >= 0 && (n = BARE(SYS_read, fd, text + have, sizeof(text) - 1 - have)) > 0) {
+		text[have += (size_t)n] = '\0';
+		for (line = text; (end = strchr(line, '\n')) != NULL; line = end + 1) {
+			*end = '\0';
+			keeper_wait_for(ended_program(line, prefix));
+		}
+		have -= (size_t)(line - text);
+		memmove(text, line, have);
+	}
+	if (fd >= 0)
+		(void)BARE(SYS_close, fd);
 }
 
 /* ---- its own side ---- */

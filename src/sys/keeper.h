@@ -64,5 +64,7 @@ int keeper_find_file(dev_t dev, ino_t ino);
 
 /* A process that this one may wait for has ended: waits for its keeper, if it has one that is at work still. Async-signal-safe. */
 void keeper_wait_for(pid_t program);
+/* Likewise for those of all programs of this user's that have ended: for who does not know which it was. */
+void keeper_wait_for_all(void);
 
 #endif

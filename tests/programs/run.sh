@@ -82,7 +82,7 @@ survives()
 	serve 0 timeout -s KILL 20 "$victim" "$1" "$file" && served mmap
 }
 
-for what in calls-by-number waits-for-the-killed closes-everything few-descriptors keeps-locks execs-itself ends-at-once forks-and-execs makes-holes-beside-stores moves-pages-beside-stores calls-over-mixed-ranges{,-in-a-child} leaves-threads{,-that-map,-in-a-child} blocks-signals maps-in-handler maps-before-main; do
+for what in calls-by-number waits-for-the-killed calls-the-killed closes-everything few-descriptors keeps-locks execs-itself ends-at-once forks-and-execs makes-holes-beside-stores moves-pages-beside-stores calls-over-mixed-ranges{,-in-a-child} leaves-threads{,-that-map,-in-a-child} blocks-signals maps-in-handler maps-before-main; do
 	survives $what && cmp "$file" "$scratch/stored"
 	say "a program that: $what" $?
 done

@@ -657,6 +657,28 @@ static int waits_for_the_killed(void)
 	return 0;
 }
 
+/* Likewise, by calls that do not tell whom they have waited for. */
+static int calls_the_killed(void)
+{
+	static char buf[BYTES];
+	char command[4096];
+
+	snprintf(command, sizeof(command), "exec '%s' stores-and-is-killed '%s'", self, path);
+	for (unsigned round = 0; round < 10; round++) {
+		int fd = open_file();
+		FILE *pipe;
+
+		MUST(ftruncate(fd, 0) == 0 && ftruncate(fd, (off_t)BYTES) == 0);
+		if (round % 2)
+			MUST((pipe = popen(command, "r")) && WIFSIGNALED(pclose(pipe)));
+		else
+			MUST(WIFSIGNALED(system(command)));
+		MUST(read(fd, buf, BYTES) == (ssize_t)BYTES && has_all(buf));
+		close(fd);
+	}
+	return 0;
+}
+
 static int stores_and_is_killed(void)
 {
 	store_all(map_file(open_file()));
@@ -1207,6 +1229,7 @@ static const struct {
     {"forks-and-execs", forks_and_execs},
     {"is-killed", is_killed},
     {"waits-for-the-killed", waits_for_the_killed},
+    {"calls-the-killed", calls_the_killed},
     {"stores-and-is-killed", stores_and_is_killed},
     {"has-a-fault", has_a_fault},
     {"aborts", aborts},
