@@ -47,9 +47,11 @@
 #define FORK() (-1)
 #endif
 
+/* Memory without a file may be what the C library needs to the very end, to write what is left in streams. */
 bool heir_is_wanted(struct engine *engine)
 {
-	return !engine->atomics.head && !engine->user_pagers.head && remotes_any(&engine->remotes) && keeper_is_alone();
+	return !start.rules.anonymous && !engine->atomics.head && !engine->user_pagers.head && remotes_any(&engine->remotes) &&
+	       keeper_is_alone();
 }
 
 static void close_others(void)

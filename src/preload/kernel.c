@@ -195,6 +195,11 @@ void *__wrap_mmap64(void *addr, size_t len, int prot, int flags, int fd, off_t o
 	return __wrap_mmap(addr, len, prot, flags, fd, offset);
 }
 
+void *__wrap_place_map(void *addr, size_t len, int prot, int flags, int fd, off_t offset)
+{
+	return kernel_mmap(addr, len, prot, flags, fd, offset);
+}
+
 /* Stacks of the engine's threads, too. They are few, and stay until the process ends. */
 int __wrap_pthread_attr_setstacksize(pthread_attr_t *attr, size_t bytes)
 {

@@ -125,6 +125,8 @@ static void end(struct space *space, struct object *object, bool lets_on)
 	if (lets_on) {
 		rwlock_write_acquire(&space->cache->map_lock);
 		let_on(space, object);
+		/* Who was refused and asks only now finds that something has changed, and tries again, as often as this happens. */
+		space->edits++;
 		rwlock_write_release(&space->cache->map_lock);
 	}
 	atomic_fetch_sub(&space->leaving, 1);

@@ -12,6 +12,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "sys/place.h"
+
 #ifndef MADV_DONTNEED_LOCKED
 #define MADV_DONTNEED_LOCKED 24 /* 5.18 */
 #endif
@@ -31,8 +33,7 @@ static int drop(char *addr, size_t len)
 
 static long map(const struct memory_op *op)
 {
-	/* Not mmap(), in whose place quire run has one that puts the engine's own memory apart: this is the program's. */
-	void *addr = (void *)syscall(SYS_mmap, op->addr, op->len, op->arg, op->flags, op->fd, op->offset);
+	void *addr = place_map(op->addr, op->len, op->arg, op->flags, op->fd, op->offset);
 	int r = addr == MAP_FAILED ? -errno : 0;
 
 	if (r < 0)

@@ -90,6 +90,7 @@ struct storer {
 	volatile uint64_t *words;
 	uint64_t *model; /* what it has stored */
 	unsigned seed;
+	size_t few; /* words that it stores to; 0: all */
 	uint64_t stores, wrong;
 	_Atomic bool *stop;
 };
@@ -99,7 +100,7 @@ static void *store(void *arg)
 	struct storer *s = arg;
 
 	while (!atomic_load(s->stop)) {
-		size_t i = (size_t)rand_r(&s->seed) % WORDS, k = (size_t)rand_r(&s->seed) % WORDS;
+		size_t n = s->few ? s->few : WORDS, i = (size_t)rand_r(&s->seed) % n, k = (size_t)rand_r(&s->seed) % n;
 
 		s->words[i] = s->model[i] = ++s->stores;
 		s->wrong += s->words[k] != s->model[k];
@@ -142,6 +143,50 @@ static void stores_beside_it_are_not_lost(void **state)
 	assert_memory_equal(seen, words, BYTES);
 	free(seen);
 	munmap(words, BYTES);
+	close(fd);
+}
+
+/* Of a page that is refused again and again the same thread is let on each time. */
+static void stores_are_held_off_many_times(void **state)
+{
+	int fd = make_file();
+	uint64_t *words = map(fd, PROT_READ | PROT_WRITE, MAP_SHARED), *seen = malloc(BYTES);
+	struct storer storers[THREADS];
+	_Atomic bool stop = false;
+
+	(void)state;
+	/* Few words: so that the same is touched in every round. */
+	for (unsigned i = 0; i < THREADS; i++) {
+		storers[i] = (struct storer){.words = words + i * WORDS,
+					     .model = calloc(WORDS, sizeof(uint64_t)),
+					     .few = 3,
+					     .seed = i + 1,
+					     .stop = &stop};
+		assert_int_equal(pthread_create(&storers[i].thread, NULL, store, &storers[i]), 0);
+	}
+	for (unsigned round = 0; round < 300; round++) {
+		struct object *object = coherent_still(fd);
+		uint64_t word[2];
+
+		assert_non_null(object);
+		for (unsigned k = 0; k < 2; k++)
+			assert_int_equal(pread(fd, &word[k], sizeof(word[k]), 0), sizeof(word[k]));
+		assert_int_equal(word[0], word[1]);
+		coherent_go_on(object);
+	}
+	atomic_store(&stop, true);
+	for (unsigned i = 0; i < THREADS; i++) {
+		pthread_join(storers[i].thread, NULL);
+		assert_int_equal(storers[i].wrong, 0);
+	}
+	assert_int_equal(quire_msync(words, BYTES, MS_SYNC), 0);
+	assert_int_equal(pread(fd, seen, BYTES, 0), BYTES);
+	for (unsigned i = 0; i < THREADS; i++) {
+		assert_memory_equal(seen + i * WORDS, storers[i].model, WORDS * sizeof(uint64_t));
+		free(storers[i].model);
+	}
+	free(seen);
+	assert_int_equal(quire_munmap(words, BYTES), 0);
 	close(fd);
 }
 
@@ -217,6 +262,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(stores_beside_it_are_not_lost),
+	    cmocka_unit_test(stores_are_held_off_many_times),
 	    cmocka_unit_test(several_mappings_are_left_with_their_protection),
 	    cmocka_unit_test(what_others_have_is_not_left),
 	    cmocka_unit_test(a_file_that_is_not_mapped_is_left_already),

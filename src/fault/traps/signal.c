@@ -258,10 +258,11 @@ static bool is_left(struct space *space)
  */
 static bool is_to_be_tried_again(struct space *space, const siginfo_t *info, enum access access)
 {
-	static __thread struct {
+	static __thread struct tried {
 		const void *addr;
 		uint64_t edits;
-	} last;
+	} allowed, refused;
+	struct tried *last = &allowed;
 	const void *addr = info->si_addr;
 	uint64_t edits, later;
 
@@ -276,11 +277,12 @@ static bool is_to_be_tried_again(struct space *space, const siginfo_t *info, enu
 		/* What is there now may be the kernel's, and accessible: once. */
 		if (later != edits)
 			return true;
+		last = &refused;
 	}
-	if (last.addr == addr && last.edits == edits)
+	if (last->addr == addr && last->edits == edits)
 		return false;
-	last.addr = addr;
-	last.edits = edits;
+	last->addr = addr;
+	last->edits = edits;
 	return true;
 }
 
