@@ -249,7 +249,7 @@ int uffd_read(int fd, const struct identity *identity, struct uffd_event *ret, i
 
 	if (max > 16)
 		max = 16;
-	if (identity_check(fd, identity) < 0)
+	if (identity && identity_check(fd, identity) < 0)
 		return -EBADF;
 	got = read_now(fd, messages, (size_t)max * sizeof(messages[0]));
 	if (got < 0)

@@ -81,7 +81,10 @@ int uffd_poison(int fd, void *addr, size_t len);
 /* Whether it is one at all, as /proc has it. */
 bool uffd_is(int fd);
 
-/* Up to max events; number read, 0: none now, or -errno. -EBADF: the descriptor is closed, and nothing was read from what has its number. */
+/*
+ * Up to max events; number read, 0: none now, or -errno. -EBADF: the descriptor is closed, and nothing was read from what has its number.
+ * identity NULL: that has just been looked at, of it or of another that goes with it.
+ */
 int uffd_read(int fd, const struct identity *identity, struct uffd_event *ret, int max);
 
 #endif

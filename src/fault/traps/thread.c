@@ -162,12 +162,12 @@ static bool serve_one(struct trap_turn *turn)
 	struct thread_trap *trap = turn->trap;
 	struct pmap *pmap = trap->space ? &trap->space->pmap : NULL;
 	int uffds[2] = {pmap ? pmap->tracking_uffd : -1, pmap ? pmap->catching_uffd : -1};
-	const struct identity *identities[2] = {pmap ? &pmap->tracking : NULL, pmap ? &pmap->catching : NULL};
 	struct uffd_event event;
 	int n = 0;
 
 	for (unsigned i = 0; i < 2 && pmap && n >= 0; i++) {
-		n = uffd_read(uffds[i], identities[i], &event, 1);
+		/* Who closes one closes both. */
+		n = uffd_read(uffds[i], i == 0 ? &pmap->tracking : NULL, &event, 1);
 		if (n > 0) {
 			trap_resolve(turn, trap->space, uffds[i], &event);
 			return true;
