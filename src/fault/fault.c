@@ -40,7 +40,21 @@
 #define AROUND_PAGES 128 /* pages read ahead that one fault maps together */
 #define ALONG_PAGES  16  /* pages that others have mapped, which one fault maps together */
 
-enum step_kind { STEP_DONE, STEP_NONE, STEP_WAIT, STEP_LOAD, STEP_PROMISE, STEP_BRING_IN, STEP_REFRESH, STEP_UNFILL, STEP_ERROR };
+#define HELD_OFF_MS   50 /* at once, and … */
+#define HELD_OFF_MOST 40 /* … so often: who holds stores off may wait for a lock of the kernel's that this thread holds */
+
+enum step_kind {
+	STEP_DONE,
+	STEP_NONE,
+	STEP_WAIT,
+	STEP_LOAD,
+	STEP_PROMISE,
+	STEP_BRING_IN,
+	STEP_REFRESH,
+	STEP_UNFILL,
+	STEP_HELD_OFF,
+	STEP_ERROR
+};
 
 struct step {
 	enum step_kind kind;
@@ -57,8 +71,9 @@ struct holding {
 	bool promised;         /* a frame */
 	struct buffer *buffer; /* of one page */
 	bool major, refreshed;
-	bool placed;  /* the page is in place: nothing is left to look at */
-	bool tracked; /* … and how it is mapped there */
+	bool placed;       /* the page is in place: nothing is left to look at */
+	bool tracked;      /* … and how it is mapped there */
+	unsigned held_off; /* how often it has waited for stores to be let on */
 };
 
 static struct step step_wait(page_word *word, uint32_t seen)
@@ -412,6 +427,24 @@ static struct step look_at_private(struct fault *fault, struct area *area, struc
 	}
 }
 
+/*
+ * Whether nothing is to be mapped there that may be stored to (space/leave.c): what a store has asked for counts as stored to, with the bytes that
+ * the file had when it came in. Map lock held.
+ */
+static bool are_stores_held_off(const struct space *space, const struct area *area)
+{
+	return area->shared && area->view.tracked && atomic_load(&space->leaving) > 0;
+}
+
+static void wait_for_stores(struct space *space)
+{
+	struct timespec timeout = {.tv_nsec = HELD_OFF_MS * 1000000L};
+	uint32_t n = atomic_load(&space->leaving);
+
+	if (n > 0)
+		futex_wait(&space->leaving, n, &timeout);
+}
+
 /* ---- one look, one step ---- */
 
 static struct step look(struct fault *fault, struct holding *holding)
@@ -425,6 +458,8 @@ static struct step look(struct fault *fault, struct holding *holding)
 	if (area && area->huge) {
 		/* The kernel's own page, and it could not give it: the file was cut, say. */
 		step = step_error(EFAULT);
+	} else if (area && are_stores_held_off(space, area) && holding->held_off < HELD_OFF_MOST) {
+		step = (struct step){.kind = STEP_HELD_OFF};
 	} else if (area) {
 		step = area->shared ? look_at_object(fault, area, holding) : look_at_private(fault, area, holding);
 		if (step.kind == STEP_DONE) {
@@ -445,8 +480,9 @@ bool fault_place_locked(struct space *space, char *addr, struct object *object, 
 	struct area *area = space_find(space, addr);
 
 	/* In a reader's mapping it would be a private page. */
-	return area && area->shared && !area_is_readers(&space->pmap, true, area->max_prot) && area->view.object == object &&
-	       area_page(area, addr) == page && pmap_enter_fresh(&space->pmap, addr, bytes, view_asks_to_track(&area->view)) == 0;
+	return area && area->shared && !are_stores_held_off(space, area) && !area_is_readers(&space->pmap, true, area->max_prot) &&
+	       area->view.object == object && area_page(area, addr) == page &&
+	       pmap_enter_fresh(&space->pmap, addr, bytes, view_asks_to_track(&area->view)) == 0;
 }
 
 /* A fault's own way to place the page that it waits for. */
@@ -530,6 +566,10 @@ static int take_step(struct fault *fault, struct step *step, struct holding *hol
 		if (step->word)
 			page_wait(step->word, step->seen);
 		break;
+	case STEP_HELD_OFF:
+		holding->held_off++;
+		wait_for_stores(fault->space);
+		break;
 	case STEP_LOAD:
 		r = load(fault, step, holding);
 		break;
@@ -559,7 +599,7 @@ static bool waits(const struct step *step)
 	bool watches = step->kind == STEP_LOAD && step->object->pager->watched; /* … and leaves its duty when it has to */
 
 	return (step->kind == STEP_LOAD && !watches) || step->kind == STEP_PROMISE || step->kind == STEP_BRING_IN ||
-	       step->kind == STEP_WAIT || step->kind == STEP_REFRESH || step->kind == STEP_UNFILL ||
+	       step->kind == STEP_WAIT || step->kind == STEP_REFRESH || step->kind == STEP_UNFILL || step->kind == STEP_HELD_OFF ||
 	       (step->kind == STEP_DONE && step->reading.plan.pages > 0);
 }
 
