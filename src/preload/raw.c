@@ -157,16 +157,16 @@ long (*raw_next)(long number, ...);
 bool raw_is_ours(long number)
 {
 	static const long numbers[] = {
-	    SYS_mmap,      SYS_mremap,     SYS_munmap,    SYS_mprotect,        SYS_msync,     SYS_madvise,
-	    SYS_mincore,   SYS_mlock,      SYS_mlock2,    SYS_munlock,         SYS_mlockall,  SYS_munlockall,
-	    SYS_read,      SYS_write,      SYS_readv,     SYS_writev,          SYS_ftruncate, SYS_truncate,
-	    SYS_fallocate, SYS_fsync,      SYS_fdatasync, SYS_copy_file_range, SYS_close,     SYS_close_range,
-	    SYS_dup,       SYS_dup3,       SYS_pread64,   SYS_pwrite64,        SYS_shmat,     SYS_preadv,
-	    SYS_pwritev,   SYS_preadv2,    SYS_pwritev2,  SYS_sendfile,        SYS_splice,    SYS_vmsplice,
-	    SYS_openat,    SYS_fcntl,      SYS_flock,     SYS_sync_file_range, SYS_sync,      SYS_syncfs,
-	    SYS_execve,    SYS_exit,       SYS_exit_group,
+	    SYS_mmap,      SYS_mremap,  SYS_munmap,     SYS_mprotect,        SYS_msync,     SYS_madvise,
+	    SYS_mincore,   SYS_mlock,   SYS_mlock2,     SYS_munlock,         SYS_mlockall,  SYS_munlockall,
+	    SYS_read,      SYS_write,   SYS_readv,      SYS_writev,          SYS_ftruncate, SYS_truncate,
+	    SYS_fallocate, SYS_fsync,   SYS_fdatasync,  SYS_copy_file_range, SYS_close,     SYS_close_range,
+	    SYS_dup,       SYS_dup3,    SYS_pread64,    SYS_pwrite64,        SYS_shmat,     SYS_preadv,
+	    SYS_pwritev,   SYS_preadv2, SYS_pwritev2,   SYS_sendfile,        SYS_splice,    SYS_vmsplice,
+	    SYS_openat,    SYS_fcntl,   SYS_flock,      SYS_sync_file_range, SYS_sync,      SYS_syncfs,
+	    SYS_execve,    SYS_exit,    SYS_exit_group,
 #ifdef SYS_open
-	    SYS_open,      SYS_creat,      SYS_dup2,
+	    SYS_open,      SYS_creat,   SYS_dup2,
 #endif
 
 	};

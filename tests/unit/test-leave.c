@@ -157,11 +157,8 @@ static void stores_are_held_off_many_times(void **state)
 	(void)state;
 	/* Few words: so that the same is touched in every round. */
 	for (unsigned i = 0; i < THREADS; i++) {
-		storers[i] = (struct storer){.words = words + i * WORDS,
-					     .model = calloc(WORDS, sizeof(uint64_t)),
-					     .few = 3,
-					     .seed = i + 1,
-					     .stop = &stop};
+		storers[i] = (struct storer){
+		    .words = words + i * WORDS, .model = calloc(WORDS, sizeof(uint64_t)), .few = 3, .seed = i + 1, .stop = &stop};
 		assert_int_equal(pthread_create(&storers[i].thread, NULL, store, &storers[i]), 0);
 	}
 	for (unsigned round = 0; round < 300; round++) {
