@@ -46,6 +46,15 @@
 #include "sys/bare.h"
 #include "sys/thread.h"
 
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer) && !defined(__SANITIZE_ADDRESS__)
+#define __SANITIZE_ADDRESS__
+#endif
+#endif
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#endif
+
 #define STACK_BYTES  ((size_t)64 << 10)
 #define NAME         "quire-keeper"
 #define SIGN_BACKLOG 4096      /* nobody is taken: who finds no room does not wait */
@@ -278,6 +287,10 @@ static void *parent_main(void *arg)
 	pid_t pid;
 
 	own_word(keeper);
+#ifdef __SANITIZE_ADDRESS__
+	/* The keeper before it has left in the middle of its functions, whose variables the sanitizer takes for gone. */
+	__asan_unpoison_memory_region(keeper->memory, KEEPER_BUFFER + STACK_BYTES);
+#endif
 	pid = clone(keeper_main, keeper->memory + KEEPER_BUFFER + STACK_BYTES, flags, keeper);
 	keeper->error = pid < 0 ? errno : ECHILD;
 	/* Stopped and continued, it waits again. */
