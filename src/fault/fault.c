@@ -662,7 +662,6 @@ enum fault_result fault_resolve(struct fault *fault)
 		}
 	}
 	let_go(cache, &holding);
-	fault->ret_major = holding.major;
 	return result;
 }
 

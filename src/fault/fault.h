@@ -19,9 +19,8 @@ struct fault {
 	struct space *space;
 	char *addr; /* anywhere in the page */
 	bool write;
-	bool ret_major; /* a read was waited for */
-	int ret_error;  /* FAULT_BUS: the errno behind it; ENODATA: past the end of the object */
-	int ret_cause;  /* … and what the program is to be told: of ENOMEM, why nothing can be paged out */
+	int ret_error; /* FAULT_BUS: the errno behind it; ENODATA: past the end of the object */
+	int ret_cause; /* … and what the program is to be told: of ENOMEM, why nothing can be paged out */
 };
 
 /* Async-signal-safe. No lock held. The thread's duty (util/duty.h) is left before it sleeps. */

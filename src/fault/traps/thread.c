@@ -26,11 +26,7 @@
 #define THREADS_MOST       256
 #define DEAFEN_MS          1000
 #define LOST_MS            100 /* between two looks, when the program has closed the descriptors */
-/*
- * Looks for the next message before sleeping: a wake-up costs more than some of them. Not behind a page that had to be read: the thread that
- * waited for it runs best where this one did, and not on a processor that has to be woken.
- */
-#define SPIN_READS 20
+#define SPIN_READS         20  /* looks for the next message before sleeping: a wake-up costs more than some of them */
 
 struct thread_trap {
 	struct space *space; /* whose faults are caught here; NULL: none's of this process */
@@ -105,7 +101,7 @@ void trap_resolve(struct trap_turn *turn, struct space *space, int uffd, const s
 	duty_now = turn->leading ? &turn->duty : NULL;
 	result = fault_resolve(&fault);
 	duty_now = NULL;
-	turn->looks = !fault.ret_major;
+	turn->looks = true;
 	switch (result) {
 	case FAULT_DONE:
 	case FAULT_NONE:
