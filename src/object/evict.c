@@ -278,7 +278,7 @@ unsigned object_evict(struct chunk *chunk, const struct chunk_set *set)
 
 	if (object->kind == OBJECT_PRIVATE)
 		return 0;
-	/* Who has the map lock for writing meets no held page: see object.c, shrink. */
+	/* Who has the map lock for writing meets no held page: see size.c, shrink. */
 	rwlock_read_acquire(&object->cache->map_lock);
 	hold_victims(chunk, set, &held);
 	for (unsigned i = chunk_set_next(&held, 0); i < CHUNK_PAGES; i = chunk_set_next(&held, i)) {

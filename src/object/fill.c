@@ -12,7 +12,7 @@
  *
  *   Past the end there is no page of the file, and never one to be written: what is stored to a page that is BEYOND is kept as long as
  *   the page is, and goes with it. The memfd is made long enough for it, which the size of the object does not follow. When the file
- *   comes to reach so far, BEYOND pages go first (object.c, grow).
+ *   comes to reach so far, BEYOND pages go first (size.c, grow).
  *
  *   While a file is being cut, what lies between the new end and the old one is neither: the cut may be refused, and the bytes are there.
  *

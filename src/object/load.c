@@ -69,7 +69,7 @@ static int finish(struct buffer *buffer, struct placement *placement)
 	bool cut = false;
 	int error = request->ret_error;
 
-	/* What was appended since the size was asked comes with the growth (object.c, grow), not by chance with this page. */
+	/* What was appended since the size was asked comes with the growth (size.c, grow), not by chance with this page. */
 	if (error == 0 && object->kind != OBJECT_SWAP) {
 		uint64_t bytes = atomic_load(&object->bytes), left = bytes > request->offset ? bytes - request->offset : 0;
 
@@ -150,7 +150,7 @@ static unsigned claim(struct object *object, struct chunk *chunk, uint64_t first
 		if (!page_swap(page, &word,
 			       (word & ~(PAGE_STATE | PAGE_STAMP | PAGE_REF)) | PAGE_LOADING | policy_born(object->cache, word)))
 			break;
-		/* Pairs with the fences in object.c, shrink and grow: either he sees the claim or we see the new size. */
+		/* Pairs with the fences in size.c, shrink and grow: either he sees the claim or we see the new size. */
 		atomic_thread_fence(memory_order_seq_cst);
 		if (first + i >= atomic_load(&object->pages)) {
 			page_settle(page, PAGE_ABSENT, PAGE_REF, 0);

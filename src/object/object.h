@@ -331,7 +331,7 @@ int object_sync(struct object *object, uint64_t first, uint64_t end);
  */
 int object_roll_back(struct object *object, uint64_t first, uint64_t end);
 
-/* ---- size ---- */
+/* ---- size (size.c) ---- */
 
 /* Forgets the pages from first on, frames and private copies, dirty or not. Map lock held for writing, and none of them is busy. */
 void object_forget(struct object *object, uint64_t first);
@@ -354,7 +354,7 @@ int object_extend(struct object *object, uint64_t bytes, int (*storage)(void *ar
  */
 int object_revert_size_locked(struct object *object);
 
-/* Forgets the pages of a range, dirty or not, frames and storage: it reads as zeros. Map lock not held. 0 or -errno. */
+/* discard.c: forgets the pages of a range, dirty or not, frames and storage: it reads as zeros. Map lock not held. 0 or -errno. */
 int object_discard(struct object *object, uint64_t first, uint64_t end);
 
 #endif
