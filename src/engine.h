@@ -9,7 +9,7 @@
 #include "fault/prefetch.h"
 #include "fault/traps/trap.h"
 #include "object/committer.h"
-#include "object/writeback.h"
+#include "object/flusher.h"
 #include "pager/user.h"
 #include "remote/remote.h"
 #include "shm.h"

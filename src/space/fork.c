@@ -5,8 +5,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "object/flusher.h"
 #include "object/lend.h"
-#include "object/writeback.h"
 #include "space/edit.h"
 #include "space/inherit.h"
 #include "sys/page_size.h"

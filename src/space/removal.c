@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "object/commit.h"
-#include "object/writeback.h"
+#include "object/flusher.h"
 #include "space/edit.h"
 #include "sys/page_size.h"
 #include "util/fail.h"

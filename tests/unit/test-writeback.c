@@ -5,6 +5,7 @@
  */
 #include <pthread.h>
 
+#include "object/flusher.h"
 #include "rig.h"
 
 #define LIMIT      4096
