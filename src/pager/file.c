@@ -39,18 +39,16 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
-#include <linux/magic.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "sys/identity.h"
+#include "pager/description.h"
 #include "sys/page_size.h"
 #include "util/fail.h"
 #include "util/lock.h"
@@ -59,16 +57,6 @@
 #ifndef SYS_cachestat
 #define SYS_cachestat 451
 #endif
-#ifndef XFS_SUPER_MAGIC
-#define XFS_SUPER_MAGIC 0x58465342
-#endif
-
-/* What reads a file without waiting for its inode's lock. */
-enum lockless {
-	LOCKLESS_NOWAIT,   /* a direct read with RWF_NOWAIT, else a buffered one */
-	LOCKLESS_BUFFERED, /* buffered reads only */
-	LOCKLESS_MAPPED,   /* a direct read with RWF_NOWAIT, else a mapping */
-};
 
 /* The descriptors are set before `ready`, and keep their numbers until the pager is closed. */
 struct file_pager {
@@ -88,15 +76,6 @@ struct file_pager {
 	struct lock adopt_lock; /* who sets them */
 };
 
-/* What file_open opened. -1: none. */
-struct opened {
-	int direct_fd;
-	int buffered_fd;
-	struct identity identity;
-	size_t align_bytes;
-	enum lockless lockless;
-};
-
 static struct file_pager *file_of(struct pager *pager)
 {
 	return (struct file_pager *)pager;
@@ -104,162 +83,8 @@ static struct file_pager *file_of(struct pager *pager)
 
 /* ---- opening ---- */
 
-/* Raw system calls: open and close are cancellation points in glibc, and a scratch file may be adopted while resolving a fault. */
-static int raw_open(const char *path, int flags)
-{
-	long fd = syscall(SYS_openat, AT_FDCWD, path, flags, 0);
-
-	return fd < 0 ? -errno : (int)fd;
-}
-
-static void raw_close(int fd)
-{
-	if (fd >= 0)
-		(void)syscall(SYS_close, fd);
-}
-
-/*
- * Opens the file behind fd again. fd or -errno.
- * => thread-self, not self: the latter names the first thread's descriptors, which are gone when main has left by pthread_exit.
- */
-static int reopen(int fd, int flags)
-{
-	static const char prefix[] = "/proc/thread-self/fd/";
-	char path[sizeof(prefix) + 12]; /* an int's digits; no printf: it is not async-signal-safe */
-	char digits[12];
-	size_t n = 0, at = sizeof(prefix) - 1;
-
-	memcpy(path, prefix, at);
-	do
-		digits[n++] = (char)('0' + fd % 10);
-	while ((fd /= 10) > 0);
-	while (n > 0)
-		path[at++] = digits[--n];
-	path[at] = '\0';
-	return raw_open(path, flags | O_CLOEXEC | O_NOCTTY);
-}
-
-/* Running out of descriptors or memory is to be reported, not to be answered by a slower way of working. */
-static bool is_shortage(int error)
-{
-	return error == -EMFILE || error == -ENFILE || error == -ENOMEM;
-}
-
-/* May fd be used in this way, whatever the file's mode bits would grant? 0 or -errno. */
-static int check_access(int fd, bool writable)
-{
-	int flags = fcntl(fd, F_GETFL);
-	struct stat st;
-
-	if (flags < 0 || fstat(fd, &st) < 0)
-		return -errno;
-	if (flags & O_PATH)
-		return -EBADF;
-	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
-		return -ENODEV;
-	if ((flags & O_ACCMODE) == O_WRONLY || (writable && (flags & O_ACCMODE) != O_RDWR))
-		return -EACCES;
-	return 0;
-}
-
-/*
- * The alignment that direct transfers of this file need, 0: there are none.
- * => Asked by statx's STATX_DIOALIGN (6.1). Nothing is known of a filesystem that does not answer: a page is assumed, and a
- *    transfer that is refused later switches the pager over (file_advance).
- * => The answer is read by offset: libc's headers may be older than the field.
- */
-static size_t direct_align(int fd)
-{
-	enum { MASK = 0x00 / 4, MEMORY = 0x98 / 4, OFFSET = 0x9c / 4, WORDS = 0x100 / 4, DIOALIGN = 0x2000 };
-	uint32_t answer[WORDS] = {0};
-	struct statfs fs;
-	size_t align;
-
-	/* There is no storage to go directly to; newer kernels take the flag all the same. */
-	if (fstatfs(fd, &fs) == 0 && (fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC))
-		return 0;
-	if (syscall(SYS_statx, fd, "", AT_EMPTY_PATH, DIOALIGN, answer) < 0 || !(answer[MASK] & DIOALIGN))
-		return page_size();
-	align = answer[MEMORY] > answer[OFFSET] ? answer[MEMORY] : answer[OFFSET];
-	return align <= page_size() ? align : 0;
-}
-
-static enum lockless lockless_of(int fd)
-{
-	struct statfs fs;
-
-	if (fstatfs(fd, &fs) < 0)
-		return LOCKLESS_NOWAIT;
-	switch ((uint32_t)fs.f_type) {
-	case BTRFS_SUPER_MAGIC:
-		return LOCKLESS_BUFFERED;
-	case XFS_SUPER_MAGIC:
-	case NFS_SUPER_MAGIC:
-		return LOCKLESS_MAPPED;
-	default:
-		return LOCKLESS_NOWAIT;
-	}
-}
-
-/* Another descriptor of the same description. Its number or -errno. */
-static int duplicate(int fd)
-{
-	int again = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-
-	if (again >= 0)
-		return again;
-	/* What the kernel says when not even 0 is below RLIMIT_NOFILE. */
-	return errno == EINVAL ? -EMFILE : -errno;
-}
-
-/* The buffered description; fd itself, duplicated, where it cannot be opened again (no /proc, no permission any more). */
-static int open_buffered(int fd, bool writable)
-{
-	int again = reopen(fd, writable ? O_RDWR : O_RDONLY);
-	int flags;
-
-	if (again >= 0) {
-		/* The engine reads ahead itself. */
-		(void)posix_fadvise(again, 0, 0, POSIX_FADV_RANDOM);
-		return again;
-	}
-	if (is_shortage(again))
-		return again;
-	/* Through a description that appends, pwrite appends. */
-	flags = fcntl(fd, F_GETFL);
-	if (flags < 0 || (writable && (flags & O_APPEND)))
-		return again;
-	return duplicate(fd);
-}
-
-static int file_open(int fd, bool writable, bool allow_direct, struct opened *ret)
-{
-	struct opened opened = {.direct_fd = -1, .buffered_fd = open_buffered(fd, writable), .align_bytes = 0};
-	int r;
-
-	if (opened.buffered_fd < 0)
-		return opened.buffered_fd;
-	r = identity_get(opened.buffered_fd, &opened.identity);
-	if (r < 0) {
-		raw_close(opened.buffered_fd);
-		return r;
-	}
-	opened.lockless = lockless_of(opened.buffered_fd);
-	if (allow_direct)
-		opened.align_bytes = direct_align(opened.buffered_fd);
-	if (opened.align_bytes > 0) {
-		opened.direct_fd = reopen(fd, (writable ? O_RDWR : O_RDONLY) | O_DIRECT);
-		if (is_shortage(opened.direct_fd)) {
-			raw_close(opened.buffered_fd);
-			return opened.direct_fd;
-		}
-	}
-	*ret = opened;
-	return 0;
-}
-
 /* => The pager has no file yet, and no other thread is giving it one. */
-static void file_attach(struct file_pager *file, const struct opened *opened, bool writable)
+static void file_attach(struct file_pager *file, const struct descriptions *opened, bool writable)
 {
 	file->buffered_fd = opened->buffered_fd;
 	file->direct_fd = opened->direct_fd < 0 ? -1 : opened->direct_fd;
@@ -295,20 +120,15 @@ static int file_check(struct file_pager *file)
 				   : identity_check(file->named_fd, &file->named);
 }
 
-static void opened_close(const struct opened *opened)
-{
-	raw_close(opened->direct_fd);
-	raw_close(opened->buffered_fd);
-}
-
 /* What is behind the duplicate's number. 0 or -errno. Where it cannot be opened again the duplicate serves, buffered. */
-static int open_named(struct file_pager *file, bool writable, struct opened *ret)
+static int open_named(struct file_pager *file, bool writable, struct descriptions *ret)
 {
-	struct opened opened;
-	int r = file_open(file->named_fd, writable, file->allow_direct, &opened);
+	struct descriptions opened;
+	int r = descriptions_open(file->named_fd, writable, file->allow_direct, &opened);
 
 	if (r < 0) {
-		opened = (struct opened){.direct_fd = -1, .buffered_fd = duplicate(file->named_fd), .identity = file->named};
+		opened = (struct descriptions){
+		    .direct_fd = -1, .buffered_fd = description_duplicate(file->named_fd), .identity = file->named};
 		if (opened.buffered_fd < 0)
 			return r;
 	}
@@ -317,7 +137,7 @@ static int open_named(struct file_pager *file, bool writable, struct opened *ret
 	if (r == 0 && opened.direct_fd >= 0)
 		r = identity_check(opened.direct_fd, &file->named);
 	if (r < 0)
-		opened_close(&opened);
+		descriptions_close(&opened);
 	else
 		*ret = opened;
 	return r;
@@ -326,7 +146,7 @@ static int open_named(struct file_pager *file, bool writable, struct opened *ret
 /* Opens the descriptions if they are not: 0 or -errno. */
 static int file_get_ready(struct file_pager *file)
 {
-	struct opened opened;
+	struct descriptions opened;
 	int r = 0;
 
 	if (file_is_ready(file) || file->named_fd < 0)
@@ -717,7 +537,7 @@ static bool appends(int fd)
 int file_pager_open(struct io *io, int fd, bool writable, bool nowait, bool allow_direct, struct pager **ret)
 {
 	struct file_pager *file;
-	int r = check_access(fd, writable);
+	int r = description_check_access(fd, writable);
 
 	if (r < 0)
 		return r;
@@ -726,10 +546,10 @@ int file_pager_open(struct io *io, int fd, bool writable, bool nowait, bool allo
 		return -ENOMEM;
 	file->nowait = nowait;
 	atomic_store_explicit(&file->writable, writable, memory_order_relaxed);
-	file->named_fd = writable && appends(fd) ? reopen(fd, O_RDWR) : duplicate(fd);
+	file->named_fd = writable && appends(fd) ? description_reopen(fd, O_RDWR) : description_duplicate(fd);
 	r = file->named_fd < 0 ? file->named_fd : identity_get(file->named_fd, &file->named);
 	if (r < 0) {
-		raw_close(file->named_fd);
+		description_close(file->named_fd);
 		free(file);
 		return r;
 	}
@@ -737,29 +557,20 @@ int file_pager_open(struct io *io, int fd, bool writable, bool nowait, bool allo
 	return 0;
 }
 
-/* Puts the description behind `from` in the place of `to`: what is under way on the old one goes on, what comes uses the new. */
-static int replace_fd(int from, int to)
-{
-	while (dup3(from, to, O_CLOEXEC) < 0)
-		if (errno != EINTR && errno != EBUSY)
-			return -errno;
-	return 0;
-}
-
 /* The same for the descriptions that are open already. */
 static int reopen_writable(struct file_pager *file, int fd)
 {
-	struct opened opened;
-	int r = file_open(fd, true, file->allow_direct && file->direct_fd >= 0, &opened);
+	struct descriptions opened;
+	int r = descriptions_open(fd, true, file->allow_direct && file->direct_fd >= 0, &opened);
 
 	if (r < 0)
 		return r;
-	r = replace_fd(opened.buffered_fd, file->buffered_fd);
+	r = description_replace(opened.buffered_fd, file->buffered_fd);
 	if (r == 0 && opened.direct_fd >= 0)
-		r = replace_fd(opened.direct_fd, file->direct_fd);
+		r = description_replace(opened.direct_fd, file->direct_fd);
 	else if (r == 0) /* the old one stays, for reads that are under way on it */
 		atomic_store_explicit(&file->base.direct, false, memory_order_relaxed);
-	opened_close(&opened);
+	descriptions_close(&opened);
 	return r;
 }
 
@@ -770,10 +581,10 @@ int file_pager_make_writable(struct pager *pager, int fd)
 
 	if (file_is_writable(file))
 		return 0;
-	r = check_access(fd, true);
+	r = description_check_access(fd, true);
 	if (r < 0)
 		return r;
-	again = appends(fd) ? reopen(fd, O_RDWR) : duplicate(fd);
+	again = appends(fd) ? description_reopen(fd, O_RDWR) : description_duplicate(fd);
 	if (again < 0)
 		return again;
 	lock_acquire(&file->adopt_lock);
@@ -783,11 +594,11 @@ int file_pager_make_writable(struct pager *pager, int fd)
 	if (r == 0)
 		r = identity_check(file->named_fd, &file->named);
 	if (r == 0)
-		r = replace_fd(again, file->named_fd);
+		r = description_replace(again, file->named_fd);
 	if (r == 0)
 		atomic_store_explicit(&file->writable, true, memory_order_release);
 	lock_release(&file->adopt_lock);
-	raw_close(again);
+	description_close(again);
 	return r;
 }
 
@@ -805,11 +616,11 @@ int file_pager_scratch(struct io *io, bool allow_direct, struct pager **ret)
 int file_pager_adopt(struct pager *pager, int fd)
 {
 	struct file_pager *file = file_of(pager);
-	struct opened opened;
+	struct descriptions opened;
 	bool first;
-	int r = file_open(fd, true, file->allow_direct, &opened);
+	int r = descriptions_open(fd, true, file->allow_direct, &opened);
 
-	raw_close(fd);
+	description_close(fd);
 	if (r < 0)
 		return r;
 	lock_acquire(&file->adopt_lock);
@@ -818,7 +629,7 @@ int file_pager_adopt(struct pager *pager, int fd)
 		file_attach(file, &opened, true);
 	lock_release(&file->adopt_lock);
 	if (!first)
-		opened_close(&opened);
+		descriptions_close(&opened);
 	return 0;
 }
 
