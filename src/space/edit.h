@@ -69,6 +69,14 @@ int edit_place(struct space *space, const struct mapping *m, char **ret_addr);
 /* Registers a fresh mapping and opens it. 0 or -errno: it is gone. */
 int edit_open(struct space *space, const struct mapping *m, char *addr);
 
+/* ---- map.c, for remap.c; map lock held for writing ---- */
+
+/* Whether a range begins or ends inside of a huge page: 0, or -EINVAL with a message. */
+int space_check_cuts(struct space *space, const char *addr, size_t len);
+/* space_map and space_unmap, without what comes before and after. */
+int space_map_locked(struct space *space, const struct mapping *m, char **ret_addr);
+int space_unmap_locked(struct space *space, char *addr, size_t len);
+
 /* ---- removal.c: brackets what removes mappings; no lock held ---- */
 
 /* Uses of what a range maps. */

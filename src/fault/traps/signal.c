@@ -6,7 +6,7 @@
  * the program touched managed memory, which the engine never does with a lock held (I5); and a signal handler of the program
  * that touches managed memory cannot have interrupted the engine, whose calls block signals.
  *
- * SIGSEGV is caught for one reason: while a mapping is replaced or moved it is inaccessible for a moment (space/map.c). A thread
+ * SIGSEGV is caught for one reason: while a mapping is replaced or moved it is inaccessible for a moment (space/map.c, remap.c). A thread
  * that touches it just then waits until that is over and tries again, as it would have waited in the kernel.
  */
 #include <errno.h>
