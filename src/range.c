@@ -8,13 +8,17 @@
 #include <string.h>
 
 #include "entry.h"
-#include "sys/page_size.h"
+
+int range_refuse_unaligned(const void *addr)
+{
+	return message_set(EINVAL, "the address %p is not a multiple of the page size, %zu", addr, page_size());
+}
 
 int range_begin(void *addr, size_t len, int overflow, struct range *ret)
 {
 	*ret = (struct range){.addr = addr};
-	if ((uintptr_t)addr & (page_size() - 1))
-		return message_set(EINVAL, "the address %p is not a multiple of the page size, %zu", addr, page_size());
+	if (!range_is_aligned(addr))
+		return range_refuse_unaligned(addr);
 	if (!entry_round(addr, len, &ret->len))
 		return message_set(overflow, "the range at %p of %zu bytes lies outside of the address space", addr, len);
 	if (len == 0)
