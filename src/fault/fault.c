@@ -26,7 +26,7 @@
 #include <errno.h>
 #include <sys/mman.h>
 
-#include "cache/policy.h"
+#include "fault/around.h"
 #include "fault/reading.h"
 #include "object/epoch.h"
 #include "object/fill.h"
@@ -36,9 +36,7 @@
 #include "sys/page_size.h"
 #include "util/duty.h"
 
-#define LENT_AROUND  16  /* pages that are copied together when a child touches one that it has borrowed */
-#define AROUND_PAGES 128 /* pages read ahead that one fault maps together */
-#define ALONG_PAGES  16  /* pages that others have mapped, which one fault maps together */
+#define LENT_AROUND 16 /* pages that are copied together when a child touches one that it has borrowed */
 
 #define HELD_OFF_MS   50 /* at once, and … */
 #define HELD_OFF_MOST 40 /* … so often: who holds stores off may wait for a lock of the kernel's that this thread holds */
@@ -94,120 +92,6 @@ static struct step step_object(enum step_kind kind, struct object *object, uint6
 
 /* ---- mapping what is resident ---- */
 
-/* Whether page i, at addr, may be mapped along: read ahead, not touched, in the same view and chunk. Then it is held. */
-static bool hold_ahead(struct area *area, struct chunk *chunk, unsigned i, char *addr)
-{
-	uint32_t word = page_load(&chunk->page[i]);
-
-	if (page_state(word) != PAGE_RESIDENT || !(word & PAGE_AHEAD) || (word & (PAGE_MARK | PAGE_MAPPED | PAGE_DIRTY)))
-		return false;
-	if (!page_swap(&chunk->page[i], &word, (word & ~PAGE_STATE) | PAGE_HELD))
-		return false;
-	/* Asked with the object's page held, so that the answer stays true. */
-	if (area->shared || private_is_absent(area->view.private_pages, addr))
-		return true;
-	page_settle(&chunk->page[i], PAGE_RESIDENT, 0, 0);
-	return false;
-}
-
-/* Pages first … end - 1 of a chunk, all HELD by us. page, at addr, is the one that is touched. */
-struct held {
-	struct area *area;
-	struct chunk *chunk;
-	char *addr;
-	unsigned page, first, end;
-};
-
-static char *held_addr(const struct held *held, unsigned i)
-{
-	return held->addr + ((ptrdiff_t)i - (ptrdiff_t)held->page) * (ptrdiff_t)page_size();
-}
-
-/* What was read ahead adjoins the page above it or, where the reader goes backward, below. */
-static void hold_around(struct held *held)
-{
-	const struct view *view = &held->area->view;
-	uint64_t before = (uint64_t)(held->addr - view->addr) >> page_shift, after = view->pages - before;
-
-	while (held->end - held->first < AROUND_PAGES && held->end - held->page < after && held->end < CHUNK_PAGES &&
-	       hold_ahead(held->area, held->chunk, held->end, held_addr(held, held->end)))
-		held->end++;
-	while (held->end - held->first < AROUND_PAGES && held->page - held->first < before && held->first > 0 &&
-	       hold_ahead(held->area, held->chunk, held->first - 1, held_addr(held, held->first - 1)))
-		held->first--;
-}
-
-static void release_around(struct held *held)
-{
-	for (unsigned i = held->first; i < held->end; i++)
-		if (i != held->page)
-			page_settle(&held->chunk->page[i], PAGE_RESIDENT, PAGE_AHEAD, PAGE_MAPPED);
-	held->first = held->page;
-	held->end = held->page + 1;
-}
-
-/* Maps what is held, or the page alone. 0 or -errno. */
-static int enter(struct held *held, bool caught)
-{
-	struct view *view = &held->area->view;
-	bool tracked = view_asks_to_track(view);
-	int r = pmap_enter(view->pmap, held_addr(held, held->first), held->end - held->first, tracked);
-
-	/* A run may span what is one area to us and two mappings to the kernel: then the page alone, the others later. */
-	if (r < 0 && held->end - held->first > 1) {
-		release_around(held);
-		r = pmap_enter(view->pmap, held->addr, 1, tracked);
-	}
-	return r == 0 && caught ? pmap_unprotect(view->pmap, held->addr, 1, tracked) : r;
-}
-
-/* They are mapped: they are nobody's any more. */
-static void settle_held(const struct held *held)
-{
-	const struct area *area = held->area;
-	bool tracked = view_asks_to_track(&area->view);
-
-	for (unsigned i = held->first; i < held->end; i++) {
-		uint32_t old = page_load(&held->chunk->page[i]);
-		bool again = i == held->page && !area->once && !(old & (PAGE_AHEAD | PAGE_MAPPED));
-		uint32_t useful = again ? policy_touched(old) : old & PAGE_REF;
-
-		page_settle(&held->chunk->page[i], PAGE_RESIDENT, PAGE_AHEAD | PAGE_MARK | PAGE_REF | (area->once ? 0 : PAGE_ONCE),
-			    useful | PAGE_MAPPED);
-	}
-	/* Only now, since the words tell of it only now; the page of this fault later still, when it has been counted. */
-	if (held->end - held->page > 1)
-		pmap_wake(area->view.pmap, held_addr(held, held->page + 1), held->end - held->page - 1, tracked);
-	if (held->page > held->first)
-		pmap_wake(area->view.pmap, held_addr(held, held->first), held->page - held->first, tracked);
-}
-
-/*
- * Pages behind one that another mapping shows, and which it shows as well: that they are mapped here too hides nothing from the policy, and
- * each would cost a fault. Up to the first that has an entry here already, and not past the end: what others have there are zeros that they
- * have asked for. Not where private pages may lie over them.
- */
-static void map_along(struct area *area, struct chunk *chunk, unsigned i, char *addr)
-{
-	const struct view *view = &area->view;
-	uint64_t before = (uint64_t)(addr - view->addr) >> page_shift;
-	uint64_t pages = atomic_load(&view->object->pages);
-	unsigned first = i + 1, end = first;
-
-	while (end < CHUNK_PAGES && end - i < ALONG_PAGES && before + (end - i) < view->pages && chunk->first + end < pages) {
-		uint32_t word = page_load(&chunk->page[end]);
-
-		if (page_state(word) != PAGE_RESIDENT || !(word & PAGE_MAPPED) || (word & (PAGE_FILLED | PAGE_ONCE)) ||
-		    !page_swap(&chunk->page[end], &word, (word & ~PAGE_STATE) | PAGE_HELD))
-			break;
-		end++;
-	}
-	if (end > first)
-		(void)pmap_enter_some(view->pmap, addr + page_size(), end - first, view_asks_to_track(view));
-	for (; first < end; first++)
-		page_settle(&chunk->page[first], PAGE_RESIDENT, 0, 0);
-}
-
 /* The page at addr is HELD by us: maps it and what was read ahead around it. */
 static struct step map_held(struct fault *fault, struct area *area, struct chunk *chunk, unsigned i, struct holding *holding)
 {
@@ -218,15 +102,15 @@ static struct step map_held(struct fault *fault, struct area *area, struct chunk
 	struct step step = {.kind = STEP_DONE};
 	int r;
 
-	hold_around(&held);
+	around_hold(&held);
 	if (caught) {
 		writeback_note_dirty(chunk, &chunk->page[i]);
 		epoch_stamp(chunk, i, 1);
 	}
-	r = enter(&held, caught);
+	r = around_enter(&held, caught);
 	if (r == 0 && (word & PAGE_MAPPED) && area->shared)
-		map_along(area, chunk, i, fault->addr);
-	settle_held(&held);
+		around_map_along(area, chunk, i, fault->addr);
+	around_settle(&held);
 	if (r < 0)
 		return step_error(-r);
 	if (caught)
@@ -663,114 +547,6 @@ enum fault_result fault_resolve(struct fault *fault)
 	}
 	let_go(cache, &holding);
 	return result;
-}
-
-void fault_describe(const struct fault *fault, void *touched, unsigned tries, struct quire_error *ret_error,
-		    struct error_callback *ret_callback)
-{
-	struct area *area;
-
-	*ret_error = (struct quire_error){
-	    .error = fault->ret_cause,
-	    .during = fault->write ? QUIRE_DURING_STORE : QUIRE_DURING_LOAD,
-	    .tries = tries,
-	    .addr = touched,
-	    .offset = -1,
-	    .len = 1,
-	};
-	*ret_callback = (struct error_callback){0};
-	rwlock_read_acquire(&fault->space->cache->map_lock);
-	area = space_find(fault->space, fault->addr);
-	if (area) {
-		*ret_callback = area->view.on_error;
-		if (area->view.object)
-			ret_error->offset =
-			    (off_t)((area->view.first << page_shift) + (uint64_t)((char *)touched - area_addr(area)));
-	}
-	rwlock_read_release(&fault->space->cache->map_lock);
-}
-
-/* Whether a page of the area at addr can be zeros: what is out has been stored to by the program, and would be lost. */
-static bool may_fill(const struct area *area, const char *addr)
-{
-	return area && area->view.on_error.call && area->view.object &&
-	       (area->shared || private_is_absent(area->view.private_pages, addr));
-}
-
-int fault_fill(struct fault *fault)
-{
-	struct space *space = fault->space;
-	struct filling filling = {.addr = fault->addr, .write = fault->write};
-	struct area *area;
-	int r = budget_reserve(space->cache, 1);
-
-	if (r < 0)
-		return r;
-	rwlock_read_acquire(&space->cache->map_lock);
-	area = space_find(space, fault->addr);
-	r = -EOPNOTSUPP;
-	if (may_fill(area, fault->addr)) {
-		filling.view = &area->view;
-		r = object_fill(&filling);
-		if (r == 0)
-			pmap_wake(&space->pmap, fault->addr, 1, view_asks_to_track(&area->view));
-	}
-	rwlock_read_release(&space->cache->map_lock);
-	if (!filling.ret_used)
-		budget_release(space->cache, 1);
-	if (filling.wait)
-		page_wait(filling.wait, filling.seen);
-	if (r == 0)
-		count(&space->cache->counters.filled_pages, 1);
-	return r;
-}
-
-/*
- * The word that a fault at addr would have to move, so that nothing is mapped there while it is held. NULL: a page past the end, which
- * none comes to as long as the map lock is held. False: the page is there, or in other hands.
- */
-static bool find_absent(struct area *area, char *addr, page_word **ret_word, uint32_t *ret_seen, enum page_state *ret_hold)
-{
-	page_word *word = NULL;
-
-	*ret_hold = PAGE_HELD;
-
-	if (!area->shared) {
-		word = private_word(area->view.private_pages, addr, NULL);
-		if (!word)
-			return false;
-		/* Of one that is ABSENT, and has an object behind it, the object's page decides. */
-		if (page_state(page_load(word)) == PAGE_ABSENT && area->view.object)
-			word = NULL;
-	}
-	if (!word && area_page(area, addr) < atomic_load(&area->view.object->pages)) {
-		word = object_page(area->view.object, area_page(area, addr), NULL);
-		if (!word)
-			return false;
-		*ret_hold = PAGE_BARRED;
-	}
-	*ret_word = word;
-	*ret_seen = word ? page_load(word) : PAGE_ABSENT;
-	return page_state(*ret_seen) == PAGE_ABSENT || page_state(*ret_seen) == PAGE_OUT || page_state(*ret_seen) == PAGE_LENT;
-}
-
-void fault_refuse(struct space *space, char *addr)
-{
-	struct area *area;
-	page_word *word;
-	uint32_t seen;
-	enum page_state hold;
-
-	rwlock_read_acquire(&space->cache->map_lock);
-	area = space_find(space, addr);
-	if (area && find_absent(area, addr, &word, &seen, &hold) && (!word || page_swap(word, &seen, hold))) {
-		(void)pmap_refuse(&space->pmap, addr, view_asks_to_track(&area->view));
-		if (word)
-			page_settle(word, page_state(seen), ~0u, seen & ~PAGE_STATE);
-	}
-	if (area)
-		pmap_wake(&space->pmap, addr, 1, view_asks_to_track(&area->view));
-	rwlock_read_release(&space->cache->map_lock);
 }
 
 struct population {

@@ -26,7 +26,9 @@ struct fault {
 /* Async-signal-safe. No lock held. The thread's duty (util/duty.h) is left before it sleeps. */
 enum fault_result fault_resolve(struct fault *fault);
 
-/* What the program is told of a fault that failed, and whom to ask. All are async-signal-safe, and called with no lock held. */
+/* ---- what becomes of a fault that has failed (failure.c) ---- */
+
+/* What the program is told of it, and whom to ask. All are async-signal-safe, and called with no lock held. */
 void fault_describe(const struct fault *fault, void *touched, unsigned tries, struct quire_error *ret_error,
 		    struct error_callback *ret_callback);
 
@@ -38,6 +40,8 @@ int fault_fill(struct fault *fault);
  * => Where the page is not absent any more, wakes only. Async-signal-safe. No lock held.
  */
 void fault_refuse(struct space *space, char *addr);
+
+/* ---- bringing in without a touch ---- */
 
 /*
  * Makes the frame of an object's page, with these bytes, and maps it at addr, if the page shows there through a shared mapping still.
