@@ -22,13 +22,12 @@
 #include "fault/traps/trap.h"
 #include "remote/agent.h"
 #include "remote/connection.h"
+#include "remote/exchange.h"
 #include "remote/remote.h"
 #include "sys/channel.h"
 #include "sys/page_size.h"
 #include "sys/uffd.h"
 #include "util/message.h"
-
-#define PASSING_MOST 512 /* descriptors that calls have at a time: a call has three */
 
 /* A signal handler has no argument of ours, and a process is served by one engine at most. */
 static struct {
@@ -59,77 +58,7 @@ bool client_is(void)
 	return client.is && (!client.mark || *client.mark);
 }
 
-/* ---- descriptors of calls ---- */
-
-/*
- * Those that calls have for as long as they last. A fork does not wait for calls of other threads, which may last, and takes copies: the child closes
- * them. Made and closed with the lock, which a fork holds: none is there that is not in the list.
- */
-static struct {
-	struct lock lock;
-	int fds[PASSING_MOST];
-	unsigned count; /* more are not known, and are left to the child */
-} passing;
-
-/* Lock held. */
-static int pass_locked(int fd)
-{
-	if (fd >= 0 && passing.count < PASSING_MOST)
-		passing.fds[passing.count++] = fd;
-	return fd;
-}
-
-static int pass_pair(int ret[2])
-{
-	int r;
-
-	lock_acquire(&passing.lock);
-	r = channel_pair(ret);
-	if (r == 0) {
-		pass_locked(ret[0]);
-		pass_locked(ret[1]);
-	}
-	lock_release(&passing.lock);
-	return r;
-}
-
-static int pass_file(const char *name)
-{
-	int fd;
-
-	lock_acquire(&passing.lock);
-	fd = pass_locked(memfd_create(name, MFD_CLOEXEC));
-	lock_release(&passing.lock);
-	return fd;
-}
-
-static void close_passing(int fd)
-{
-	lock_acquire(&passing.lock);
-	for (unsigned i = 0; i < passing.count; i++)
-		if (passing.fds[i] == fd) {
-			passing.fds[i] = passing.fds[--passing.count];
-			break;
-		}
-	close(fd);
-	lock_release(&passing.lock);
-}
-
-static void close_passing_in_child(void)
-{
-	while (passing.count > 0)
-		close(passing.fds[--passing.count]);
-	passing.lock = (struct lock){0};
-}
-
 /* ---- calls ---- */
-
-static const char ended[] = "the process whose engine serves this one has ended, and the mappings that came from it with it";
-
-static int gone(void)
-{
-	return message_set(EOWNERDEAD, "%s", ended);
-}
 
 /* Whether the descriptor still is what it was. */
 static bool has_socket(void)
@@ -159,7 +88,7 @@ static int check_socket(void)
 	if (client.calls < 0)
 		return message_set(ENOMEM, "the fork that made this process could not give it its mappings");
 	if (atomic_load(&client.over) && !client.failed)
-		return gone();
+		return exchange_over();
 	if (atomic_load(&client.over) && client.failed != -EBADF)
 		return message_set(-client.failed, "the mappings of the process that made this one could not be made here: %s",
 				   strerrordesc_np(-client.failed));
@@ -170,101 +99,6 @@ static int check_socket(void)
 	if (!client.failed && there)
 		return 0;
 	return message_set(EBADF, "the program has closed descriptor %d, by which it asks the engine that serves it", client.calls);
-}
-
-/* What is too long for a message goes in a file. -errno, or the descriptor. */
-static int put_apart(const struct client_call *call)
-{
-	int fd = pass_file("quire-call");
-	size_t len = call->in_len > call->out_len ? call->in_len : call->out_len;
-	int r = fd < 0 || ftruncate(fd, (off_t)len) < 0 ? -errno : 0;
-
-	for (size_t done = 0; r == 0 && done < call->in_len;) {
-		ssize_t n = pwrite(fd, (const char *)call->in + done, call->in_len - done, (off_t)done);
-
-		if (n > 0)
-			done += (size_t)n;
-		else if (n == 0 || errno != EINTR)
-			r = n == 0 ? -EIO : -errno;
-	}
-	if (r < 0 && fd >= 0)
-		close_passing(fd);
-	return r < 0 ? r : fd;
-}
-
-static int take_apart(const struct client_call *call, int fd)
-{
-	for (size_t done = 0; done < call->out_len;) {
-		ssize_t n = pread(fd, (char *)call->out + done, call->out_len - done, (off_t)done);
-
-		if (n == 0 || (n < 0 && errno != EINTR))
-			return n == 0 ? -EIO : -errno;
-		done += n > 0 ? (size_t)n : 0;
-	}
-	return 0;
-}
-
-/* Sends the request, and waits for its reply. */
-static int exchange(struct channel_message *out, struct channel_message *in)
-{
-	int pair[2];
-	int r = pass_pair(pair);
-
-	if (r < 0)
-		return r;
-	out->fds[0] = pair[1];
-	r = channel_send(client.calls, out);
-	close_passing(pair[1]);
-	if (r == 0)
-		r = channel_wait(pair[0], client.calls, -1);
-	if (r == 0)
-		r = channel_receive(pair[0], in);
-	close_passing(pair[0]);
-	return r == -EPIPE ? -EOWNERDEAD : r;
-}
-
-static int64_t ask(const struct client_call *call, bool *ret_not_ours)
-{
-	struct call_request request = {.name = call->name, .in_len = call->in_len, .out_len = call->out_len};
-	struct call_reply reply;
-	bool apart = call->in_len > CALL_INLINE || call->out_len > CALL_INLINE;
-	struct channel_message out = {.head = &request, .head_len = sizeof(request), .n_fds = 1};
-	struct channel_message in = {.head = &reply, .head_len = sizeof(reply)};
-	int file = -1, r;
-
-	memcpy(request.arg, call->arg, sizeof(request.arg));
-	if (call->fd >= 0) {
-		request.arg[4] = call->fd;
-		out.fds[out.n_fds++] = call->fd;
-	}
-	if (apart) {
-		file = put_apart(call);
-		if (file < 0)
-			return message_set(-file, "no memory for the arguments of a call: %s", strerrordesc_np(-file));
-		request.apart = 1;
-		out.fds[out.n_fds++] = file;
-	} else {
-		out.body = (void *)(uintptr_t)call->in;
-		out.body_len = call->in_len;
-		in.body = call->out;
-		in.body_len = call->out_len;
-	}
-	r = exchange(&out, &in);
-	if (r == 0 && apart && reply.result >= 0)
-		r = take_apart(call, file);
-	if (file >= 0)
-		close_passing(file);
-	if (r < 0)
-		return r == -EOWNERDEAD ? gone() : message_set(-r, "the engine cannot be asked: %s", strerrordesc_np(-r));
-	if (ret_not_ours)
-		*ret_not_ours = reply.not_ours;
-	if (call->ret_error)
-		*call->ret_error = reply.error;
-	if (reply.result < 0 && reply.detail[0])
-		message_set((int)-reply.result, "%.*s", CALL_DETAIL, reply.detail);
-	if (call->gives_fd && in.n_fds > 0)
-		reply.result = in.fds[0];
-	return reply.result;
 }
 
 /* ---- attaching ---- */
@@ -316,7 +150,7 @@ static int attach_by(int agent_socket, int engine_socket, int line)
 	if (r == 0) {
 		fds[1] = client.agent.uffd;
 		memcpy(&out.fds[1], fds, sizeof(fds));
-		r = exchange(&out, &in);
+		r = exchange_messages(client.calls, &out, &in);
 	}
 	if (r == 0 && reply.result < 0)
 		r = message_set((int)-reply.result, "%.*s", CALL_DETAIL, reply.detail);
@@ -560,7 +394,7 @@ int64_t client_ask(const struct client_call *call, bool *ret_not_ours)
 	int r;
 
 	if (is_about_lost(call))
-		return client.failed ? check_socket() : gone();
+		return client.failed ? check_socket() : exchange_over();
 	r = check_stack(call->name);
 	if (r == 0 && call->name != CALL_FORK) {
 		r = attach();
@@ -569,7 +403,7 @@ int64_t client_ask(const struct client_call *call, bool *ret_not_ours)
 	}
 	if (r == 0)
 		r = check_socket();
-	return r < 0 ? r : ask(call, ret_not_ours);
+	return r < 0 ? r : exchange_call(client.calls, call, ret_not_ours);
 }
 
 bool client_manages(const void *addr, size_t len)
@@ -660,7 +494,7 @@ enum client_fault client_fault(void *addr, bool write, struct quire_error *ret_e
 						  .offset = -1,
 						  .len = 1};
 	if (r < 0)
-		message_plain(r == -EOWNERDEAD ? ended : "the engine that serves this process cannot be asked");
+		message_plain(r == -EOWNERDEAD ? exchange_ended : "the engine that serves this process cannot be asked");
 	return CLIENT_ERROR;
 }
 
@@ -745,7 +579,7 @@ void client_before_fork(struct engine *engine)
 		ask_for_fork();
 		lock_acquire(&client.attach_lock);
 		lock_acquire(&client.lock);
-		lock_acquire(&passing.lock);
+		exchange_before_fork();
 		return;
 	}
 	(void)remote_create(engine, engine->space, &for_child.ranges, &for_child.calls);
@@ -758,7 +592,7 @@ void client_after_fork_in_parent(struct engine *engine)
 	if (for_child.calls >= 0)
 		close(for_child.calls);
 	if (client_is()) {
-		lock_release(&passing.lock);
+		exchange_after_fork_in_parent();
 		lock_release(&client.lock);
 		lock_release(&client.attach_lock);
 	} else {
@@ -829,7 +663,7 @@ void client_after_fork_in_child(struct engine *engine)
 	bool eager = client.is ? client.eager : engine->trap == QUIRE_TRAP_THREAD;
 
 	if (client.is) {
-		close_passing_in_child();
+		exchange_after_fork_in_child();
 		if (has_socket())
 			close(client.calls);
 		if (client.agent.line && (void *)client.agent.line != MAP_FAILED)
