@@ -10,8 +10,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "critical.h"
 #include "kernel.h"
-#include "next.h"
 #include "util/lock.h"
 
 #define MOST_FILES  64
@@ -29,21 +29,6 @@ static struct {
 	int fd;
 } parked[MOST_PARKED];
 static unsigned n_parked;
-
-static void begin(sigset_t *before)
-{
-	sigset_t all;
-
-	sigfillset(&all);
-	NEXT(pthread_sigmask)(SIG_BLOCK, &all, before);
-	lock_acquire(&lock);
-}
-
-static void end(const sigset_t *before)
-{
-	lock_release(&lock);
-	NEXT(pthread_sigmask)(SIG_SETMASK, before, NULL);
-}
 
 static bool is_same(const struct identity *a, const struct identity *b)
 {
@@ -76,13 +61,13 @@ void locks_note(int fd)
 	sigset_t before;
 
 	if (!vfork_is_child() && identify(fd, &file)) {
-		begin(&before);
+		critical_begin(&lock, &before);
 		place = find(&file) ? NULL : find(&none);
 		if (place) {
 			*place = file;
 			atomic_fetch_add(&locks_files, 1);
 		}
-		end(&before);
+		critical_end(&lock, &before);
 	}
 	errno = saved_errno;
 }
@@ -106,14 +91,14 @@ void locks_lost(int fd)
 	sigset_t before;
 
 	if (identify(fd, &file)) {
-		begin(&before);
+		critical_begin(&lock, &before);
 		place = find(&file);
 		if (place) {
 			*place = (struct identity){0};
 			atomic_fetch_sub(&locks_files, 1);
 			close_parked(&file);
 		}
-		end(&before);
+		critical_end(&lock, &before);
 	}
 	errno = saved_errno;
 }
@@ -126,9 +111,9 @@ bool locks_depend_on(int fd)
 
 	if (!atomic_load_explicit(&locks_files, memory_order_relaxed) || !identify(fd, &file))
 		return false;
-	begin(&before);
+	critical_begin(&lock, &before);
 	depend = find(&file) != NULL;
-	end(&before);
+	critical_end(&lock, &before);
 	return depend;
 }
 
@@ -141,13 +126,13 @@ static bool park(int fd)
 
 	if (!identify(fd, &file))
 		return false;
-	begin(&before);
+	critical_begin(&lock, &before);
 	parks = find(&file) && n_parked < MOST_PARKED;
 	if (parks) {
 		parked[n_parked].file = file;
 		parked[n_parked++].fd = fd;
 	}
-	end(&before);
+	critical_end(&lock, &before);
 	return parks;
 }
 

@@ -26,6 +26,7 @@
 #include <unistd.h>
 
 #include "coherent.h"
+#include "critical.h"
 #include "files.h"
 #include "kernel.h"
 #include "locks.h"
@@ -57,21 +58,6 @@ static struct met {
 static unsigned n_files; /* [lock] */
 static int claims = -1;  /* [lock] */
 static bool watches;     /* [lock] */
-
-static void begin(sigset_t *before)
-{
-	sigset_t all;
-
-	sigfillset(&all);
-	NEXT(pthread_sigmask)(SIG_BLOCK, &all, before);
-	lock_acquire(&lock);
-}
-
-static void end(const sigset_t *before)
-{
-	lock_release(&lock);
-	NEXT(pthread_sigmask)(SIG_SETMASK, before, NULL);
-}
 
 static void pause_ms(long ms)
 {
@@ -105,14 +91,14 @@ void meeting_note(const char *lock_file)
 		name[len - strlen(beside)] = '\0';
 	else
 		return;
-	begin(&before);
+	critical_begin(&lock, &before);
 	for (unsigned i = 0; i < n_names && i < MOST_NAMES; i++)
 		if (strcmp(names[i], name) == 0)
 			*name = '\0';
 	/* The oldest gives way. */
 	if (*name)
 		strcpy(names[n_names++ % MOST_NAMES], name);
-	end(&before);
+	critical_end(&lock, &before);
 }
 
 static bool has_lock_file_locked(const char *name)
@@ -313,7 +299,7 @@ enum meeting meeting_decide(const char *name, const struct stat *st, int fd, boo
 	struct met *file = NULL;
 	sigset_t before;
 
-	begin(&before);
+	critical_begin(&lock, &before);
 	/* A private mapping is nobody's meeting place; but what others do is seen in the kernel's. */
 	if (has_lock_file_locked(name)) {
 		result = MEETING_KERNELS;
@@ -326,7 +312,7 @@ enum meeting meeting_decide(const char *name, const struct stat *st, int fd, boo
 	}
 	if (file)
 		result = meet_locked(file, fd);
-	end(&before);
+	critical_end(&lock, &before);
 	return result;
 }
 
@@ -335,11 +321,11 @@ void meeting_settle(const struct stat *st)
 	struct met *file;
 	sigset_t before;
 
-	begin(&before);
+	critical_begin(&lock, &before);
 	file = find_locked(st);
 	if (file && file->pending > 0)
 		file->pending--;
-	end(&before);
+	critical_end(&lock, &before);
 }
 
 /* A child has no record locks, and no thread that watches. */
