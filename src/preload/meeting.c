@@ -18,7 +18,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -32,6 +31,7 @@
 #include "locks.h"
 #include "next.h"
 #include "remote/client.h"
+#include "sys/claim.h"
 #include "sys/thread.h"
 #include "util/lock.h"
 
@@ -129,18 +129,11 @@ static bool open_claims(void)
 	return claims >= 0;
 }
 
-static uint64_t mix(uint64_t x)
-{
-	x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
-	x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
-	return x ^ (x >> 31);
-}
-
 static struct flock claim_of(const struct met *file, int first, int n, short type)
 {
-	uint64_t number = mix(mix(file->dev) + file->ino) >> 2 << 1;
+	off_t byte = claim_byte(file->dev, file->ino);
 
-	return (struct flock){.l_type = type, .l_whence = SEEK_SET, .l_start = (off_t)number + first, .l_len = n};
+	return (struct flock){.l_type = type, .l_whence = SEEK_SET, .l_start = byte + first, .l_len = n};
 }
 
 static void claim(const struct met *file, int which, bool has)

@@ -58,7 +58,7 @@ static uint64_t mix(uint64_t x)
 	return x ^ (x >> 31);
 }
 
-static off_t byte_of(dev_t dev, ino_t ino)
+off_t claim_byte(dev_t dev, ino_t ino)
 {
 	return (off_t)(mix(mix(dev) + ino) >> 1 & ~1ull);
 }
@@ -168,7 +168,7 @@ static int take(off_t byte, bool shares, pid_t *ret_owner)
 int claim_take(dev_t dev, ino_t ino, bool shares, pid_t *ret_owner)
 {
 	static const struct timespec moment = {.tv_nsec = 1000000};
-	off_t byte = byte_of(dev, ino);
+	off_t byte = claim_byte(dev, ino);
 	int r = take(byte, shares, ret_owner);
 
 	for (unsigned waited_ms = 0; r == -EBUSY && is_kept(*ret_owner) && waited_ms < KEPT_MS; waited_ms++) {
@@ -192,7 +192,7 @@ void claims_repeat(void)
 
 void claim_drop(dev_t dev, ino_t ino)
 {
-	off_t byte = byte_of(dev, ino);
+	off_t byte = claim_byte(dev, ino);
 	struct claim **at, *claim;
 	pid_t owner;
 

@@ -18,4 +18,7 @@ void claims_repeat(void);
 /* Gives up what claim_take has claimed. */
 void claim_drop(dev_t dev, ino_t ino);
 
+/* Which byte stands for a file in a file of claims (claim.c). The one behind it is no other's. */
+off_t claim_byte(dev_t dev, ino_t ino);
+
 #endif
