@@ -92,7 +92,7 @@ static int move_shared(struct space *space, struct area *area, char *addr, size_
 {
 	struct mapping m = mapping_like(area, new_addr, new_len, area_page(area, addr));
 	struct edit edit;
-	/* Room for the areas that map_locked makes, too. */
+	/* Room for the areas that space_map_locked makes, too. */
 	int r = edit_begin(&edit, space, 5);
 
 	if (r == 0)
