@@ -35,11 +35,12 @@ enum chunk_queue {
 	CHUNK_TAKEN, /* in a sweeper's hands */
 };
 
-/* What its frames are; see object/collapse.c. */
+/* What its frames are, beside of a page each; see object/collapse.c. */
 enum chunk_frames {
-	CHUNK_SMALL,     /* of a page each, or not to be told from such */
-	CHUNK_CANDIDATE, /* likewise, but all of them were there and mapped when they were last looked at */
-	CHUNK_HUGE,      /* one of the size of the chunk, and there may be entries of that size, or that are not protected */
+	CHUNK_CANDIDATE = 1, /* all of them were there and mapped when they were last looked at */
+	CHUNK_LARGE = 2,     /* some may be parts of one that is larger than a page */
+	CHUNK_HUGE =
+	    4, /* one of the size of the chunk, and there may be entries of that size, or that are not protected. LARGE, too */
 };
 
 /*
@@ -50,7 +51,7 @@ struct chunk {
 	uint64_t first;                /* (p) index of page[0] in the object */
 	struct chunk *next, *previous; /* (q) */
 	uint8_t queue;                 /* (q) enum chunk_queue */
-	_Atomic uint8_t frames;        /* (a) enum chunk_frames; to and from HUGE by who has all words HELD */
+	_Atomic uint8_t frames;        /* (a) of enum chunk_frames; to and from HUGE, and to LARGE, by who has all words busy */
 	uint16_t idle_count;           /* (q) what it adds to the cache's idle_pages */
 	_Atomic uint32_t resident;     /* (a) pages with a frame */
 	_Atomic uint32_t unsaved;      /* (a) pages with DIRTY, plus CHUNK_WRITING for each with WRITING: never less */
@@ -70,7 +71,12 @@ _Static_assert(sizeof(struct chunk) <= CHUNK_PAGES * 4 + 64, "at most 8 bytes of
 
 static inline bool chunk_is_huge(const struct chunk *chunk)
 {
-	return atomic_load(&chunk->frames) == CHUNK_HUGE;
+	return atomic_load(&chunk->frames) & CHUNK_HUGE;
+}
+
+static inline bool chunk_is_large(const struct chunk *chunk)
+{
+	return atomic_load(&chunk->frames) & CHUNK_LARGE;
 }
 
 /* Pages with DIRTY, about; not fewer. */

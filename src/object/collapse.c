@@ -12,19 +12,24 @@
  *                                              └─┘ the kernel maps it again by itself, unseen
  *
  * What is unseen must not matter. A store would: an entry of 2 MiB cannot be write-protected. So only chunks are collapsed that are shown by
- * shared mappings for reading alone, and one is made SMALL before a mapping of it lets stores through. So would an entry that the words do not
- * know of, when the frame goes: every word of a chunk that becomes HUGE says MAPPED, and who takes one page out of the mappings
+ * shared mappings for reading alone. So would an entry that the words do not know of, when the frame goes: every word of a chunk that becomes HUGE says MAPPED, and who takes one page out of the mappings
  * (object_unmap) has minor faults caught again first, and takes all of them out; HUGE stays as long as an entry may be left. So would a
  * missing page, which would be born as zeros: while nothing is registered all words are HELD, and none goes.
  *
  * Under pressure the policy takes every chunk out of its mappings by turns, and so makes all SMALL: pages prove their worth one by one, and what
  * is hot as a whole is mapped by its faults and collapsed again, which is cheap, since the frames still are one.
+ *
+ * That they are (LARGE) must not matter either. Where a page of such a frame is given back, or when the kernel sees fit, it cuts the frame, and for
+ * that takes all pages of it out of their mappings, without leaving a mark where one was stored to: the store would be forgotten, and lost. So
+ * a chunk is dissolved before a mapping of it lets stores through, or is locked: its frames go, all at once, and come back one by one.
  */
 #include "object/collapse.h"
 
 #include <errno.h>
 #include <stdio.h>
 
+#include "object/writeback.h"
+#include "sys/frames.h"
 #include "sys/page_size.h"
 #include "util/fail.h"
 
@@ -76,11 +81,12 @@ bool collapse_is_allowed(const struct object *object, uint64_t first)
 		if (!shows(view, first))
 			continue;
 		/* It would lose what only its entries know: stores, and that it is locked. */
-		if (view->tracked || view->locked)
+		if (view_wants_small(view))
 			return false;
 		some |= fits(view, first);
 	}
-	return some && object->kind == OBJECT_FILE && object->cache->collapses && !atomic_load(&object->hooks);
+	/* Nor one of an atomic file, whose dirty pages nobody may write who wants to dissolve a chunk. */
+	return some && object->kind == OBJECT_FILE && object->cache->collapses && !object->journal && !atomic_load(&object->hooks);
 }
 
 /* Whether every page is there and mapped. */
@@ -154,12 +160,12 @@ int collapse_chunk(struct object *object, struct chunk *chunk)
 	r = hold_whole(chunk) ? 0 : -EAGAIN;
 	if (r == 0) {
 		/* Before the first entry without a mark, and until the last has gone. */
-		atomic_store(&chunk->frames, CHUNK_HUGE);
+		atomic_store(&chunk->frames, CHUNK_HUGE | CHUNK_LARGE);
 		r = collapse_held(object, chunk);
 		if (r == 0)
 			atomic_fetch_add(&cache->huge_chunks, 1);
 		else
-			atomic_store(&chunk->frames, CHUNK_SMALL);
+			atomic_fetch_and(&chunk->frames, (uint8_t)~CHUNK_HUGE);
 		release(chunk, CHUNK_PAGES);
 	}
 	budget_release(cache, CHUNK_PAGES);
@@ -169,16 +175,14 @@ int collapse_chunk(struct object *object, struct chunk *chunk)
 /* A chunk at which a sweep has come. False: there is no memory for more. */
 static bool sweep_chunk(struct object *object, struct chunk *chunk)
 {
-	uint8_t seen = CHUNK_SMALL;
 	int r = 0;
 
 	rwlock_read_acquire(&object->cache->map_lock);
 	if (!chunk_is_huge(chunk) && collapse_is_allowed(object, chunk->first) && is_whole(chunk)) {
-		if (!atomic_compare_exchange_strong(&chunk->frames, &seen, CHUNK_CANDIDATE) && seen == CHUNK_CANDIDATE)
+		if (atomic_fetch_or(&chunk->frames, CHUNK_CANDIDATE) & CHUNK_CANDIDATE)
 			r = collapse_chunk(object, chunk);
 	} else {
-		seen = CHUNK_CANDIDATE;
-		atomic_compare_exchange_strong(&chunk->frames, &seen, CHUNK_SMALL);
+		atomic_fetch_and(&chunk->frames, (uint8_t)~CHUNK_CANDIDATE);
 	}
 	rwlock_read_release(&object->cache->map_lock);
 	if (r == -ENOMEM)
@@ -233,18 +237,85 @@ int collapse_catch(struct view *view, char *addr, unsigned pages)
 	return r < 0 ? pmap_register(view->pmap, view->addr, view->pages << page_shift, tracks, true) : 0;
 }
 
-int collapse_undo(struct view *view, uint64_t first, uint64_t pages)
-{
-	struct object *object = view->object;
+/* ---- dissolving ---- */
 
-	if (!object || view->private_pages || view->pmap->far)
-		return 0;
-	for (struct chunk *chunk = table_next(&object->table, first); chunk && chunk->first < first + pages;
-	     chunk = table_next(&object->table, chunk->first + CHUNK_PAGES)) {
-		if (chunk_is_huge(chunk))
-			object_unmap(object, chunk, 0, CHUNK_PAGES, true);
-		if (chunk_is_huge(chunk))
-			return -ENOMEM;
+struct chunk *collapse_find_large(struct object *object, uint64_t first, uint64_t pages)
+{
+	struct chunk *chunk = object->kind == OBJECT_FILE ? table_next(&object->table, first) : NULL;
+
+	while (chunk && chunk->first < first + pages && !chunk_is_large(chunk))
+		chunk = table_next(&object->table, chunk->first + CHUNK_PAGES);
+	return chunk && chunk->first < first + pages ? chunk : NULL;
+}
+
+/* Settles what hold_clean has held, of the first n pages. gone: their frames have been given back. */
+static void let_go(struct object *object, struct chunk *chunk, unsigned n, bool gone)
+{
+	unsigned freed = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		bool had = page_state(page_load(&chunk->page[i])) == PAGE_HELD;
+
+		if (had && gone)
+			object_settle_evicted(object->cache, &chunk->page[i]);
+		else
+			page_settle(&chunk->page[i], had ? PAGE_RESIDENT : PAGE_ABSENT, 0, 0);
+		freed += had && gone;
 	}
-	return 0;
+	atomic_fetch_sub(&chunk->resident, freed);
+	budget_release(object->cache, freed);
+}
+
+/*
+ * Holds or bars every page of a chunk. Map lock held for writing. False: one is on its way in or out, or is dirty: *ret_page, *ret_word, and none is
+ * held.
+ */
+static bool hold_clean(struct object *object, struct chunk *chunk, page_word **ret_page, uint32_t *ret_word)
+{
+	for (unsigned i = 0; i < CHUNK_PAGES; i++) {
+		page_word *page = &chunk->page[i];
+		uint32_t word = page_load(page);
+		bool absent;
+
+		do
+			absent = page_state(word) == PAGE_ABSENT;
+		while ((absent || (page_state(word) == PAGE_RESIDENT && !(word & (PAGE_DIRTY | PAGE_WRITING)))) &&
+		       !page_swap(page, &word, (word & ~PAGE_STATE) | (absent ? PAGE_BARRED : PAGE_HELD)));
+		if (!absent && (page_state(word) != PAGE_RESIDENT || (word & (PAGE_DIRTY | PAGE_WRITING)))) {
+			let_go(object, chunk, i, false);
+			*ret_page = page;
+			*ret_word = word;
+			return false;
+		}
+	}
+	return true;
+}
+
+int collapse_dissolve(struct object *object, struct chunk *chunk)
+{
+	for (;;) {
+		page_word *page = NULL;
+		uint32_t word;
+		int r = 0;
+
+		rwlock_write_acquire(&object->cache->map_lock);
+		object_unmap(object, chunk, 0, CHUNK_PAGES, true);
+		/* Nothing is mapped anew while the lock is held for writing. */
+		for (unsigned i = 0; i < CHUNK_PAGES && r == 0; i++)
+			r = page_load(&chunk->page[i]) & PAGE_MAPPED ? -ENOMEM : 0;
+		if (r == 0 && hold_clean(object, chunk, &page, &word)) {
+			/* As a whole, which needs no cut. */
+			r = frames_free(&object->frames, chunk->first, CHUNK_PAGES);
+			if (r == 0)
+				atomic_store(&chunk->frames, 0);
+			let_go(object, chunk, CHUNK_PAGES, r == 0);
+		}
+		rwlock_write_release(&object->cache->map_lock);
+		if (r < 0 || !page)
+			return r;
+		if (page_is_busy(word) || (word & PAGE_WRITING))
+			page_wait(page, word);
+		else if ((r = object_flush(object, chunk->first, chunk->first + CHUNK_PAGES)) < 0)
+			return r;
+	}
 }

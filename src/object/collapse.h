@@ -26,12 +26,14 @@ bool collapse_is_allowed(const struct object *object, uint64_t first);
  */
 int collapse_chunk(struct object *object, struct chunk *chunk);
 
+/* The first chunk that has pages of the range, and frames that may be larger than a page; NULL: none. */
+struct chunk *collapse_find_large(struct object *object, uint64_t first, uint64_t pages);
+
 /*
- * Pages of a view are to be caught by their faults again: of none is there an entry left that the words do not know of. Map lock held for
- * writing.
- * => 0; -ENOMEM: the kernel has no memory for it.
+ * Gives the frames of a chunk back, so that those that come are of a page each. Writes what is dirty, and waits. No lock held.
+ * => 0; -ENOMEM: the kernel has no memory to take all out of the mappings; else what the write failed with.
  */
-int collapse_undo(struct view *view, uint64_t first, uint64_t pages);
+int collapse_dissolve(struct object *object, struct chunk *chunk);
 
 /*
  * Minor faults of pages from … end of a chunk that is collapsed are caught again in a view. All pages of the chunk that are not busy are HELD.

@@ -241,7 +241,7 @@ void object_unmap(struct object *object, struct chunk *chunk, unsigned from, uns
 	}
 	/* Where an entry is left it is one without protection, and has to go before a store may come. */
 	if (huge && all && chunk_set_next(&u.stay, 0) == CHUNK_PAGES) {
-		atomic_store(&chunk->frames, CHUNK_SMALL);
+		atomic_fetch_and(&chunk->frames, (uint8_t)~CHUNK_HUGE);
 		atomic_fetch_sub(&object->cache->huge_chunks, 1);
 	}
 settle:
@@ -262,8 +262,7 @@ static void hold_victims(struct chunk *chunk, const struct chunk_set *set, struc
 	}
 }
 
-/* What was used once leaves no ghost, and those of others do not age by it. */
-static void settle_evicted(struct cache *cache, page_word *page)
+void object_settle_evicted(struct cache *cache, page_word *page)
 {
 	uint32_t stamp = page_load(page) & PAGE_ONCE ? 0 : policy_stamp(cache);
 
@@ -289,7 +288,7 @@ unsigned object_evict(struct chunk *chunk, const struct chunk_set *set)
 			/* I3: a page that is dropped is neither dirty nor on its way. */
 			ASSERT(!(page_load(&chunk->page[j]) & (PAGE_DIRTY | PAGE_WRITING | PAGE_MAPPED)));
 			if (gone)
-				settle_evicted(object->cache, &chunk->page[j]);
+				object_settle_evicted(object->cache, &chunk->page[j]);
 			else
 				page_settle(&chunk->page[j], PAGE_RESIDENT, 0, 0);
 		}

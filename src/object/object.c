@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "cache/policy.h"
+#include "object/collapse.h"
 #include "object/hooks.h"
 #include "object/object.h"
 #include "sys/claim.h"
@@ -266,6 +267,7 @@ static void count_seen(const struct object *object, const struct view *view, int
 void object_add_view(struct object *object, struct view *view)
 {
 	INVARIANT(rwlock_is_written(&object->cache->map_lock));
+	INVARIANT(!view_wants_small(view) || !collapse_find_large(object, view->first, view->pages));
 	count_seen(object, view, 1);
 	view->object = object;
 	view->next = object->views;

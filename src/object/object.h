@@ -130,6 +130,12 @@ static inline bool view_tracks(const struct view *view)
 	return view->pmap->tracks && view_asks_to_track(view);
 }
 
+/* Whether the frames that it shows have to be of a page each: collapse.c. */
+static inline bool view_wants_small(const struct view *view)
+{
+	return view->locked || (view->tracked && !view->private_pages);
+}
+
 /*
  * All objects of an engine, so that a file has one only. The last reference to an object may be dropped while a fault is resolved,
  * where free may not be called: what is left of the object then waits among the dead for registry_bury.
@@ -276,6 +282,8 @@ void object_unmap(struct object *object, struct chunk *chunk, unsigned from, uns
 
 /* Gives back the frames of a set that are neither mapped nor dirty nor busy. How many. No lock held. */
 unsigned object_evict(struct chunk *chunk, const struct chunk_set *set);
+/* Ends HELD of a page whose frame was given back. What was used once leaves no ghost, and those of others do not age by it. */
+void object_settle_evicted(struct cache *cache, page_word *page);
 
 /* Unmaps a range and gives back what is clean. write: writes what is dirty first and waits. Pages of locked views stay. */
 void object_drop(struct object *object, uint64_t first, uint64_t end, bool write);

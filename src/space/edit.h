@@ -62,8 +62,13 @@ void edit_restore_protection(struct space *space, char *addr, char *end);
 int edit_quiesce(struct space *space, char *addr, char *end);
 /* The kernel has something else there now. Two areas may be made. */
 void edit_forget(struct edit *edit, char *addr, char *end);
-/* collapse_undo for all that lies in a range. 0 or -errno with a message. */
-int edit_undo_collapses(struct space *space, char *addr, size_t len);
+/*
+ * A chunk of which the frames must be of a page each: gives the map lock up, which is held for writing, and dissolves it (object/collapse.h).
+ * The caller looks again. 0 or -errno with a message.
+ */
+int edit_dissolve(struct space *space, struct chunk *chunk);
+/* The first such of what a range shows; NULL: none. shared: by shared mappings. */
+struct chunk *edit_find_large(struct space *space, const char *addr, size_t len, bool shared);
 /* Makes the mapping, inaccessible. 0 or -errno, and what was there is still. */
 int edit_place(struct space *space, const struct mapping *m, char **ret_addr);
 /* Registers a fresh mapping and opens it. 0 or -errno: it is gone. */

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <sys/mman.h>
 
+#include "object/collapse.h"
 #include "object/lend.h"
 #include "space/edit.h"
 #include "sys/huge.h"
@@ -400,21 +401,34 @@ int space_unmap(struct space *space, char *addr, size_t len)
 	return r;
 }
 
+/* As view_wants_small. */
+static bool wants_small(const struct mapping *m)
+{
+	return m->object && (m->locked || (m->shared && (m->tracked || (m->prot & PROT_WRITE))));
+}
+
 int space_map(struct space *space, const struct mapping *mapping, char **ret_addr)
 {
 	struct mapping m = *mapping;
 	struct removal removal = {0};
+	struct chunk *large;
 	int r = 0;
 
 	if (m.fixed)
 		r = removal_begin(space, m.addr, m.len, &removal);
 	if (r < 0)
 		return r;
-	rwlock_write_acquire(&space->cache->map_lock);
+	do {
+		rwlock_write_acquire(&space->cache->map_lock);
+		large = wants_small(&m) ? collapse_find_large(m.object, m.first, m.len >> page_shift) : NULL;
+	} while (large && (r = edit_dissolve(space, large)) == 0);
+	if (r < 0)
+		goto out;
 	r = space_check_limits(space, m.object, m.locked ? m.len >> page_shift : 0, EAGAIN);
 	if (r == 0)
 		r = m.stack ? map_stack_locked(space, &m, ret_addr) : space_map_locked(space, &m, ret_addr);
 	rwlock_write_release(&space->cache->map_lock);
+out:
 	if (m.fixed)
 		removal_end(space, &removal);
 	return r;
@@ -441,15 +455,19 @@ static int may_protect(struct space *space, char *addr, size_t len, int prot)
 
 int space_protect(struct space *space, char *addr, size_t len, int prot)
 {
+	struct chunk *large;
 	struct edit edit;
-	int r;
+	int r = 0;
 
-	rwlock_write_acquire(&space->cache->map_lock);
+	do {
+		rwlock_write_acquire(&space->cache->map_lock);
+		large = prot & PROT_WRITE ? edit_find_large(space, addr, len, true) : NULL;
+	} while (large && (r = edit_dissolve(space, large)) == 0);
+	if (r < 0)
+		return r;
 	r = may_protect(space, addr, len, prot);
 	if (r == 0)
 		r = space_check_cuts(space, addr, len);
-	if (r == 0 && (prot & PROT_WRITE))
-		r = edit_undo_collapses(space, addr, len);
 	if (r == 0)
 		r = edit_begin(&edit, space, 2);
 	if (r == 0) {

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <sys/mman.h>
 
+#include "object/collapse.h"
 #include "object/lend.h"
 #include "space/edit.h"
 #include "sys/page_size.h"
@@ -312,6 +313,16 @@ static int cut_tail(struct space *space, char *addr, size_t len)
 	return r;
 }
 
+/* What shows more of an object than before. Map lock held. NULL: nothing is in the way. */
+static struct chunk *find_large(struct space *space, char *addr, size_t len)
+{
+	struct area *area = space_find(space, addr);
+
+	return area && area->view.object && view_wants_small(&area->view)
+		   ? collapse_find_large(area->view.object, area_page(area, addr), len >> page_shift)
+		   : NULL;
+}
+
 static int check_source(struct space *space, char *addr, size_t len)
 {
 	struct area *area;
@@ -346,9 +357,16 @@ int space_remap(struct space *space, char *addr, size_t old_len, size_t new_len,
 		return r;
 	/* The tail goes last, so that a move that fails has changed nothing. */
 	if (new_len != old_len || moves) {
-		rwlock_write_acquire(&space->cache->map_lock);
-		r = remap_locked(space, addr, old_len, new_len, flags, new_addr, ret_addr, ret_locked);
-		rwlock_write_release(&space->cache->map_lock);
+		struct chunk *large;
+
+		do {
+			rwlock_write_acquire(&space->cache->map_lock);
+			large = find_large(space, addr, new_len);
+		} while (large && (r = edit_dissolve(space, large)) == 0);
+		if (r == 0) {
+			r = remap_locked(space, addr, old_len, new_len, flags, new_addr, ret_addr, ret_locked);
+			rwlock_write_release(&space->cache->map_lock);
+		}
 	}
 	if (r == 0)
 		r = cut_tail(space, addr + old_len, tail);

@@ -390,18 +390,52 @@ int space_visit(struct space *space, char *addr, size_t len, int (*visit)(void *
 	return r;
 }
 
+struct chunk *edit_find_large(struct space *space, const char *addr, size_t len, bool shared)
+{
+	struct chunk *chunk = NULL;
+
+	for (size_t i = area_set_search(&space->areas, addr);
+	     !chunk && i < space->areas.count && area_addr(space->areas.all[i]) < addr + len; i++) {
+		struct area *area = space->areas.all[i];
+		const char *from = area_addr(area) > addr ? area_addr(area) : addr;
+		const char *to = area_end(area) < addr + len ? area_end(area) : addr + len;
+
+		if (area->view.object && (area->shared || !shared))
+			chunk = collapse_find_large(area->view.object, area_page(area, from), (uint64_t)(to - from) >> page_shift);
+	}
+	return chunk;
+}
+
+int edit_dissolve(struct space *space, struct chunk *chunk)
+{
+	struct object *object = chunk->object;
+	int r;
+
+	object_ref(object);
+	rwlock_write_release(&space->cache->map_lock);
+	r = collapse_dissolve(object, chunk);
+	object_unref(object);
+	return r == 0 ? 0 : message_set(-r, "a file's pages cannot be taken out of frames of 2 MiB: %s", strerrordesc_np(-r));
+}
+
 /*
- * Splits at both ends of a range that is covered, calls change for each area in it, and joins what can be joined. may, which may be
- * NULL, is asked before that, when nothing else can fail any more.
+ * Splits at both ends of a range that is covered, calls change for each area in it, and joins what can be joined. small: the frames of the range
+ * are of a page each then. may, which may be NULL, is asked before that, when nothing else can fail any more.
  */
-static int change_areas(struct space *space, char *addr, size_t len,
+static int change_areas(struct space *space, char *addr, size_t len, bool small,
 			int (*may)(struct space *space, char *addr, size_t len, const void *arg),
 			void (*change)(struct area *area, const void *arg), const void *arg)
 {
+	struct chunk *large;
 	struct edit edit;
-	int r;
+	int r = 0;
 
-	rwlock_write_acquire(&space->cache->map_lock);
+	do {
+		rwlock_write_acquire(&space->cache->map_lock);
+		large = small ? edit_find_large(space, addr, len, false) : NULL;
+	} while (large && (r = edit_dissolve(space, large)) == 0);
+	if (r < 0)
+		return r;
 	r = space_check_locked(space, addr, len);
 	if (r == 0)
 		r = edit_begin(&edit, space, 2);
@@ -428,7 +462,7 @@ static void change_advice(struct area *area, const void *arg)
 
 int space_set_advice(struct space *space, char *addr, size_t len, enum readahead_advice advice)
 {
-	return change_areas(space, addr, len, NULL, change_advice, &advice);
+	return change_areas(space, addr, len, false, NULL, change_advice, &advice);
 }
 
 static void change_once(struct area *area, const void *arg)
@@ -438,7 +472,7 @@ static void change_once(struct area *area, const void *arg)
 
 int space_set_once(struct space *space, char *addr, size_t len, bool once)
 {
-	return change_areas(space, addr, len, NULL, change_once, &once);
+	return change_areas(space, addr, len, false, NULL, change_once, &once);
 }
 
 static void change_on_error(struct area *area, const void *arg)
@@ -448,7 +482,7 @@ static void change_on_error(struct area *area, const void *arg)
 
 int space_set_on_error(struct space *space, char *addr, size_t len, struct error_callback callback)
 {
-	return change_areas(space, addr, len, NULL, change_on_error, &callback);
+	return change_areas(space, addr, len, false, NULL, change_on_error, &callback);
 }
 
 static int ask_nodump(struct space *space, char *addr, size_t len, const void *arg)
@@ -478,27 +512,7 @@ static void change_nodump(struct area *area, const void *arg)
 
 int space_set_nodump(struct space *space, char *addr, size_t len, bool nodump)
 {
-	return change_areas(space, addr, len, ask_nodump, change_nodump, &nodump);
-}
-
-int edit_undo_collapses(struct space *space, char *addr, size_t len)
-{
-	int r = 0;
-
-	for (size_t i = area_set_search(&space->areas, addr);
-	     r == 0 && i < space->areas.count && area_addr(space->areas.all[i]) < addr + len; i++) {
-		struct area *area = space->areas.all[i];
-		char *from = area_addr(area) > addr ? area_addr(area) : addr;
-		char *to = area_end(area) < addr + len ? area_end(area) : addr + len;
-
-		r = collapse_undo(&area->view, area_page(area, from), (uint64_t)(to - from) >> page_shift);
-	}
-	return r == 0 ? 0 : message_set(-r, "the kernel has no memory to map the range at %p page by page", (void *)addr);
-}
-
-static int may_be_small(struct space *space, char *addr, size_t len, const void *arg)
-{
-	return *(const bool *)arg ? edit_undo_collapses(space, addr, len) : 0;
+	return change_areas(space, addr, len, false, ask_nodump, change_nodump, &nodump);
 }
 
 static void change_small(struct area *area, const void *arg)
@@ -508,7 +522,7 @@ static void change_small(struct area *area, const void *arg)
 
 int space_set_small(struct space *space, char *addr, size_t len, bool small)
 {
-	return change_areas(space, addr, len, may_be_small, change_small, &small);
+	return change_areas(space, addr, len, small, NULL, change_small, &small);
 }
 
 struct locking {
@@ -534,11 +548,7 @@ static int promise_locked(struct space *space, char *addr, size_t len, const voi
 {
 	const struct locking *locking = arg;
 	uint64_t fresh = 0;
-	/* What is locked stays mapped, and may be stored to by the kernel. */
-	int r = locking->locked ? edit_undo_collapses(space, addr, len) : 0;
 
-	if (r < 0)
-		return r;
 	for (size_t i = area_set_search(&space->areas, addr);
 	     locking->locked && i < space->areas.count && area_addr(space->areas.all[i]) < addr + len; i++) {
 		struct area *area = space->areas.all[i];
@@ -594,7 +604,7 @@ int space_set_locked(struct space *space, char *addr, size_t len, bool locked, b
 {
 	struct locking locking = {space->cache, locked, on_fault};
 
-	return change_areas(space, addr, len, promise_locked, change_locked, &locking);
+	return change_areas(space, addr, len, locked, promise_locked, change_locked, &locking);
 }
 
 static int discard_part(void *arg, const struct part *part)

@@ -148,6 +148,62 @@ static void M11_store_after_collapse_reaches_the_file(void **state)
 	assert_ok(quire_munmap(p, 2 * CHUNK));
 }
 
+/*
+ * Where one page of a frame of 2 MiB is given back, the kernel cuts the frame, and takes every page of it out of its mappings, and what it knew of
+ * stores with them.
+ */
+static void assert_stores_survive_a_cut(char *p, int fd)
+{
+	for (size_t i = 0; i < CHUNK; i += PAGES(2))
+		assert_stores(p + i, 's');
+	for (size_t i = PAGES(1); i < CHUNK; i += PAGES(6))
+		assert_ok(quire_madvise(p + i, PAGES(1), MADV_PAGEOUT));
+	for (size_t i = 0; i < CHUNK; i += PAGES(2))
+		assert_loads(p + i, 's');
+	assert_ok(quire_msync(p, CHUNK, MS_SYNC));
+	for (size_t i = 0; i < CHUNK; i += PAGES(2))
+		assert_int_equal(file_byte(fd, (off_t)i), 's');
+}
+
+static void M11_stores_to_what_was_collapsed_survive_the_page_out_of_neighbours(void **state)
+{
+	int fd = file_new(CHUNK);
+	char *p = map_collapsed(fd, 1);
+
+	(void)state;
+	assert_ok(quire_mprotect(p, CHUNK, RW));
+	assert_stores_survive_a_cut(p, fd);
+	assert_ok(quire_munmap(p, CHUNK));
+}
+
+/* Taken apart by pressure, or by a page-out of a part, the frame is one still, or some. */
+static void M11_stores_survive_also_where_a_part_was_paged_out_before(void **state)
+{
+	int fd = file_new(2 * CHUNK);
+	char *p = map_collapsed(fd, 2), *q;
+
+	(void)state;
+	assert_ok(quire_madvise(p + PAGES(3), PAGES(1), MADV_PAGEOUT));
+	assert_pattern(p, CHUNK, 0);
+	assert_int_equal(stats().huge_bytes, CHUNK);
+	q = map(NULL, CHUNK, RW, MAP_SHARED, fd, 0);
+	assert_stores_survive_a_cut(q, fd);
+	assert_int_equal(stats().huge_bytes, CHUNK);
+	/* What is mapped for stores may grow into what is collapsed. */
+	q = quire_mremap(q, CHUNK, 2 * CHUNK, MREMAP_MAYMOVE);
+	assert_true(q != MAP_FAILED);
+	assert_int_equal(stats().huge_bytes, 0);
+	assert_pattern(q + CHUNK, CHUNK, (off_t)CHUNK);
+	for (size_t i = 0; i < CHUNK; i += PAGES(2))
+		assert_stores(q + CHUNK + i, 't');
+	assert_ok(quire_madvise(p + CHUNK + PAGES(1), PAGES(1), MADV_PAGEOUT));
+	assert_ok(quire_msync(q, 2 * CHUNK, MS_SYNC));
+	for (size_t i = 0; i < CHUNK; i += PAGES(2))
+		assert_int_equal(file_byte(fd, (off_t)(CHUNK + i)), 't');
+	assert_ok(quire_munmap(q, 2 * CHUNK));
+	assert_ok(quire_munmap(p, 2 * CHUNK));
+}
+
 static void M11_part_of_what_is_collapsed_is_made_writable(void **state)
 {
 	int fd = file_new(2 * CHUNK);
@@ -430,6 +486,8 @@ static const struct conformance_test tests[] = {
     TEST(M11_what_is_read_as_a_whole_is_collapsed_by_itself),
     TEST(M11_what_is_not_for_reading_only_is_not_collapsed),
     TEST(M11_store_after_collapse_reaches_the_file),
+    TEST(M11_stores_to_what_was_collapsed_survive_the_page_out_of_neighbours),
+    TEST(M11_stores_survive_also_where_a_part_was_paged_out_before),
     TEST(M11_part_of_what_is_collapsed_is_made_writable),
     TEST(M11_store_through_another_mapping_is_seen_and_written),
     TEST(M11_collapsed_pages_are_paged_out_and_come_back),
