@@ -536,12 +536,14 @@ uint64_t bench_memfd_bytes(const struct bench *b)
 	if (!dir)
 		bench_stop(b, "/proc/self/fd: %s", strerror(errno));
 	while ((entry = readdir(dir))) {
-		char target[64];
+		char target[64] = "";
 		struct stat st;
-		ssize_t n = readlinkat(dirfd(dir), entry->d_name, target, sizeof(target));
+		ssize_t n = readlinkat(dirfd(dir), entry->d_name, target, sizeof(target) - 1);
 		bool counted = false;
 
-		if (n < 7 || memcmp(target, "/memfd:", 7) != 0 || fstat(atoi(entry->d_name), &st) != 0)
+		/* Either a memfd, or a file without a name on a tmpfs of the engine's own. */
+		if (n < 3 || (strncmp(target, "/memfd:", 7) != 0 && strncmp(target, "/#", 2) != 0) ||
+		    fstat(atoi(entry->d_name), &st) != 0)
 			continue;
 		for (unsigned i = 0; i < count && !counted; i++)
 			counted = seen[i] == st.st_ino;

@@ -105,6 +105,18 @@ static int start_threads(struct engine *engine)
 	return r;
 }
 
+static int open_frames(struct engine *engine)
+{
+	struct cache *cache = engine->cache;
+	int r = frames_source_open(!engine->config.no_privilege, !engine->config.no_huge && collapse_is_possible(), &cache->frames);
+
+	if (r == -EOPNOTSUPP)
+		return message_set(EOPNOTSUPP,
+				   "this kernel takes 2 MiB of memory where a page is asked for: write «never» or «advise» to "
+				   "/sys/kernel/mm/transparent_hugepage/shmem_enabled");
+	return r == 0 && cache->frames.large && cache->frames.mount >= 0 ? windows_create(&cache->windows) : r;
+}
+
 /* By half of the processors, which leaves the others to those who compute. Where it cannot be had, threads sleep. */
 static void watch_reads(struct io *io)
 {
@@ -129,6 +141,8 @@ int engine_create(const struct config *config, struct engine **ret)
 		watch_reads(engine->io);
 	if (r == 0)
 		r = cache_create(config->memory_bytes >> page_shift, &object_cache_ops, engine->io, &engine->cache);
+	if (r == 0)
+		r = open_frames(engine);
 	if (r == 0)
 		r = start_space(engine);
 	if (r == 0)

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "entry.h"
+#include "object/collapse.h"
 #include "remote/client.h"
 #include "sys/huge.h"
 #include "sys/io.h"
@@ -331,6 +332,25 @@ static void say_tracking(struct finding *f, uint64_t features, const struct conf
 	}
 }
 
+static void say_frames(struct finding *f, const struct config *config)
+{
+	struct frames_source source = {.mount = -1};
+	int r = frames_source_open(!config->no_privilege, !config->no_huge && collapse_is_possible(), &source);
+
+	if (r == -EOPNOTSUPP)
+		say(f, "frames",
+		    "of 2 MiB where a page is asked for: nothing can be mapped; write «never» or «advise» to "
+		    "/sys/kernel/mm/transparent_hugepage/shmem_enabled");
+	else if (r < 0)
+		say(f, "frames", "%s", strerrordesc_np(-r));
+	else if (source.mount < 0)
+		say(f, "frames",
+		    "of a page each; with CAP_SYS_ADMIN files that are read in order come in by 2 MiB, without a copy");
+	else
+		say(f, "frames", "of a page each%s", source.large ? "; of 2 MiB where a file is read in order" : "");
+	frames_source_close(&source);
+}
+
 static void say_io(struct finding *f, const struct config *config)
 {
 	struct io *io;
@@ -364,6 +384,7 @@ int quire_probe(FILE *out)
 		say(&f, "quire", "%s, page size %zu", quire_version(), page_size());
 		say_userfaultfd(&f, source, features);
 		say_tracking(&f, features, &config);
+		say_frames(&f, &config);
 		if (source != UFFD_NONE && (features & QUIRE_UFFD_NEEDED) == QUIRE_UFFD_NEEDED) {
 			enum quire_trap trap = engine_choose_trap(&config, source, &why);
 

@@ -162,7 +162,7 @@ static unsigned load_refused(struct worker *worker)
 static int map_frames(struct place *place)
 {
 	enum uffd_source source = uffd_find(false);
-	int r = source == UFFD_NONE ? -EPERM : frames_create(WORKERS * WORKER_PAGES, &place->frames);
+	int r = source == UFFD_NONE ? -EPERM : frames_create(NULL, WORKERS * WORKER_PAGES, &place->frames);
 
 	if (r == 0)
 		r = pagemap_open(&place->pagemap); /* 6.7, as asynchronous write protection */

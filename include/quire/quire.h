@@ -484,7 +484,8 @@ struct quire_stats {
 	uint64_t error_faults;             /* the page could not be had */
 	uint64_t read_calls, read_bytes;   /* from storage, swap included */
 	uint64_t write_calls, write_bytes; /* to storage, swap included */
-	uint64_t copied_bytes; /* from a buffer into frames: equals read_bytes rounded to pages, since there is one copy */
+	uint64_t
+	    copied_bytes; /* from a buffer into frames: the one copy of what was read, rounded to pages. Frames of 2 MiB need none */
 	uint64_t readahead_pages, readahead_hits;
 	uint64_t evicted_pages;   /* frames given back */
 	uint64_t refaulted_pages; /* came back soon after they were evicted */

@@ -24,6 +24,7 @@ struct buffer {
 	unsigned pages; /* it has room for */
 	bool is_run;    /* one of the long ones, where it belongs when free */
 	bool writes;    /* taken for writing */
+	bool is_window; /* its memory are the frames themselves: window.h */
 	struct pager_request request;
 	/* Of the transfer under way. */
 	struct object *object;       /* referenced */

@@ -12,6 +12,7 @@
 
 #include "cache/buffer.h"
 #include "cache/chunk.h"
+#include "cache/window.h"
 #include "util/arena.h"
 #include "util/lock.h"
 
@@ -90,6 +91,8 @@ struct cache {
 
 	const struct cache_ops *ops; /* (p) */
 	struct io *io;               /* (p) */
+	struct frames_source frames; /* (p) */
+	struct windows windows;      /* for frames of 2 MiB */
 	struct arena arena;
 	struct counters counters;
 	_Atomic uint64_t dirty_pages;  /* (a) about */

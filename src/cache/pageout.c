@@ -56,6 +56,7 @@ int cache_create(uint64_t limit_pages, const struct cache_ops *ops, struct io *i
 	cache->written_back = 1;
 	cache->ops = ops;
 	cache->io = io;
+	cache->frames.mount = -1;
 	*ret = cache;
 	return 0;
 }
@@ -66,6 +67,8 @@ void cache_destroy(struct cache *cache)
 		return;
 	ASSERT(atomic_load(&cache->used) == cache->buffers.total_pages);
 	buffers_done(&cache->buffers);
+	windows_done(&cache->windows);
+	frames_source_close(&cache->frames);
 	arena_done(&cache->arena);
 	free(cache);
 }

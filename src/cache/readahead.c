@@ -26,6 +26,8 @@
  */
 #include "cache/readahead.h"
 
+#include "cache/chunk.h"
+
 #define FIRST_NORMAL     4
 #define FIRST_SEQUENTIAL 64
 #define LEAST_LIMITED    8
@@ -115,6 +117,9 @@ static bool advance(struct readahead *readahead, struct match *match, const stru
 	uint64_t room = (backward ? at - touch->begin : touch->end - 1 - at) / step + 1;
 	unsigned pages = window < room ? window : (unsigned)room;
 
+	/* A long one ends where a chunk does, so that the next begins with a whole one: it may come in as one frame. */
+	if (step == 1 && !backward && pages >= CHUNK_PAGES)
+		pages -= (unsigned)((at + pages) % CHUNK_PAGES);
 	/* Below page 0 it wraps, and counts on from there all the same. */
 	next = backward ? at - pages * step : at + pages * step;
 	if (!atomic_compare_exchange_strong_explicit(&match->stream->next, &match->next, next, memory_order_relaxed,
@@ -130,9 +135,9 @@ static bool advance(struct readahead *readahead, struct match *match, const stru
 	    .pages = pages,
 	    .step = (unsigned)step,
 	    .backward = backward,
-	    .mark = window >= room ? UINT64_MAX
-		    : backward     ? at - pages / 2 * step
-				   : at + pages / 2 * step,
+	    .mark = pages == room ? UINT64_MAX
+		    : backward    ? at - pages / 2 * step
+				  : at + pages / 2 * step,
 	};
 	return true;
 }

@@ -13,7 +13,9 @@
 
 #include "sys/page_size.h"
 
-#define READAHEAD_SHARE 32 /* the part of the budget that a window may be of; half of it where pages are used once */
+#define READAHEAD_SHARE 32                /* the part of the budget that a window may be of; half of it where pages are used once */
+#define WINDOW_MOST     (2 * CHUNK_PAGES) /* of which storage reads the one while the other is used */
+#define BEHIND          (4 * (uint64_t)CHUNK_PAGES) /* from a sequential reader's back on, what is looked at for what can go */
 #define APART_MOST      32 /* pages of a window that do not adjoin: storage has enough to do at once with these */
 #define ONCE_SHARE      16 /* … that the last pages that came in to be used once may be of: four such windows */
 
@@ -25,9 +27,8 @@ static unsigned most_readahead(const struct area *area)
 	struct cache *cache = area->view.object->cache;
 	uint64_t most =
 	    atomic_load_explicit(&cache->limit, memory_order_relaxed) / (area->once ? 2 * READAHEAD_SHARE : READAHEAD_SHARE);
-	uint64_t cap = (area->advice == READAHEAD_SEQUENTIAL ? 2u << 20 : 1u << 20) >> page_shift;
 
-	return (unsigned)(most < cap ? most : cap);
+	return (unsigned)(most < WINDOW_MOST ? most : WINDOW_MOST);
 }
 
 /* Of pages that do not adjoin: each takes a buffer, of which half are left to faults and other streams. */
@@ -83,6 +84,7 @@ void reading_begins(struct area *area, uint64_t page, bool resident_before, stru
 	touch.resident_before = resident_before;
 	ret->advice = touch.advice;
 	ret->plan = readahead_miss(&area->readahead, &touch);
+	ret->page = page;
 	note(area, ret);
 }
 
@@ -92,6 +94,7 @@ void reading_goes_on(struct area *area, uint64_t page, struct reading *ret)
 
 	ret->advice = touch.advice;
 	ret->plan = readahead_marked(&area->readahead, &touch);
+	ret->page = page;
 	note(area, ret);
 }
 
@@ -109,15 +112,22 @@ static void drop_used(const struct reading *reading, struct object *object)
 	}
 }
 
-/* Pages behind a sequential reader are given back: he will not come again. */
-static void drop_behind(struct object *object, const struct readahead_plan *plan)
+/*
+ * Pages behind a sequential reader, who has come to a page, are given back: he will not come again. As far from him as the next window is long,
+ * and from there on as far as all that was asked for since the last time may reach; by whole chunks where the window is one, which may be one
+ * frame.
+ */
+static void drop_behind(struct object *object, const struct readahead_plan *plan, uint64_t page)
 {
-	uint64_t span = (uint64_t)plan->pages * plan->step, keep = 2 * span;
+	uint64_t span = (uint64_t)plan->pages * plan->step, from = page + 1 + span, end = page > span ? page - span : 0;
+	uint64_t reach = 2 * span > BEHIND ? 2 * span : BEHIND;
 
+	if (plan->pages >= CHUNK_PAGES)
+		end -= end % CHUNK_PAGES;
 	if (plan->backward)
-		object_drop(object, plan->first + span + keep, plan->first + span + keep + span, false);
-	else if (plan->first > keep + span)
-		object_drop(object, plan->first - keep - span, plan->first - keep, false);
+		object_drop(object, from, from + reach, false);
+	else
+		object_drop(object, end > reach ? end - reach : 0, end, false);
 }
 
 /* ---- reading ---- */
@@ -159,5 +169,5 @@ void reading_ahead(const struct reading *reading, struct object *object)
 	begin(&reading->plan, reading->flags, object);
 	drop_used(reading, object);
 	if (reading->advice == READAHEAD_SEQUENTIAL && reading->plan.pages > 0)
-		drop_behind(object, &reading->plan);
+		drop_behind(object, &reading->plan, reading->page);
 }

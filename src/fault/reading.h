@@ -11,6 +11,7 @@
 struct reading {
 	struct readahead_plan plan;
 	enum readahead_advice advice;
+	uint64_t page;        /* that was touched */
 	uint32_t flags;       /* for the words of pages that come in */
 	struct once_out used; /* what is to be dropped for them */
 };

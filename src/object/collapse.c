@@ -73,6 +73,23 @@ static bool fits(const struct view *view, uint64_t first)
 	       first + CHUNK_PAGES <= view->first + view->pages && ((uintptr_t)address(view, first) & (HUGE_BYTES - 1)) == 0;
 }
 
+/* Of an object of which they may be at all. An atomic file has dirty pages that nobody may write who wants to dissolve a chunk. */
+static bool may_have_large(const struct object *object)
+{
+	return object->kind == OBJECT_FILE && !object->journal && !atomic_load(&object->hooks);
+}
+
+bool collapse_may_be_large(struct object *object, uint64_t first)
+{
+	bool may = may_have_large(object);
+
+	rwlock_read_acquire(&object->cache->map_lock);
+	for (struct view *view = object->views; view && may; view = view->next)
+		may = !shows(view, first) || !view_wants_small(view);
+	rwlock_read_release(&object->cache->map_lock);
+	return may;
+}
+
 bool collapse_is_allowed(const struct object *object, uint64_t first)
 {
 	bool some = false;
@@ -85,8 +102,7 @@ bool collapse_is_allowed(const struct object *object, uint64_t first)
 			return false;
 		some |= fits(view, first);
 	}
-	/* Nor one of an atomic file, whose dirty pages nobody may write who wants to dissolve a chunk. */
-	return some && object->kind == OBJECT_FILE && object->cache->collapses && !object->journal && !atomic_load(&object->hooks);
+	return some && may_have_large(object) && object->cache->collapses;
 }
 
 /* Whether every page is there and mapped. */

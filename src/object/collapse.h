@@ -16,6 +16,9 @@ bool collapse_is_possible(void);
  */
 void collapse_sweep(struct object *object, uint32_t until_ms);
 
+/* Whether the frames of the chunk that begins at page first may be larger than a page, for all that its mappings say. Map lock not held. */
+bool collapse_may_be_large(struct object *object, uint64_t first);
+
 /* Whether the mappings allow it of the chunk that begins at page first: collapse.c. Map lock held for reading. */
 bool collapse_is_allowed(const struct object *object, uint64_t first);
 

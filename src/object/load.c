@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "cache/policy.h"
+#include "object/collapse.h"
 #include "object/hooks.h"
 #include "object/writeback.h"
 #include "sys/frames.h"
@@ -56,6 +57,14 @@ static void publish(struct object *object, struct chunk *chunk, unsigned base, u
 		page_settle(&chunk->page[waited], PAGE_RESIDENT, 0, flags);
 }
 
+static void put_buffer(struct object *object, struct buffer *buffer)
+{
+	if (buffer->is_window)
+		window_put(&object->cache->windows, buffer);
+	else
+		buffer_put(object->buffers, buffer);
+}
+
 /* The bytes are in the buffer, or the transfer failed: makes the frames and ends LOADING. errno or 0. */
 static int finish(struct buffer *buffer, struct placement *placement)
 {
@@ -97,18 +106,20 @@ static int finish(struct buffer *buffer, struct placement *placement)
 	if (error == 0) {
 		if (placement && buffer->count == 1 && placement->place(placement, object, buffer->first, buffer->data))
 			flags = PAGE_MAPPED | (flags & PAGE_ONCE);
-		else
+		else if (!buffer->is_window)
 			error = -frames_write(&object->frames, buffer->first, whole, buffer->data);
 	}
 	if (error && whole > 0)
 		frames_free(&object->frames, buffer->first, whole);
 	if (error)
 		whole = 0;
-	if (!buffer->zeros)
+	if (buffer->is_window && whole < buffer->count)
+		frames_free(&object->frames, buffer->first + whole, buffer->count - whole);
+	if (!buffer->zeros && !buffer->is_window)
 		count(&cache->counters.copied_bytes, (uint64_t)whole << page_shift);
 	publish(object, chunk, (unsigned)(buffer->first % CHUNK_PAGES), whole, flags);
 	unclaim(buffer, chunk, whole);
-	buffer_put(object->buffers, buffer);
+	put_buffer(object, buffer);
 	object_unref(object);
 	if (batch)
 		batch_done(batch, error);
@@ -302,6 +313,68 @@ static int load_run(struct object *object, uint64_t first, unsigned n, uint32_t 
 	return -finish(buffer, placement);
 }
 
+/*
+ * Begins to load a whole chunk into one frame, where all of it is absent, it may be LARGE, and there is room. False: it is to be loaded run by
+ * run.
+ */
+static bool load_chunk(struct object *object, uint64_t first, uint32_t flags)
+{
+	struct cache *cache = object->cache;
+	struct buffer *window;
+	struct chunk *chunk;
+	unsigned claimed;
+	bool zero, large;
+
+	if (!object->frames.large || object_has_own_buffers(object) || !object_page(object, first, &chunk) ||
+	    atomic_load(&chunk->resident) > 0 || (first + CHUNK_PAGES) << page_shift > atomic_load(&object->bytes) ||
+	    CHUNK_PAGES > atomic_load(&cache->limit) / RUN_SHARE || !budget_try(cache, CHUNK_PAGES))
+		return false;
+	window = window_try(&cache->windows, &object->frames, first);
+	if (!window) {
+		budget_release(cache, CHUNK_PAGES);
+		return false;
+	}
+	claimed = claim(object, chunk, first, CHUNK_PAGES, &zero);
+	window->object = object;
+	window->first = first;
+	window->count = claimed;
+	/* Whoever has mapped it for stores is seen; who is about to do so sees that it is LARGE, and waits. */
+	large = claimed == CHUNK_PAGES && !chunk_is_large(chunk);
+	if (large)
+		atomic_fetch_or(&chunk->frames, CHUNK_LARGE);
+	if (claimed < CHUNK_PAGES || !collapse_may_be_large(object, first)) {
+		if (large)
+			atomic_fetch_and(&chunk->frames, (uint8_t)~CHUNK_LARGE);
+		unclaim(window, chunk, 0);
+		budget_release(cache, CHUNK_PAGES - claimed);
+		window_put(&cache->windows, window);
+		return false;
+	}
+	object_ref(object);
+	window->flags = flags;
+	window->zeros = false;
+	window->batch = NULL;
+	window->placement = NULL;
+	window->request = (struct pager_request){
+	    .op = PAGER_READ,
+	    .offset = first << page_shift,
+	    .len = (size_t)CHUNK_PAGES << page_shift,
+	    .buf = window->data,
+	    .done = load_done,
+	    .owner = window,
+	};
+	object->pager->ops->submit(object->pager, &window->request);
+	return true;
+}
+
+/* Pages have begun to come in, so many of them ahead; the one with the mark gets it. */
+static void note_begun(struct object *object, uint64_t first, unsigned n, uint64_t mark, unsigned ahead)
+{
+	if (mark >= first && mark - first < n)
+		page_flags(object_page(object, mark, NULL), 0, PAGE_MARK);
+	count(&object->cache->counters.readahead_pages, ahead);
+}
+
 int object_load(struct object *object, uint64_t first, unsigned pages, uint32_t flags, uint64_t mark, bool wait,
 		struct placement *placement)
 {
@@ -319,6 +392,11 @@ int object_load(struct object *object, uint64_t first, unsigned pages, uint32_t 
 
 		if (n > end - at)
 			n = (unsigned)(end - at);
+		if (n == CHUNK_PAGES && !now && load_chunk(object, at, flags)) {
+			note_begun(object, at, n, mark, flags & PAGE_AHEAD ? n : 0);
+			at += n;
+			continue;
+		}
 		if (n > object->buffers->run_pages)
 			n = object->buffers->run_pages;
 		/* What lies before the mark is waited for; what lies behind it is read meanwhile. */
@@ -335,10 +413,7 @@ int object_load(struct object *object, uint64_t first, unsigned pages, uint32_t 
 		} else if (r == -ENOMEM) {
 			break;
 		}
-		if (mark >= at && mark - at < done)
-			page_flags(object_page(object, mark, NULL), 0, PAGE_MARK);
-		if (flags & PAGE_AHEAD)
-			count(&object->cache->counters.readahead_pages, now ? done - 1 : done);
+		note_begun(object, at, done, mark, !(flags & PAGE_AHEAD) ? 0 : now ? done - 1 : done);
 		at += done ? done : 1;
 	}
 	return result;

@@ -91,7 +91,7 @@ int object_create(struct registry *registry, struct cache *cache, enum object_ki
 			object->journal = file->journal;
 		}
 		if (kind != OBJECT_PRIVATE)
-			r = frames_create(object->pages, &object->frames);
+			r = frames_create(&cache->frames, object->pages, &object->frames);
 	}
 	if (r < 0) {
 		if (pager)

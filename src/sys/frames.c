@@ -7,7 +7,9 @@
 #include <linux/falloc.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "sys/frames.h"
@@ -19,26 +21,150 @@
 #define MFD_EXEC        0x0010U
 #endif
 
+#define PAGEMAP_PRESENT (1ull << 63)
+#define CHECK_BYTES     ((size_t)4 << 20) /* has room for whatever size of a frame there may be */
+#define CUT_PAGES       16
+
 int frames_check(const struct frames *frames)
 {
 	return identity_check(frames->fd, &frames->identity);
 }
 
-int frames_create(uint64_t pages, struct frames *ret)
+/* ---- where they come from ---- */
+
+static int set_option(int fs, const char *name, const char *value)
+{
+	return syscall(SYS_fsconfig, fs, FSCONFIG_SET_STRING, name, value, 0) < 0 ? -errno : 0;
+}
+
+/* A descriptor of the root of a tmpfs that is mounted nowhere, or -errno. It makes large frames where a mapping asks for them. */
+static int mount_tmpfs(void)
+{
+	int fs = (int)syscall(SYS_fsopen, "tmpfs", FSOPEN_CLOEXEC), mount = fs < 0 ? -errno : set_option(fs, "huge", "advise");
+
+	/* Without limits of its own. */
+	if (mount == 0)
+		mount = set_option(fs, "size", "0");
+	if (mount == 0)
+		mount = set_option(fs, "nr_inodes", "0");
+	if (mount == 0 && syscall(SYS_fsconfig, fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
+		mount = -errno;
+	if (mount == 0)
+		mount = (int)syscall(SYS_fsmount, fs, FSMOUNT_CLOEXEC, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
+	if (mount == -1)
+		mount = -errno;
+	if (fs >= 0)
+		close(fs);
+	return mount;
+}
+
+/* Whether there are as many frames as pages were written, and one goes without its neighbours' leaving their mappings. 0 or -errno. */
+static int try_cut(const struct frames *frames, char *map)
+{
+	static const char bytes[CUT_PAGES * 4096];
+	uint64_t entry = 0;
+	struct stat st;
+	int fd, r = frames_write(frames, 0, CUT_PAGES, bytes);
+
+	for (size_t i = 0; i < CUT_PAGES && r == 0; i++)
+		*(volatile char *)(map + i * page_size());
+	if (r == 0)
+		r = frames_free(frames, 1, 1);
+	if (r == 0 && fstat(frames->fd, &st) < 0)
+		r = -errno;
+	if (r < 0)
+		return r;
+	if ((uint64_t)st.st_blocks * 512 > (CUT_PAGES - 1) * page_size())
+		return -EOPNOTSUPP;
+	fd = open("/proc/thread-self/pagemap", O_RDONLY | O_CLOEXEC);
+	/* Who cannot ask has no stores tracked either (pagemap.h). */
+	if (fd >= 0 && pread(fd, &entry, sizeof(entry), (off_t)((uintptr_t)map / page_size() * sizeof(entry))) == sizeof(entry) &&
+	    !(entry & PAGEMAP_PRESENT))
+		r = -EOPNOTSUPP;
+	if (fd >= 0)
+		close(fd);
+	return r;
+}
+
+/* Asked of the kernel and not of its settings, whose meaning differs between versions. 0 or -errno. */
+static int try_frames(const struct frames_source *source)
 {
 	struct frames frames;
-	int fd, r;
+	char *map;
+	int r = frames_create(source, CHECK_BYTES >> page_shift, &frames);
 
-	if (fail_now(FAIL_ALLOC))
-		return -ENOMEM;
-	fd = memfd_create("quire", MFD_CLOEXEC | MFD_EXEC);
+	if (r < 0)
+		return r;
+	map = mmap(NULL, CHECK_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, frames.fd, 0);
+	r = map == MAP_FAILED ? -errno : try_cut(&frames, map);
+	if (map != MAP_FAILED)
+		munmap(map, CHECK_BYTES);
+	frames_close(&frames);
+	return r;
+}
+
+int frames_source_open(bool privileged, bool large, struct frames_source *ret)
+{
+	struct frames_source source = {.mount = privileged ? mount_tmpfs() : -1, .large = large};
+	int r;
+
+	if (source.mount < 0 || identity_get(source.mount, &source.identity) < 0) {
+		frames_source_close(&source);
+		source = (struct frames_source){.mount = -1};
+	}
+	r = try_frames(&source);
+	if (r < 0)
+		frames_source_close(&source);
+	else
+		*ret = source;
+	return r;
+}
+
+void frames_source_close(struct frames_source *source)
+{
+	if (source->mount >= 0)
+		identity_close(source->mount, &source->identity);
+	source->mount = -1;
+}
+
+static int new_memfd(void)
+{
+	int fd = memfd_create("quire", MFD_CLOEXEC | MFD_EXEC);
+
 	if (fd < 0 && errno == EINVAL)
 		fd = memfd_create("quire", MFD_CLOEXEC);
 	/* Where vm.memfd_noexec is 2 none may be executable; mapping it so is another matter. */
 	if (fd < 0 && errno == EACCES)
 		fd = memfd_create("quire", MFD_CLOEXEC | MFD_NOEXEC_SEAL);
+	return fd < 0 ? -errno : fd;
+}
+
+/* The program may have closed the mount, with all that it does not know: then of another. */
+static int new_file(const struct frames_source *source)
+{
+	bool closed = identity_check(source->mount, &source->identity) < 0;
+	int mount = closed ? mount_tmpfs() : source->mount, fd = mount;
+
+	if (mount >= 0)
+		fd = openat(mount, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	if (mount >= 0 && fd < 0)
+		fd = -errno;
+	if (closed && mount >= 0)
+		close(mount);
+	return fd;
+}
+
+int frames_create(const struct frames_source *source, uint64_t pages, struct frames *ret)
+{
+	bool mounted = source && source->mount >= 0;
+	struct frames frames = {.large = mounted && source->large};
+	int fd, r;
+
+	if (fail_now(FAIL_ALLOC))
+		return -ENOMEM;
+	fd = mounted ? new_file(source) : new_memfd();
 	if (fd < 0)
-		return -errno;
+		return fd;
 	/* Who has a descriptor for reading is not to open another for writing, through /proc. */
 	frames.fd = fd;
 	r = fchmod(fd, 0600) < 0 ? -errno : identity_get(fd, &frames.identity);

@@ -35,7 +35,7 @@ static int make(void **state)
 	fixture.page = page_size();
 	fixture.buf = calloc(PAGES, fixture.page);
 	*state = &fixture;
-	return fixture.buf ? frames_create(PAGES, &fixture.frames) : -1;
+	return fixture.buf ? frames_create(NULL, PAGES, &fixture.frames) : -1;
 }
 
 static int destroy(void **state)
@@ -169,7 +169,7 @@ static void a_size_beyond_all_files_is_refused(void **state)
 	struct frames none = {.fd = -1};
 
 	assert_int_equal(frames_resize(&fixture->frames, UINT64_MAX), -EFBIG);
-	assert_int_equal(frames_create(UINT64_MAX / 2, &none), -EFBIG);
+	assert_int_equal(frames_create(NULL, UINT64_MAX / 2, &none), -EFBIG);
 	assert_int_equal(none.fd, -1);
 	assert_int_equal(look(fixture->frames.fd).st_size, PAGES * fixture->page);
 }
@@ -183,7 +183,7 @@ static void failures_are_injected_where_memory_is_needed(void **state)
 	assert_int_equal(frames_write(&fixture->frames, 0, 1, fixture->buf), -ENOMEM);
 	assert_int_equal(look(fixture->frames.fd).st_blocks, 0);
 	fail_arm(FAIL_ALLOC, 1, false);
-	assert_int_equal(frames_create(1, &none), -ENOMEM);
+	assert_int_equal(frames_create(NULL, 1, &none), -ENOMEM);
 	assert_int_equal(none.fd, -1);
 }
 

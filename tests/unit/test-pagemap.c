@@ -56,7 +56,7 @@ static void open_tracked(int flags, unsigned mapped)
 		skip();
 	}
 	assert_int_equal(uffd_open(source, true, true, &fixture.uffd), 0);
-	assert_int_equal(frames_create(PAGES, &fixture.frames), 0);
+	assert_int_equal(frames_create(NULL, PAGES, &fixture.frames), 0);
 	assert_int_equal(frames_write(&fixture.frames, 0, PAGES, block), 0);
 	free(block);
 	fixture.map = mmap(NULL, len, PROT_READ | PROT_WRITE, flags, fixture.frames.fd, 0);

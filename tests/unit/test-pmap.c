@@ -32,7 +32,7 @@ static int make(void **state)
 	fixture.map = NULL;
 	fixture.source = aligned_alloc(fixture.page, fixture.page);
 	fixture.scratch = aligned_alloc(fixture.page, PAGES * fixture.page);
-	if (!fixture.source || !fixture.scratch || frames_create(PAGES, &fixture.frames) < 0)
+	if (!fixture.source || !fixture.scratch || frames_create(NULL, PAGES, &fixture.frames) < 0)
 		return -1;
 	memset(fixture.source, 's', fixture.page);
 	for (unsigned i = 0; i < PAGES; i++)

@@ -37,7 +37,7 @@ static int make(void **state)
 	block = aligned_alloc(fixture.page, 2 * fixture.page);
 	memset(fixture.source, 's', fixture.page);
 	memset(block, 'f', 2 * fixture.page);
-	if (frames_create(PAGES, &fixture.frames) < 0 || frames_write(&fixture.frames, 0, 2, block) < 0)
+	if (frames_create(NULL, PAGES, &fixture.frames) < 0 || frames_write(&fixture.frames, 0, 2, block) < 0)
 		return -1;
 	free(block);
 	return 0;
