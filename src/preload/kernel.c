@@ -490,7 +490,7 @@ void __wrap_io_uring_queue_exit(struct io_uring *ring)
 
 static bool gives_descriptor(long number)
 {
-	return number == SYS_userfaultfd || number == SYS_openat;
+	return number == SYS_userfaultfd || number == SYS_openat || number == SYS_fsopen || number == SYS_fsmount;
 }
 
 long __wrap_syscall(long number, ...)

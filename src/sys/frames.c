@@ -146,7 +146,7 @@ static int new_file(const struct frames_source *source)
 	int mount = closed ? mount_tmpfs() : source->mount, fd = mount;
 
 	if (mount >= 0)
-		fd = openat(mount, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+		fd = (int)syscall(SYS_openat, mount, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 	if (mount >= 0 && fd < 0)
 		fd = -errno;
 	if (closed && mount >= 0)
