@@ -24,8 +24,8 @@ static int place(char *addr, int fd, off_t offset)
 	    .flags = MAP_FIXED | MAP_NORESERVE | (fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED),
 	    .fd = fd,
 	    .offset = offset,
-	    .ours = true,
-	    .nodump = true,
+	    .ours = fd >= 0,
+	    .nodump = fd >= 0,
 	};
 	long r = memory_do(&op);
 

@@ -314,10 +314,10 @@ static int load_run(struct object *object, uint64_t first, unsigned n, uint32_t 
 }
 
 /*
- * Begins to load a whole chunk into one frame, where all of it is absent, it may be LARGE, and there is room. False: it is to be loaded run by
- * run.
+ * Begins to load a whole chunk into one frame, where all of it is absent, it may be LARGE, and there is room. batch: told of the end; may be NULL.
+ * False: it is to be loaded run by run.
  */
-static bool load_chunk(struct object *object, uint64_t first, uint32_t flags)
+static bool load_chunk(struct object *object, uint64_t first, uint32_t flags, struct batch *batch)
 {
 	struct cache *cache = object->cache;
 	struct buffer *window;
@@ -351,9 +351,11 @@ static bool load_chunk(struct object *object, uint64_t first, uint32_t flags)
 		return false;
 	}
 	object_ref(object);
+	if (batch)
+		batch_add(batch);
 	window->flags = flags;
 	window->zeros = false;
-	window->batch = NULL;
+	window->batch = batch;
 	window->placement = NULL;
 	window->request = (struct pager_request){
 	    .op = PAGER_READ,
@@ -392,7 +394,7 @@ int object_load(struct object *object, uint64_t first, unsigned pages, uint32_t 
 
 		if (n > end - at)
 			n = (unsigned)(end - at);
-		if (n == CHUNK_PAGES && !now && load_chunk(object, at, flags)) {
+		if (n == CHUNK_PAGES && !now && load_chunk(object, at, flags, NULL)) {
 			note_begun(object, at, n, mark, flags & PAGE_AHEAD ? n : 0);
 			at += n;
 			continue;
@@ -452,6 +454,10 @@ int object_load_begin(struct object *object, uint64_t first, unsigned pages, uin
 		pages = (unsigned)(end - first);
 	if (n > pages)
 		n = pages;
+	if (n == CHUNK_PAGES && load_chunk(object, first, flags, batch)) {
+		*ret_done = n;
+		return 0;
+	}
 	if (n > object->buffers->run_pages)
 		n = object->buffers->run_pages;
 	return load_run(object, first, n, flags, wait ? PATIENCE_ROOM : PATIENCE_SPARE, placement, batch, ret_done);

@@ -55,6 +55,22 @@ static void M11_file_that_is_read_in_order_comes_in_by_frames_of_2_MiB(void **st
 	assert_ok(quire_munmap(p, CHUNKS * CHUNK + PAGES(3) + 5));
 }
 
+static void M11_range_that_is_asked_for_comes_in_by_frames_of_2_MiB(void **state)
+{
+	struct quire_stats before = stats();
+	int fd = file_new(CHUNKS * CHUNK);
+	char *p = map(NULL, CHUNKS * CHUNK, PROT_READ, MAP_SHARED, fd, 0);
+
+	(void)state;
+	/* Beginning and ending within a chunk. */
+	assert_ok(quire_madvise(p + PAGES(5), CHUNKS * CHUNK - PAGES(9), MADV_WILLNEED));
+	while (resident_pages(p, CHUNKS * CHUNK / page_size) < (CHUNKS * CHUNK - PAGES(9)) / page_size)
+		usleep(1000);
+	assert_pattern(p, CHUNKS * CHUNK, 0);
+	assert_ok(quire_munmap(p, CHUNKS * CHUNK));
+	skip_unless_large(&before, CHUNKS * CHUNK / 2);
+}
+
 /* By whom it is mapped for stores: a new mapping, or the one that has read it. */
 static void assert_stores_survive(char *q, int fd, off_t offset)
 {
@@ -227,6 +243,7 @@ static void M11_frames_of_2_MiB_come_and_go_beside_mappings_for_stores(void **st
 
 static const struct conformance_test tests[] = {
     TEST(M11_file_that_is_read_in_order_comes_in_by_frames_of_2_MiB),
+    TEST(M11_range_that_is_asked_for_comes_in_by_frames_of_2_MiB),
     TEST(M11_stores_to_what_came_in_by_frames_of_2_MiB_survive_the_page_out_of_neighbours),
     TEST(M11_file_that_is_cut_within_a_frame_of_2_MiB),
     TEST(M11_frames_of_2_MiB_come_and_go_beside_mappings_for_stores),
