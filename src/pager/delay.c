@@ -12,9 +12,8 @@
 #include "pager/filter.h"
 #include "sys/thread.h"
 #include "util/arena.h"
+#include "util/clock.h"
 #include "util/lock.h"
-
-#define NS_PER_S 1000000000ull
 
 struct delayed {
 	struct delayed *next;
@@ -38,27 +37,19 @@ static struct delay_pager *delay_of(struct pager *pager)
 	return (struct delay_pager *)pager;
 }
 
-static uint64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
-}
-
 /* A raw call, which is no cancellation point. */
 static void sleep_until(uint64_t due_ns)
 {
 	struct timespec due = {.tv_sec = (time_t)(due_ns / NS_PER_S), .tv_nsec = (long)(due_ns % NS_PER_S)};
 
-	while (now_ns() < due_ns)
+	while (clock_ns() < due_ns)
 		(void)syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, TIMER_ABSTIME, &due, NULL);
 }
 
 static void wait_here(struct delay_pager *delay, enum filter_op op)
 {
 	if (delay->settings.ops & op)
-		sleep_until(now_ns() + delay->settings.us * 1000);
+		sleep_until(clock_ns() + delay->settings.us * 1000);
 }
 
 static void delay_run(struct pager *pager, struct pager_request *request)
@@ -79,7 +70,7 @@ static void delay_submit(struct pager *pager, struct pager_request *request)
 	}
 	delayed->request = request;
 	lock_acquire(&delay->lock);
-	delayed->due_ns = now_ns() + delay->settings.us * 1000;
+	delayed->due_ns = clock_ns() + delay->settings.us * 1000;
 	*(delay->tail ? &delay->tail->next : &delay->head) = delayed;
 	delay->tail = delayed;
 	lock_release(&delay->lock);

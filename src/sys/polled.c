@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "sys/identity.h"
+#include "util/clock.h"
 #include "util/duty.h"
 #include "util/fail.h"
 #include "util/lock.h"
@@ -47,14 +48,6 @@ struct polled {
 
 /* ---- one read ---- */
 
-static uint64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-}
-
 /* False: the ring has not taken it, and will not. */
 static bool submit(struct poller *poller, const struct io_transfer *transfer)
 {
@@ -71,10 +64,10 @@ static bool submit(struct poller *poller, const struct io_transfer *transfer)
 /* Looks until the read has ended; sleeps when that takes too long, of which it returns false. */
 static bool watch(struct poller *poller)
 {
-	uint64_t end = now_ns() + MOST_NS;
+	uint64_t end = clock_ns() + MOST_NS;
 
 	while (io_uring_cq_ready(&poller->ring) == 0) {
-		if (now_ns() > end)
+		if (clock_ns() > end)
 			return false;
 		if (!duty_look())
 			(void)syscall(SYS_sched_yield);
