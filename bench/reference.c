@@ -4,7 +4,10 @@
  *
  * FIFO and LRU are one list each, differing in what a hit does. CLOCK is FIFO with a second chance. 2Q is the full version of
  * Johnson and Shasha (1994): a quarter of the cache for pages seen once, and a memory of half a cache's worth of pages that were
- * put out of it. MIN (Belady 1966) puts out the page whose next use is the furthest away.
+ * put out of it. S3-FIFO (Yang and others, 2023): a tenth of the cache for newcomers, and a memory of as many pages as the rest holds. W-TinyLFU
+ * (Einziger and others, 2017): a hundredth is an LRU; what leaves it has to have been asked for more often than what it would displace. Its counts
+ * are exact here, a nibble a page, in place of a sketch, so that it is as good as it can be. MIN (Belady 1966) puts out the page whose
+ * next use is the furthest away.
  */
 #include "reference.h"
 
@@ -223,6 +226,174 @@ static int run_2q(const struct trace *trace, uint32_t *ret_hits)
 	return 0;
 }
 
+/* ---- S3-FIFO ---- */
+
+struct three_queues {
+	struct links links;
+	struct list small, main, ghosts;
+	unsigned char *uses; /* of a resident page, beside the first; 3: or more */
+	uint32_t capacity, small_capacity;
+};
+
+enum { THREE_SMALL = 1, THREE_MAIN, THREE_GHOST };
+
+static void three_evict(struct three_queues *q)
+{
+	uint32_t page;
+
+	if (q->small.count >= q->small_capacity || q->main.count == 0) {
+		page = list_pop(&q->links, &q->small);
+		if (q->uses[page] > 1) {
+			list_push(&q->links, &q->main, page, THREE_MAIN);
+			q->uses[page] = 0;
+			return;
+		}
+		list_push(&q->links, &q->ghosts, page, THREE_GHOST);
+		if (q->ghosts.count > q->capacity - q->small_capacity)
+			list_pop(&q->links, &q->ghosts);
+	} else {
+		page = list_pop(&q->links, &q->main);
+		if (q->uses[page]) {
+			q->uses[page]--;
+			list_push(&q->links, &q->main, page, THREE_MAIN);
+		}
+	}
+}
+
+/* Returns whether it was a hit. */
+static bool three_access(struct three_queues *q, uint32_t page)
+{
+	bool ghost = q->links.where[page] == THREE_GHOST;
+
+	if (q->links.where[page] && !ghost) {
+		q->uses[page] += q->uses[page] < 3;
+		return true;
+	}
+	if (ghost)
+		list_remove(&q->links, &q->ghosts, page);
+	while (q->small.count + q->main.count >= q->capacity)
+		three_evict(q);
+	q->uses[page] = 0;
+	if (ghost)
+		list_push(&q->links, &q->main, page, THREE_MAIN);
+	else
+		list_push(&q->links, &q->small, page, THREE_SMALL);
+	return false;
+}
+
+static int run_s3(const struct trace *trace, uint32_t *ret_hits)
+{
+	struct list empty = {NONE, NONE, 0};
+	struct three_queues q = {
+	    .small = empty,
+	    .main = empty,
+	    .ghosts = empty,
+	    .capacity = trace->capacity,
+	    .small_capacity = trace->capacity / 10,
+	};
+	uint32_t hits = 0;
+	int err = links_make(trace->pages, &q.links);
+
+	if (err < 0)
+		return err;
+	q.uses = calloc(trace->pages, 1);
+	if (q.uses) {
+		for (uint32_t i = 0; i < trace->length; i++)
+			if (three_access(&q, trace->page[i]))
+				hits += i >= trace->warm;
+		*ret_hits = hits;
+	}
+	err = q.uses ? 0 : -ENOMEM;
+	free(q.uses);
+	links_free(&q.links);
+	return err;
+}
+
+/* ---- W-TinyLFU ---- */
+
+struct tiny_lfu {
+	struct links links;
+	struct list window, trial, kept; /* what leaves the window is on trial, and is kept when it is used again */
+	unsigned char *uses;
+	uint64_t sum; /* of uses: halved when it is ten to a frame */
+	uint32_t pages, window_capacity, kept_capacity, main_capacity;
+};
+
+enum { TINY_WINDOW = 1, TINY_TRIAL, TINY_KEPT };
+
+static void tiny_count(struct tiny_lfu *t, uint32_t page)
+{
+	if (t->uses[page] == 15)
+		return;
+	t->uses[page]++;
+	if (++t->sum < 10ull * (t->window_capacity + t->main_capacity))
+		return;
+	t->sum = 0;
+	for (uint32_t i = 0; i < t->pages; i++)
+		t->sum += t->uses[i] /= 2;
+}
+
+static void tiny_admit(struct tiny_lfu *t, uint32_t page)
+{
+	struct list *from = t->trial.count ? &t->trial : &t->kept;
+
+	if (t->trial.count + t->kept.count >= t->main_capacity) {
+		if (t->uses[page] <= t->uses[from->last])
+			return;
+		list_pop(&t->links, from);
+	}
+	list_push(&t->links, &t->trial, page, TINY_TRIAL);
+}
+
+/* Returns whether it was a hit. */
+static bool tiny_access(struct tiny_lfu *t, uint32_t page)
+{
+	tiny_count(t, page);
+	switch (t->links.where[page]) {
+	case TINY_WINDOW:
+		list_remove(&t->links, &t->window, page);
+		list_push(&t->links, &t->window, page, TINY_WINDOW);
+		return true;
+	case TINY_TRIAL:
+	case TINY_KEPT:
+		list_remove(&t->links, t->links.where[page] == TINY_TRIAL ? &t->trial : &t->kept, page);
+		list_push(&t->links, &t->kept, page, TINY_KEPT);
+		if (t->kept.count > t->kept_capacity)
+			list_push(&t->links, &t->trial, list_pop(&t->links, &t->kept), TINY_TRIAL);
+		return true;
+	default:
+		list_push(&t->links, &t->window, page, TINY_WINDOW);
+		if (t->window.count > t->window_capacity)
+			tiny_admit(t, list_pop(&t->links, &t->window));
+		return false;
+	}
+}
+
+static int run_tiny_lfu(const struct trace *trace, uint32_t *ret_hits)
+{
+	struct list empty = {NONE, NONE, 0};
+	struct tiny_lfu t = {.window = empty, .trial = empty, .kept = empty, .pages = trace->pages};
+	uint32_t hits = 0;
+	int err = links_make(trace->pages, &t.links);
+
+	if (err < 0)
+		return err;
+	t.window_capacity = trace->capacity >= 100 ? trace->capacity / 100 : 1;
+	t.main_capacity = trace->capacity - t.window_capacity;
+	t.kept_capacity = t.main_capacity / 10 * 8;
+	t.uses = calloc(trace->pages, 1);
+	if (t.uses) {
+		for (uint32_t i = 0; i < trace->length; i++)
+			if (tiny_access(&t, trace->page[i]))
+				hits += i >= trace->warm;
+		*ret_hits = hits;
+	}
+	err = t.uses ? 0 : -ENOMEM;
+	free(t.uses);
+	links_free(&t.links);
+	return err;
+}
+
 /* ---- MIN ---- */
 
 /*
@@ -322,6 +493,8 @@ static int run_min(const struct trace *trace, uint32_t *ret_hits)
 }
 
 const struct reference references[REFERENCES] = {
-    [REFERENCE_FIFO] = {"FIFO", run_fifo}, [REFERENCE_LRU] = {"LRU", run_lru}, [REFERENCE_CLOCK] = {"CLOCK", run_clock},
-    [REFERENCE_2Q] = {"2Q", run_2q},       [REFERENCE_MIN] = {"MIN", run_min},
+    [REFERENCE_FIFO] = {"FIFO", run_fifo},     [REFERENCE_LRU] = {"LRU", run_lru},
+    [REFERENCE_CLOCK] = {"CLOCK", run_clock},  [REFERENCE_2Q] = {"2Q", run_2q},
+    [REFERENCE_S3_FIFO] = {"S3-FIFO", run_s3}, [REFERENCE_TINY_LFU] = {"W-TinyLFU", run_tiny_lfu},
+    [REFERENCE_MIN] = {"MIN", run_min},
 };

@@ -15,7 +15,16 @@ struct reference {
 	reference_function *run;
 };
 
-enum { REFERENCE_FIFO, REFERENCE_LRU, REFERENCE_CLOCK, REFERENCE_2Q, REFERENCE_MIN, REFERENCES };
+enum {
+	REFERENCE_FIFO,
+	REFERENCE_LRU,
+	REFERENCE_CLOCK,
+	REFERENCE_2Q,
+	REFERENCE_S3_FIFO,
+	REFERENCE_TINY_LFU,
+	REFERENCE_MIN,
+	REFERENCES
+};
 
 /* MIN is the last: it knows the future, and no policy can have more hits than it. */
 extern const struct reference references[REFERENCES];

@@ -17,12 +17,24 @@ static struct simulated *simulated_of(const struct chunk *chunk)
 	return (struct simulated *)chunk->object;
 }
 
-static void sim_unmap(struct chunk *chunk)
+/* A page that is mapped and spared ends a piece. */
+static void sim_unmap(struct chunk *chunk, const struct chunk_set *spared)
 {
 	struct simulated_counts *counts = &simulated_of(chunk)->counts;
+	bool piece = false;
 
-	for (unsigned i = 0; i < CHUNK_PAGES; i++)
-		counts->unmapped_pages += (page_flags(&chunk->page[i], PAGE_MAPPED, 0) & PAGE_MAPPED) != 0;
+	for (unsigned i = 0; i < CHUNK_PAGES; i++) {
+		if (!(page_load(&chunk->page[i]) & PAGE_MAPPED))
+			continue;
+		if (chunk_set_has(spared, i)) {
+			piece = false;
+			continue;
+		}
+		page_flags(&chunk->page[i], PAGE_MAPPED, 0);
+		counts->unmapped_pages++;
+		counts->unmapped_pieces += !piece;
+		piece = true;
+	}
 	counts->unmaps++;
 }
 
@@ -33,7 +45,7 @@ static unsigned sim_evict(struct chunk *chunk, const struct chunk_set *set)
 
 	for (unsigned i = chunk_set_next(set, 0); i < CHUNK_PAGES; i = chunk_set_next(set, i + 1)) {
 		s->counts.evicted_runs += i == 0 || !chunk_set_has(set, i - 1);
-		atomic_store(&chunk->page[i], PAGE_ABSENT | policy_stamp(&s->cache));
+		atomic_store(&chunk->page[i], PAGE_ABSENT | (page_load(&chunk->page[i]) & PAGE_REF) | policy_stamp(&s->cache));
 		freed++;
 	}
 	atomic_fetch_sub(&chunk->resident, freed);
@@ -109,7 +121,7 @@ bool simulated_touch(struct simulated *s, uint32_t page)
 		s->counts.hits++;
 		if (!(was & PAGE_MAPPED)) {
 			s->counts.minor_faults++;
-			atomic_store(word, (was & ~PAGE_REF) | policy_touched(was) | PAGE_MAPPED);
+			atomic_store(word, (was & ~PAGE_USE) | policy_touched(was) | PAGE_MAPPED);
 		}
 		return true;
 	}

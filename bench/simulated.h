@@ -10,10 +10,11 @@
 /* Counts since the start; who wants those of a part subtracts. */
 struct simulated_counts {
 	uint64_t hits, misses;
-	uint64_t minor_faults;   /* touches of pages that the policy had unmapped */
-	uint64_t unmaps;         /* chunks */
-	uint64_t unmapped_pages; /* that were mapped */
-	uint64_t decisions;      /* chunks */
+	uint64_t minor_faults;    /* touches of pages that the policy had unmapped */
+	uint64_t unmaps;          /* chunks */
+	uint64_t unmapped_pages;  /* that were mapped */
+	uint64_t unmapped_pieces; /* of chunks, between pages that stay mapped */
+	uint64_t decisions;       /* chunks */
 	uint64_t evicted_pages;
 	uint64_t evicted_runs; /* of adjacent pages: a system call each */
 };

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "cache/policy.h"
 #include "entry.h"
 #include "fault/fault.h"
 #include "object/collapse.h"
@@ -64,6 +65,8 @@ static int unmap_part(void *arg, const struct part *part)
 		rwlock_read_acquire(&engine->cache->map_lock);
 		object_unmap(part->object, chunk, from, to, false);
 		rwlock_read_release(&engine->cache->map_lock);
+		for (unsigned i = from; i < to; i++)
+			policy_cold(&chunk->page[i]);
 	}
 	return 0;
 }

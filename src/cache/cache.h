@@ -41,9 +41,9 @@ static inline void count(_Atomic uint64_t *counter, uint64_t n)
 struct cache_ops {
 	/*
 	 * Takes every page of the chunk that is mapped and not locked out of all mappings, so that its next touch is a fault;
-	 * learns which were stored to. Private pages leave for the swap object instead.
+	 * learns which were stored to. Those that are spared need not be. Private pages leave for the swap object instead.
 	 */
-	void (*unmap)(struct chunk *chunk);
+	void (*unmap)(struct chunk *chunk, const struct chunk_set *spared);
 	/* Gives back those frames of the set that are neither mapped nor dirty nor busy; how many. */
 	unsigned (*evict)(struct chunk *chunk, const struct chunk_set *set);
 	/* Starts writing the chunk's dirty pages that are not mapped; wait: for a moment of progress. How many were begun. */
@@ -79,6 +79,7 @@ struct cache {
 	struct chunk_list active, idle; /* (q) */
 	_Atomic bool stalled;           /* (a) the idle chunk last looked at had dirty pages only */
 	_Atomic uint32_t queued;        /* (a) chunks on both, and in sweepers' hands */
+	_Atomic uint32_t barren;        /* (a) idle chunks looked at since a frame was given back */
 	_Atomic uint64_t idle_pages;    /* (a) about: frames in chunks on the idle queue */
 	_Atomic uint32_t time;          /* (a) evictions, in units of time_unit */
 	_Atomic uint32_t time_left;     /* (a) evictions until time moves on */

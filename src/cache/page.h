@@ -33,13 +33,16 @@
  *   LENDS     private pages only, the same bit: a child's word may be LENT, and this page is protected against stores.
  *   FILLED    zeros, in the place of bytes that cannot be had: a callback has answered so (object/fill.c). Never with DIRTY.
  *   BEYOND    zeros past the end of the object, likewise. Never DIRTY: there is nowhere to write them.
- *   REF       0…3, how often it proved useful; the policy's.
- *   STAMP     the time of eviction, the policy's, in an ABSENT word; zero otherwise.
+ *   REF       0…4, how often it proved useful; the policy's, and an ABSENT word keeps it.
+ *   PASSES    for how many passes of the policy's hands it stays yet, in the place of STAMP, in a word that is not ABSENT.
+ *   STAMP     the time of eviction, the policy's, in an ABSENT word.
  *
- *     31       16   15     14    13   12  11 10  9    8     7      6       5      4      3    2…0
+ *     31 22 21 17    16     15    14   13  12…10  9    8     7      6       5      4      3    2…0
  *    ┌───────────┬──────┬──────┬────┬────┬─────┬────┬─────┬──────┬──────┬──────┬───────┬─────┬─────┐
  *    │   STAMP   │BEYOND│FILLED│ONCE│SLOT│ REF │MARK│AHEAD│STORED│WAITED│MAPPED│WRITING│DIRTY│state│
- *    └───────────┴──────┴──────┴────┴────┴─────┴────┴─────┴──────┴──────┴──────┴───────┴─────┴─────┘
+ *    ├─────┬─────┼──────┴──────┴────┴────┴─────┴────┴─────┴──────┴──────┴──────┴───────┴─────┴─────┤
+ *    │     │PASS.│                                                              RESIDENT and the rest │
+ *    ├─────┴─────┴───────────────────────────────────────────────────────────────────────────┬─────┤
  *    │                    page number in the swap object                                     │ OUT │
  *    └───────────────────────────────────────────────────────────────────────────────────────┴─────┘
  */
@@ -73,16 +76,21 @@ enum page_state {
 #define PAGE_STORED    0x0080u
 #define PAGE_AHEAD     0x0100u
 #define PAGE_MARK      0x0200u
-#define PAGE_REF       0x0c00u
+#define PAGE_REF       0x1c00u
 #define PAGE_REF_ONE   0x0400u
-#define PAGE_SLOT      0x1000u
-#define PAGE_LENDS     0x1000u
-#define PAGE_ONCE      0x2000u
-#define PAGE_FILLED    0x4000u
-#define PAGE_BEYOND    0x8000u
-#define PAGE_STAMP     0xffff0000u
-#define PAGE_STAMP_BIT 16
+#define PAGE_SLOT      0x2000u
+#define PAGE_LENDS     0x2000u
+#define PAGE_ONCE      0x4000u
+#define PAGE_FILLED    0x8000u
+#define PAGE_BEYOND    0x10000u
+#define PAGE_PASSES    0x3e0000u
+#define PAGE_PASS      0x20000u
+#define PAGE_STAMP     0xfffe0000u
+#define PAGE_STAMP_BIT 17
 #define PAGE_OUT_BIT   3
+
+/* What the policy keeps in the word of a resident page. */
+#define PAGE_USE (PAGE_REF | PAGE_PASSES)
 
 static inline enum page_state page_state(uint32_t word)
 {

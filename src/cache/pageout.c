@@ -197,8 +197,8 @@ static bool gives_up(struct cache *cache, struct patience *patience)
 		patience->since_ms = cache_clock_ms();
 		return false;
 	}
-	/* A page with REF 3 that is dirty goes at its sixth pass at the latest. */
-	if (++patience->barren <= 16 * (uint64_t)atomic_load(&cache->queued) + 64)
+	/* A page with the most passes that is dirty goes in the eighth round at the latest, and a round is two steps a chunk. */
+	if (++patience->barren <= 24 * (uint64_t)atomic_load(&cache->queued) + 64)
 		return false;
 	return atomic_load(&cache->counters.writeback_errors) != patience->errors ||
 	       cache_clock_ms() - patience->since_ms > (atomic_load(&cache->buffers.taken) ? BUSY_MS : PATIENCE_MS);

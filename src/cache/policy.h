@@ -15,11 +15,14 @@ void policy_insert(struct cache *cache, struct chunk *chunk);
 /* Takes a chunk off the queues for good; its object is unreferenced, so no sweeper has it. */
 void policy_remove(struct cache *cache, struct chunk *chunk);
 
-/* The REF flags of a page that comes in; absent is its word before. Counts a page that was missed. */
+/* The USE flags of a page that comes in; absent is its word before. Counts a page that was missed. */
 uint32_t policy_born(struct cache *cache, uint32_t absent);
 
-/* The REF flags of a resident page that was found useful, after a fault on it; word is its word before. */
+/* The USE flags of a resident page that was found useful, after a fault on it; word is its word before. */
 uint32_t policy_touched(uint32_t word);
+
+/* A page is not going to be used: if it is resident, and nobody maps it, it goes at the next pass. */
+void policy_cold(page_word *page);
 
 /* The STAMP of a page that is evicted now. Moves the policy's clock. */
 uint32_t policy_stamp(struct cache *cache);

@@ -77,9 +77,9 @@ void around_settle(const struct held *held)
 	for (unsigned i = held->first; i < held->end; i++) {
 		uint32_t old = page_load(&held->chunk->page[i]);
 		bool again = i == held->page && !area->once && !(old & (PAGE_AHEAD | PAGE_MAPPED));
-		uint32_t useful = again ? policy_touched(old) : old & PAGE_REF;
+		uint32_t useful = again ? policy_touched(old) : old & PAGE_USE;
 
-		page_settle(&held->chunk->page[i], PAGE_RESIDENT, PAGE_AHEAD | PAGE_MARK | PAGE_REF | (area->once ? 0 : PAGE_ONCE),
+		page_settle(&held->chunk->page[i], PAGE_RESIDENT, PAGE_AHEAD | PAGE_MARK | PAGE_USE | (area->once ? 0 : PAGE_ONCE),
 			    useful | PAGE_MAPPED);
 	}
 	/* Only now, since the words tell of it only now; the page of this fault later still, when it has been counted. */

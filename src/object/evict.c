@@ -127,7 +127,31 @@ static int take_out(const struct view *view, char *addr, unsigned n)
 	return r;
 }
 
-/* Unmaps pages from … end of the chunk, all in the span, from a shared view. */
+/* The same of the pages of the span from … end, which are in pieces where some are left out. */
+static int take_out_span(struct unmapping *u, const struct view *view, unsigned from, unsigned end)
+{
+	struct iovec pieces[64];
+	unsigned n = 0;
+	int r = 0;
+
+	for (unsigned i = from, run; r == 0 && i < end; i = chunk_set_next(&u->span, run)) {
+		run = chunk_set_run(&u->span, i);
+		if (run > end)
+			run = end;
+		if (view->pmap->far) {
+			r = take_out(view, view_addr(view, u->chunk, i), run - i);
+			continue;
+		}
+		if (n == sizeof(pieces) / sizeof(pieces[0])) {
+			r = pmap_remove_pieces(view->pmap, pieces, n);
+			n = 0;
+		}
+		pieces[n++] = (struct iovec){view_addr(view, u->chunk, i), (size_t)(run - i) << page_shift};
+	}
+	return r == 0 && n > 0 ? pmap_remove_pieces(view->pmap, pieces, n) : r;
+}
+
+/* Unmaps the pages of the span that lie in from … end of the chunk, both ends among them, from a shared view. */
 static void unmap_shared(struct unmapping *u, struct view *view, unsigned from, unsigned end)
 {
 	struct leaving *leaving = &u->leaving;
@@ -145,15 +169,14 @@ static void unmap_shared(struct unmapping *u, struct view *view, unsigned from, 
 	leaving->from = from;
 	leaving->end = end;
 	atomic_store_explicit(&leaving->unmaps, ask, memory_order_release);
-	r = take_out(view, addr, end - from);
+	r = take_out_span(u, view, from, end);
 	if (r < 0)
 		add_run(&u->stay, from, end);
-	if (r < 0 || !ask) {
-		atomic_store_explicit(&leaving->unmaps, false, memory_order_release);
+	if (!ask)
 		return;
-	}
-	/* Where the answer is not to be had, everything that was there counts as stored to. */
-	if (pagemap_marked(view->pmap->pagemap, addr, end - from, marked) < 0)
+	/* Some may be out where not all are: what is there still has told nothing. Where the answer is not to be had, all counts as stored to. */
+	if ((r < 0 ? pagemap_there(view->pmap->pagemap, addr, end - from, marked)
+		   : pagemap_marked(view->pmap->pagemap, addr, end - from, marked)) < 0)
 		for (unsigned w = 0; w < PAGEMAP_WORDS; w++)
 			marked[w] = 0;
 	for (unsigned i = from; i < end; i++) {
@@ -204,10 +227,18 @@ static void add_locked(struct chunk_set *set, const struct view *view, const str
 			chunk_set_add(set, i);
 }
 
-void object_unmap(struct object *object, struct chunk *chunk, unsigned from, unsigned to, bool locked_too)
+/* The last page of the set before end, which is behind one; plus one. */
+static unsigned set_end(const struct chunk_set *set, unsigned end)
+{
+	while (!chunk_set_has(set, end - 1))
+		end--;
+	return end;
+}
+
+/* Pages in locked stay, and come to be there those of locked views. */
+static void unmap(struct object *object, struct chunk *chunk, unsigned from, unsigned to, bool locked_too, struct chunk_set locked)
 {
 	struct unmapping u = {.object = object, .chunk = chunk};
-	struct chunk_set locked = {{0}};
 	unsigned a, b;
 	bool huge, all = false;
 
@@ -225,18 +256,15 @@ void object_unmap(struct object *object, struct chunk *chunk, unsigned from, uns
 	u.leaving.dirty = &u.dirty;
 	atomic_store_explicit(&object->leaving, &u.leaving, memory_order_release);
 	for (struct view *view = object->views; view; view = view->next) {
-		if (!view_in_chunk(view, chunk, &a, &b))
+		if (!view_in_chunk(view, chunk, &a, &b) || (a = chunk_set_next(&u.span, a)) >= b)
 			continue;
-		for (unsigned i = chunk_set_next(&u.span, a); i < b; i = chunk_set_next(&u.span, i)) {
-			unsigned end = chunk_set_run(&u.span, i);
-
-			if (end > b)
-				end = b;
-			if (view->private_pages)
-				unmap_private(&u, view, i, end);
-			else
-				unmap_shared(&u, view, i, end);
-			i = end;
+		if (!view->private_pages) {
+			unmap_shared(&u, view, a, set_end(&u.span, b));
+			continue;
+		}
+		for (unsigned i = a, end; i < b; i = chunk_set_next(&u.span, end)) {
+			end = chunk_set_run(&u.span, i);
+			unmap_private(&u, view, i, end < b ? end : b);
 		}
 	}
 	/* Where an entry is left it is one without protection, and has to go before a store may come. */
@@ -248,6 +276,11 @@ settle:
 	settle_span(&u);
 	atomic_store_explicit(&object->leaving, NULL, memory_order_release);
 	lock_release(&object->lock);
+}
+
+void object_unmap(struct object *object, struct chunk *chunk, unsigned from, unsigned to, bool locked_too)
+{
+	unmap(object, chunk, from, to, locked_too, (struct chunk_set){{0}});
 }
 
 /* Moves the pages of the set that can go to HELD. */
@@ -264,9 +297,11 @@ static void hold_victims(struct chunk *chunk, const struct chunk_set *set, struc
 
 void object_settle_evicted(struct cache *cache, page_word *page)
 {
-	uint32_t stamp = page_load(page) & PAGE_ONCE ? 0 : policy_stamp(cache);
+	bool once = page_load(page) & PAGE_ONCE;
 
-	page_settle(page, PAGE_ABSENT, PAGE_REF | PAGE_AHEAD | PAGE_MARK | PAGE_ONCE | PAGE_FILLED | PAGE_BEYOND, stamp);
+	page_settle(page, PAGE_ABSENT,
+		    (once ? PAGE_USE : PAGE_PASSES) | PAGE_AHEAD | PAGE_MARK | PAGE_ONCE | PAGE_FILLED | PAGE_BEYOND,
+		    once ? 0 : policy_stamp(cache));
 }
 
 unsigned object_evict(struct chunk *chunk, const struct chunk_set *set)
@@ -379,7 +414,16 @@ void object_invalidate(struct object *object, uint64_t first, uint64_t end)
 
 /* ---- what the cache asks for ---- */
 
-static void unmap_chunk(struct chunk *chunk)
+/* A huge entry goes as a whole, and to another process each piece is a message. */
+static bool can_spare(const struct object *object, const struct chunk *chunk)
+{
+	for (const struct view *view = object->views; view; view = view->next)
+		if (view->pmap->far)
+			return false;
+	return !chunk_is_huge(chunk);
+}
+
+static void unmap_chunk(struct chunk *chunk, const struct chunk_set *spared)
 {
 	struct object *object = chunk->object;
 
@@ -388,7 +432,7 @@ static void unmap_chunk(struct chunk *chunk)
 		return;
 	}
 	rwlock_read_acquire(&object->cache->map_lock);
-	object_unmap(object, chunk, 0, CHUNK_PAGES, false);
+	unmap(object, chunk, 0, CHUNK_PAGES, false, can_spare(object, chunk) ? *spared : (struct chunk_set){{0}});
 	rwlock_read_release(&object->cache->map_lock);
 }
 

@@ -31,7 +31,7 @@ static void unclaim(struct buffer *buffer, struct chunk *chunk, unsigned from)
 	unsigned base = (unsigned)(buffer->first % CHUNK_PAGES);
 
 	for (unsigned i = from; i < buffer->count; i++)
-		page_settle(&chunk->page[base + i], PAGE_ABSENT, PAGE_REF | PAGE_AHEAD | PAGE_MARK, 0);
+		page_settle(&chunk->page[base + i], PAGE_ABSENT, PAGE_USE | PAGE_AHEAD | PAGE_MARK, 0);
 	budget_release(buffer->object->cache, buffer->count - from);
 }
 
@@ -142,7 +142,7 @@ static void load_ran(struct pager_request *request)
 
 /*
  * Claims pages from first on while they are absent, and all with the pager or all zeros.
- * => How many. The words carry their REF.
+ * => How many. The words carry their REF and PASSES.
  */
 static unsigned claim(struct object *object, struct chunk *chunk, uint64_t first, unsigned n, bool *ret_zero)
 {
@@ -164,7 +164,7 @@ static unsigned claim(struct object *object, struct chunk *chunk, uint64_t first
 		/* Pairs with the fences in size.c, shrink and grow: either he sees the claim or we see the new size. */
 		atomic_thread_fence(memory_order_seq_cst);
 		if (first + i >= atomic_load(&object->pages)) {
-			page_settle(page, PAGE_ABSENT, PAGE_REF, 0);
+			page_settle(page, PAGE_ABSENT, PAGE_USE, 0);
 			break;
 		}
 	}

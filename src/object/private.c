@@ -156,7 +156,7 @@ static int move_in(struct private_pages *pages, char *addr, struct chunk *chunk,
 	private_count_in(pages, chunk);
 	slot_free(pages->slots, slot);
 	/* It was out and was wanted: it stays for a pass. */
-	page_settle(page, PAGE_RESIDENT, PAGE_STAMP, PAGE_MAPPED | PAGE_REF_ONE);
+	page_settle(page, PAGE_RESIDENT, PAGE_STAMP, PAGE_MAPPED | PAGE_PASS);
 	return 0;
 }
 
@@ -252,14 +252,14 @@ static int move_out(struct private_pages *pages, struct chunk *swap_chunk, char 
 	return 0;
 }
 
-/* Whether the back hand of the policy would let the page go: REF is lowered otherwise. */
+/* Whether the back hand of the policy would let the page go: PASSES is lowered otherwise. */
 static bool may_leave(struct private_pages *pages, struct chunk *chunk, unsigned i)
 {
 	uint32_t word = page_load(&chunk->page[i]);
 
 	if (page_state(word) != PAGE_RESIDENT)
 		return false;
-	if ((word & PAGE_REF) && page_swap(&chunk->page[i], &word, word - PAGE_REF_ONE))
+	if ((word & PAGE_PASSES) && page_swap(&chunk->page[i], &word, word - PAGE_PASS))
 		return false;
 	return !pages->is_locked(pages->space, (void *)(uintptr_t)((chunk->first + i) << page_shift));
 }

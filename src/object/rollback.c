@@ -29,7 +29,7 @@ static int forget_held(struct object *object, struct chunk *chunk, unsigned i)
 	}
 	journal_forget(object->journal, chunk->first + i, chunk->first + i + 1);
 	writeback_note_clean(chunk, page);
-	page_settle(page, PAGE_ABSENT, PAGE_REF | PAGE_AHEAD | PAGE_MARK | PAGE_ONCE | PAGE_FILLED | PAGE_BEYOND, 0);
+	page_settle(page, PAGE_ABSENT, PAGE_USE | PAGE_AHEAD | PAGE_MARK | PAGE_ONCE | PAGE_FILLED | PAGE_BEYOND, 0);
 	if (has_frame) {
 		atomic_fetch_sub(&chunk->resident, 1);
 		budget_release(object->cache, 1);

@@ -12,8 +12,15 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "sys/bare.h"
 #include "sys/place.h"
 
+#ifndef PIDFD_SELF_THREAD
+#define PIDFD_SELF_THREAD (-10000) /* 6.14 */
+#endif
+#ifndef SYS_process_madvise
+#define SYS_process_madvise 440
+#endif
 #ifndef MADV_DONTNEED_LOCKED
 #define MADV_DONTNEED_LOCKED 24 /* 5.18 */
 #endif
@@ -27,6 +34,23 @@ static int drop(char *addr, size_t len)
 			advice = MADV_DONTNEED_LOCKED;
 		else if (errno != EINTR && errno != EAGAIN)
 			return -errno;
+	}
+	return 0;
+}
+
+/* Kernels that cannot do it to oneself, or have no such descriptor, say so, and then it is done one by one. */
+int memory_drop(const struct iovec *pieces, unsigned n)
+{
+	long r = n > 1 ? BARE(SYS_process_madvise, PIDFD_SELF_THREAD, pieces, n, MADV_DONTNEED, 0) : 0;
+	size_t done = r > 0 ? (size_t)r : 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		size_t part = done < pieces[i].iov_len ? done : pieces[i].iov_len;
+		int err = part < pieces[i].iov_len ? drop((char *)pieces[i].iov_base + part, pieces[i].iov_len - part) : 0;
+
+		if (err < 0)
+			return err;
+		done -= part;
 	}
 	return 0;
 }

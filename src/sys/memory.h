@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 
 enum memory_kind {
 	MEMORY_MAP,     /* mmap: addr, len, arg the protection, flags, fd, offset; and then what ours says. The address */
@@ -35,6 +36,12 @@ struct memory_op {
 
 /* What the kind gives, or 0; -errno. Async-signal-safe. */
 long memory_do(const struct memory_op *op);
+
+/*
+ * Takes several pieces out of the mappings of this process, as MEMORY_DROP one, with one flush of the other processors' translations where
+ * the kernel can (Linux 6.16). 0 or -errno: some were taken out. Async-signal-safe.
+ */
+int memory_drop(const struct iovec *pieces, unsigned n);
 
 /* Copies pages out, whatever their protection. 0 or -errno. Async-signal-safe. */
 int memory_read(const void *addr, size_t len, void *ret);

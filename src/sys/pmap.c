@@ -178,6 +178,13 @@ int pmap_remove(struct pmap *pmap, void *addr, size_t pages)
 	return removal(pmap, &(struct memory_op){.kind = MEMORY_DROP, .addr = addr, .len = pages << page_shift});
 }
 
+int pmap_remove_pieces(struct pmap *pmap, const struct iovec *pieces, unsigned n)
+{
+	INVARIANT(!pmap->far);
+	(void)pmap;
+	return memory_drop(pieces, n);
+}
+
 /* Nothing is mapped in a process that has not attached, and in one that has ended. */
 static int unless_gone(const struct pmap *pmap, int r)
 {

@@ -113,6 +113,8 @@ int pmap_enter_fresh(struct pmap *pmap, void *addr, const void *source, bool tra
 
 /* Takes pages out of the program's mapping. Frames of a memfd stay; private pages are gone. */
 int pmap_remove(struct pmap *pmap, void *addr, size_t pages);
+/* Likewise, several pieces at once. This process's mappings only. -errno: some were taken out. */
+int pmap_remove_pieces(struct pmap *pmap, const struct iovec *pieces, unsigned n);
 
 /* Catches stores, or has them tracked anew. */
 int pmap_protect(struct pmap *pmap, void *addr, size_t pages, bool tracked);

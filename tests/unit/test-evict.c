@@ -7,7 +7,7 @@
 
 #define LIMIT  4096
 #define PAGES  1000
-#define MAPPED 64 /* pages of a view */
+#define MAPPED 200 /* pages of a view */
 
 static struct pmap pmap;
 static bool has_pmap;
@@ -120,9 +120,20 @@ static void an_evicted_page_is_absent_without_a_frame_and_leaves_a_ghost(void **
 static void an_evicted_page_keeps_that_it_was_stored(void **state)
 {
 	(void)state;
-	page_flags(object_page(rig.object, 5, NULL), 0, PAGE_STORED | PAGE_REF | PAGE_AHEAD | PAGE_MARK);
+	page_flags(object_page(rig.object, 5, NULL), 0, PAGE_STORED | PAGE_PASSES | PAGE_AHEAD | PAGE_MARK);
 	assert_int_equal(evict_one(5), 1);
 	assert_int_equal(word_of(rig.object, 5) & ~PAGE_STAMP, PAGE_ABSENT | PAGE_STORED);
+}
+
+static void an_evicted_page_keeps_how_often_it_was_useful_unless_it_was_to_be_used_once(void **state)
+{
+	(void)state;
+	page_flags(object_page(rig.object, 5, NULL), 0, 3 * PAGE_REF_ONE | 2 * PAGE_PASS);
+	assert_int_equal(evict_one(5), 1);
+	assert_int_equal(word_of(rig.object, 5) & PAGE_REF, 3 * PAGE_REF_ONE);
+	page_flags(object_page(rig.object, 6, NULL), 0, 3 * PAGE_REF_ONE | 2 * PAGE_PASS | PAGE_ONCE);
+	assert_int_equal(evict_one(6), 1);
+	assert_int_equal(word_of(rig.object, 6), PAGE_ABSENT);
 }
 
 static void what_is_dirty_mapped_or_being_written_is_not_evicted(void **state)
@@ -292,6 +303,63 @@ static void pages_of_a_locked_view_stay_unless_they_are_meant_too(void **state)
 	assert_int_equal(load_byte(at(0, 10)), -SIGBUS);
 }
 
+/* Every third page is spared: more pieces than are taken out at once. */
+static void unmap_all_but_every_third(void)
+{
+	struct chunk_set spared = {{0}};
+
+	for (unsigned i = 0; i < CHUNK_PAGES; i += 3)
+		chunk_set_add(&spared, i);
+	object_cache_ops.unmap(chunk_of(rig.object, 0), &spared);
+}
+
+static void pages_that_are_spared_stay_mapped(void **state)
+{
+	(void)state;
+	view(0, 0, true, true);
+	enter(0, 0, MAPPED);
+	unmap_all_but_every_third();
+	for (unsigned i = 0; i < MAPPED; i++) {
+		assert_int_equal(load_byte(at(0, i)), i % 3 == 0 ? storage_byte(i) : -SIGBUS);
+		assert_int_equal(page_state(word_of(rig.object, i)), PAGE_RESIDENT);
+		assert_int_equal(!(word_of(rig.object, i) & PAGE_MAPPED), i % 3 != 0);
+	}
+	unmap(0, CHUNK_PAGES, false);
+}
+
+static void stores_to_what_is_spared_and_to_what_is_not_are_all_learnt_of(void **state)
+{
+	(void)state;
+	view(0, 0, true, true);
+	if (!is_tracked())
+		skip();
+	enter(0, 0, MAPPED);
+	for (unsigned i = 0; i < MAPPED; i += 2)
+		assert_int_equal(store_byte(at(0, i), 'x'), 0);
+	unmap_all_but_every_third();
+	for (unsigned i = 0; i < MAPPED; i++)
+		assert_int_equal(!(word_of(rig.object, i) & PAGE_DIRTY), i % 3 == 0 || i % 2 != 0);
+	unmap(0, CHUNK_PAGES, false);
+	for (unsigned i = 0; i < MAPPED; i++)
+		assert_int_equal(!(word_of(rig.object, i) & PAGE_DIRTY), i % 2 != 0);
+	assert_int_equal(object_flush(rig.object, 0, UINT64_MAX), 0);
+	assert_int_equal(storage.bytes[6 << page_shift], 'x');
+}
+
+static void pages_between_spared_ones_are_taken_out_also_where_the_program_has_locked_its_memory(void **state)
+{
+	char *addr = view(0, 0, true, true);
+
+	(void)state;
+	if (mlock2(addr, MAPPED * rig.page, MLOCK_ONFAULT) < 0)
+		skip();
+	enter(0, 0, MAPPED);
+	unmap_all_but_every_third();
+	for (unsigned i = 0; i < MAPPED; i++)
+		assert_int_equal(load_byte(at(0, i)), i % 3 == 0 ? storage_byte(i) : -SIGBUS);
+	unmap(0, CHUNK_PAGES, false);
+}
+
 static void a_busy_page_is_left_alone(void **state)
 {
 	page_word *word = object_page(rig.object, 5, NULL);
@@ -368,6 +436,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    TEST(an_evicted_page_is_absent_without_a_frame_and_leaves_a_ghost),
 	    TEST(an_evicted_page_keeps_that_it_was_stored),
+	    TEST(an_evicted_page_keeps_how_often_it_was_useful_unless_it_was_to_be_used_once),
 	    TEST(what_is_dirty_mapped_or_being_written_is_not_evicted),
 	    TEST(what_somebody_holds_is_not_evicted),
 	    TEST(of_a_set_everything_that_can_go_goes),
@@ -379,6 +448,9 @@ int main(void)
 	    TEST(pages_between_that_have_no_frame_stay_as_they_were),
 	    TEST(only_pages_of_the_range_are_unmapped),
 	    TEST(pages_of_a_locked_view_stay_unless_they_are_meant_too),
+	    TEST(pages_that_are_spared_stay_mapped),
+	    TEST(stores_to_what_is_spared_and_to_what_is_not_are_all_learnt_of),
+	    TEST(pages_between_spared_ones_are_taken_out_also_where_the_program_has_locked_its_memory),
 	    TEST(a_busy_page_is_left_alone),
 	    TEST(private_copies_over_an_unmapped_page_stay),
 	    TEST(dropping_gives_back_what_is_clean_and_keeps_what_is_dirty),

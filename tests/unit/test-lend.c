@@ -776,7 +776,7 @@ static void pages_of_a_process_that_has_ended_may_be_looked_at(void **unused)
 	registry_bury(&rig.registry);
 	for (struct chunk *chunk = table_next(&words->table, 0); chunk;
 	     chunk = table_next(&words->table, chunk->first + CHUNK_PAGES))
-		object_cache_ops.unmap(chunk);
+		object_cache_ops.unmap(chunk, &(struct chunk_set){{0}});
 	object_unref(words);
 	assert_int_equal(rig_frames(), PAGES);
 }

@@ -191,7 +191,7 @@ static void a_page_that_comes_back_soon_has_proved_useful(void **state)
 	assert_int_equal(object_evict(chunk_of(rig.object, 5), &set), 1);
 	assert_int_equal(load_pages(5, 1), 0);
 	assert_true(word_of(rig.object, 5) & PAGE_REF);
-	assert_int_equal(word_of(rig.object, 5) & PAGE_STAMP, 0);
+	assert_int_equal(word_of(rig.object, 5) & PAGE_STAMP, PAGE_PASS);
 	assert_int_equal(rig.cache->counters.refaulted_pages, 1);
 }
 

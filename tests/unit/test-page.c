@@ -115,7 +115,9 @@ static void no_two_flags_share_a_bit(void **state)
 		assert_int_equal(seen & all[i], 0);
 		seen |= all[i];
 	}
-	assert_int_equal(PAGE_REF / PAGE_REF_ONE, 3);
+	assert_int_equal(PAGE_REF / PAGE_REF_ONE, 7);
+	assert_int_equal(PAGE_PASSES / PAGE_PASS, 31);
+	assert_int_equal(PAGE_PASSES & ~PAGE_STAMP, 0);
 }
 
 static void changing_flags_answers_the_word_before_and_leaves_the_state(void **state)

@@ -37,9 +37,10 @@ static bool step_meets_stop;
 
 /* ---- objects whose pages are never mapped ---- */
 
-static void fake_unmap(struct chunk *chunk)
+static void fake_unmap(struct chunk *chunk, const struct chunk_set *spared)
 {
 	(void)chunk;
+	(void)spared;
 }
 
 static unsigned fake_evict(struct chunk *chunk, const struct chunk_set *set)

@@ -311,7 +311,7 @@ static void a_page_that_was_useful_leaves_at_a_later_pass(void **state)
 	(void)state;
 	start();
 	enter(5, 1);
-	page_flags(private_word(pages, at(5), NULL), 0, 2 * PAGE_REF_ONE);
+	page_flags(private_word(pages, at(5), NULL), 0, 2 * PAGE_PASS);
 	page_out(5, 6);
 	check_here(5);
 	page_out(5, 6);
