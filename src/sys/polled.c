@@ -30,12 +30,14 @@
 
 #define MOST_BYTES (32u << 10) /* of a read that is watched: a longer one takes long enough for sleeping to pay */
 #define MOST_NS    250000      /* that a thread watches before it sleeps after all */
-#define REST       32          /* reads that are done in the plain way after one that was not worth it, before the next is tried */
+#define PRICE      8           /* a read that was watched in vain costs what so many others have gained */
+#define DEBT_MOST  (3 * PRICE)
+#define REST       32 /* reads that are done in the plain way when too many were not worth it, before the next is tried */
 
 struct poller {
 	_Alignas(64) struct lock busy; /* only ever tried */
 	bool gone;                     /* [busy] */
-	unsigned rest;                 /* [busy] reads to come that are not tried */
+	unsigned debt, rest;           /* [busy] what is still to be gained; reads to come that are not tried */
 	_Atomic uint64_t reads;
 	struct io_uring ring;     /* [busy] */
 	struct identity identity; /* of its descriptor */
@@ -75,6 +77,16 @@ static bool watch(struct poller *poller)
 	return true;
 }
 
+/* One slow read among many is the way of storage, and is borne; of storage that is slow one in REST is tried. */
+static void lose(struct poller *poller, unsigned price)
+{
+	poller->debt += price;
+	if (poller->debt < DEBT_MOST)
+		return;
+	poller->debt = DEBT_MOST - PRICE;
+	poller->rest = REST;
+}
+
 static bool read_by(struct poller *poller, const struct io_transfer *transfer, ssize_t *ret_bytes)
 {
 	struct io_uring_cqe *cqe;
@@ -89,8 +101,10 @@ static bool read_by(struct poller *poller, const struct io_transfer *transfer, s
 		poller->gone = true;
 		return false;
 	}
-	if (!watch(poller)) {
-		poller->rest = REST;
+	if (watch(poller)) {
+		poller->debt -= poller->debt > 0;
+	} else {
+		lose(poller, PRICE);
 		duty_leave();
 		/* Not given up before its end, since the buffer is under way to be written to. */
 		while (io_uring_wait_cqe(&poller->ring, &cqe) < 0)
@@ -101,7 +115,7 @@ static bool read_by(struct poller *poller, const struct io_transfer *transfer, s
 	io_uring_cqe_seen(&poller->ring, cqe);
 	/* It would wait for a lock, the file knows no RWF_NOWAIT, or it is an error, which the plain read tells of. */
 	if (*ret_bytes < 0) {
-		poller->rest = REST;
+		lose(poller, DEBT_MOST);
 		return false;
 	}
 	atomic_fetch_add_explicit(&poller->reads, 1, memory_order_relaxed);

@@ -9,7 +9,6 @@
  */
 #include <errno.h>
 #include <poll.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -20,7 +19,6 @@
 #include "fault/traps/trap.h"
 #include "sys/page_size.h"
 #include "sys/thread.h"
-#include "util/clock.h"
 #include "util/duty.h"
 
 #define THREADS            8
@@ -28,7 +26,7 @@
 #define THREADS_MOST       256
 #define DEAFEN_MS          1000
 #define LOST_MS            100 /* between two looks, when the program has closed the descriptors */
-#define LOOK_NS            50000 /* for the next message, before sleeping: a wake-up takes half as long, twice in a virtual machine */
+#define SPIN_READS         20  /* looks for the next message before sleeping: a wake-up costs more than some of them */
 
 struct thread_trap {
 	struct space *space; /* whose faults are caught here; NULL: none's of this process */
@@ -37,7 +35,6 @@ struct thread_trap {
 	int sources; /* epoll */
 	_Atomic unsigned watched;
 	_Atomic bool stopping, deaf;
-	_Atomic bool prompt;      /* the last message came so soon after the one before that it pays to look for the next */
 	_Atomic unsigned serving; /* threads that look at a source, or serve one */
 	_Atomic unsigned idle;    /* threads that wait for the lead, or have it */
 	pthread_t threads[THREADS_MOST];
@@ -51,7 +48,7 @@ struct trap_turn {
 	struct duty duty; /* to lead */
 	struct thread_trap *trap;
 	bool leading;
-	uint64_t done_ns; /* when its last fault was resolved; 0: it has not resolved one since it leads */
+	bool looks; /* … and looks for the next message before it sleeps */
 };
 
 void trap_hand_on(struct trap_turn *turn)
@@ -101,11 +98,10 @@ void trap_resolve(struct trap_turn *turn, struct space *space, int uffd, const s
 	};
 	enum fault_result result;
 
-	if (turn->done_ns)
-		atomic_store_explicit(&turn->trap->prompt, clock_ns() - turn->done_ns < LOOK_NS, memory_order_relaxed);
 	duty_now = turn->leading ? &turn->duty : NULL;
 	result = fault_resolve(&fault);
 	duty_now = NULL;
+	turn->looks = true;
 	switch (result) {
 	case FAULT_DONE:
 	case FAULT_NONE:
@@ -118,7 +114,6 @@ void trap_resolve(struct trap_turn *turn, struct space *space, int uffd, const s
 		uffd_wake(uffd, (void *)event->addr, page_size());
 		break;
 	}
-	turn->done_ns = clock_ns();
 }
 
 int thread_trap_watch(struct thread_trap *trap, struct trap_source *source, bool only_end)
@@ -184,15 +179,13 @@ static bool serve_one(struct trap_turn *turn)
 static bool next(struct trap_turn *turn)
 {
 	struct thread_trap *trap = turn->trap;
-	bool looks = turn->done_ns && atomic_load_explicit(&trap->prompt, memory_order_relaxed);
+	unsigned looks = turn->looks ? SPIN_READS : 0;
 
-	while (!atomic_load(&trap->stopping)) {
+	for (unsigned spin = 0; !atomic_load(&trap->stopping); spin++) {
 		if (serve_one(turn))
 			return true;
-		if (!looks || clock_ns() - turn->done_ns > LOOK_NS)
+		if (spin >= looks)
 			poll_messages(trap, -1);
-		else
-			sched_yield();
 	}
 	return false;
 }
@@ -206,7 +199,7 @@ static void *thread_main(void *arg)
 			atomic_fetch_add(&turn.trap->idle, 1);
 			lock_acquire(&turn.trap->lead);
 			turn.leading = true;
-			turn.done_ns = 0; /* to look would be in the way of the one who watches his read */
+			turn.looks = false; /* it would be in the way of the one who watches his read */
 		}
 	} while (next(&turn));
 	lock_release(&turn.trap->lead);
