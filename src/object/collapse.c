@@ -54,6 +54,20 @@ bool collapse_is_possible(void)
 	return bytes == HUGE_BYTES;
 }
 
+bool collapse_set_large(struct object *object, struct chunk *chunk)
+{
+	bool fresh = !(atomic_fetch_or(&chunk->frames, CHUNK_LARGE) & CHUNK_LARGE);
+
+	atomic_fetch_add(&object->large, fresh);
+	return fresh;
+}
+
+void collapse_clear_large(struct object *object, struct chunk *chunk)
+{
+	if (atomic_fetch_and(&chunk->frames, (uint8_t)~CHUNK_LARGE) & CHUNK_LARGE)
+		atomic_fetch_sub(&object->large, 1);
+}
+
 /* Of chunks by their first page: */
 
 static bool shows(const struct view *view, uint64_t first)
@@ -176,6 +190,7 @@ int collapse_chunk(struct object *object, struct chunk *chunk)
 	r = hold_whole(chunk) ? 0 : -EAGAIN;
 	if (r == 0) {
 		/* Before the first entry without a mark, and until the last has gone. */
+		(void)collapse_set_large(object, chunk);
 		atomic_store(&chunk->frames, CHUNK_HUGE | CHUNK_LARGE);
 		r = collapse_held(object, chunk);
 		if (r == 0)
@@ -257,7 +272,7 @@ int collapse_catch(struct view *view, char *addr, unsigned pages)
 
 struct chunk *collapse_find_large(struct object *object, uint64_t first, uint64_t pages)
 {
-	struct chunk *chunk = object->kind == OBJECT_FILE ? table_next(&object->table, first) : NULL;
+	struct chunk *chunk = atomic_load(&object->large) > 0 ? table_next(&object->table, first) : NULL;
 
 	while (chunk && chunk->first < first + pages && !chunk_is_large(chunk))
 		chunk = table_next(&object->table, chunk->first + CHUNK_PAGES);
@@ -323,7 +338,7 @@ int collapse_dissolve(struct object *object, struct chunk *chunk)
 			/* As a whole, which needs no cut. */
 			r = frames_free(&object->frames, chunk->first, CHUNK_PAGES);
 			if (r == 0)
-				atomic_store(&chunk->frames, 0);
+				collapse_clear_large(object, chunk);
 			let_go(object, chunk, CHUNK_PAGES, r == 0);
 		}
 		rwlock_write_release(&object->cache->map_lock);

@@ -29,6 +29,13 @@ bool collapse_is_allowed(const struct object *object, uint64_t first);
  */
 int collapse_chunk(struct object *object, struct chunk *chunk);
 
+/*
+ * Its frames may be larger than a page, whether that is new; or the whole chunk has been given back to the kernel at once. By who has all
+ * of its words busy.
+ */
+bool collapse_set_large(struct object *object, struct chunk *chunk);
+void collapse_clear_large(struct object *object, struct chunk *chunk);
+
 /* The first chunk that has pages of the range, and frames that may be larger than a page; NULL: none. */
 struct chunk *collapse_find_large(struct object *object, uint64_t first, uint64_t pages);
 

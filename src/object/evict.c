@@ -319,6 +319,8 @@ unsigned object_evict(struct chunk *chunk, const struct chunk_set *set)
 		unsigned end = chunk_set_run(&held, i);
 		bool gone = frames_free(&object->frames, chunk->first + i, end - i) == 0;
 
+		if (gone && end - i == CHUNK_PAGES)
+			collapse_clear_large(object, chunk);
 		for (unsigned j = i; j < end; j++) {
 			/* I3: a page that is dropped is neither dirty nor on its way. */
 			ASSERT(!(page_load(&chunk->page[j]) & (PAGE_DIRTY | PAGE_WRITING | PAGE_MAPPED)));

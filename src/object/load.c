@@ -323,7 +323,7 @@ static bool load_chunk(struct object *object, uint64_t first, uint32_t flags, st
 	struct buffer *window;
 	struct chunk *chunk;
 	unsigned claimed;
-	bool zero, large;
+	bool zero, fresh;
 
 	if (!object->frames.large || object_has_own_buffers(object) || !object_page(object, first, &chunk) ||
 	    atomic_load(&chunk->resident) > 0 || (first + CHUNK_PAGES) << page_shift > atomic_load(&object->bytes) ||
@@ -339,12 +339,10 @@ static bool load_chunk(struct object *object, uint64_t first, uint32_t flags, st
 	window->first = first;
 	window->count = claimed;
 	/* Whoever has mapped it for stores is seen; who is about to do so sees that it is LARGE, and waits. */
-	large = claimed == CHUNK_PAGES && !chunk_is_large(chunk);
-	if (large)
-		atomic_fetch_or(&chunk->frames, CHUNK_LARGE);
+	fresh = claimed == CHUNK_PAGES && collapse_set_large(object, chunk);
 	if (claimed < CHUNK_PAGES || !collapse_may_be_large(object, first)) {
-		if (large)
-			atomic_fetch_and(&chunk->frames, (uint8_t)~CHUNK_LARGE);
+		if (fresh)
+			collapse_clear_large(object, chunk);
 		unclaim(window, chunk, 0);
 		budget_release(cache, CHUNK_PAGES - claimed);
 		window_put(&cache->windows, window);

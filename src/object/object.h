@@ -95,6 +95,7 @@ struct object {
 	struct quire_page_hooks *_Atomic hooks; /* (a) set once, with map_lock for writing; NULL: none */
 	_Atomic bool beyond;       /* (a) the memfd is longer than the object: there are pages of zeros past the end, or were */
 	_Atomic uint64_t seen;     /* (a) FILE: what its file looked like when others' changes were last asked for: coherent.c */
+	_Atomic uint32_t large;    /* (a) LARGE chunks: collapse.c */
 	uint64_t sweep_from;       /* the flusher's: where it goes on to look for what can be collapsed */
 	_Atomic bool adopted;      /* (a) the flusher has a reference, until all is written */
 	struct object *next;       /* (r) all objects of the engine */
