@@ -123,7 +123,7 @@ void bench_cold(const struct bench *b)
 		bench_stop(b, "Quire: pages are resident before the first touch");
 
 	measure(b, &plan, readers, row);
-	bench_goal(row, BENCH_AT_MOST, 1.10, true);
+	bench_goal(row, BENCH_AT_MOST, 1.05, true);
 	bench_note(row, "%s trap, %.2f pages read a fault", bench_trap_name(bench_stats(b).trap),
 		   (double)(bench_stats(b).read_bytes - stats.read_bytes) / BENCH_PAGE / (double)(needed / 3));
 	bench_unmap(b, &bench_quire, (void *)readers[1].p, plan.size);

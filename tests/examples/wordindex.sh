@@ -35,9 +35,9 @@ run 0 "$index" --slots 8 "$scratch/empty" "$scratch/index" && out_has '0 words' 
 	[ ! -s "$scratch/out" ]
 say 'an empty corpus has no words' $?
 
-# 6 MiB of text, 16 MiB of slots, and words on the borders of the steps in which the corpus is counted
-text 6291456 >"$scratch/text"
-yes 'borderline ' | tr -d '\n' | head -c 2200000 >>"$scratch/text"
+# 3 MiB of text, 16 MiB of slots, and words on the borders of the steps in which the corpus is counted
+text 3145728 >"$scratch/text"
+yes 'borderline ' | tr -d '\n' | head -c 2100000 >>"$scratch/text"
 run 0 "$index" --json --slots 262144 "$scratch/text" "$scratch/index"
 say 'a corpus and an index larger than the budget' $?
 cp "$scratch/out" "$scratch/json"
@@ -51,7 +51,7 @@ import sys
 with open(sys.argv[1], encoding="utf-8") as text:
     f = json.load(text)
 assert f["words"] == int(sys.argv[2]), f
-assert f["corpus_bytes"] == 6291456 + 2200000 and f["index_bytes"] == 4096 + 64 * 262144, f
+assert f["corpus_bytes"] == 3145728 + 2100000 and f["index_bytes"] == 4096 + 64 * 262144, f
 assert f["build"] == "kernel" or 0 < f["peak_resident_bytes"] <= f["budget_bytes"] == 4 << 20, f
 assert f["build"] == "kernel" or f["read_bytes"] >= f["corpus_bytes"] and f["write_bytes"] > 0 and f["major_faults"] > 0, f
 PYTHON
@@ -95,7 +95,7 @@ fi
 
 run 1 "$index" --quiet --slots 64 "$scratch/text" "$scratch/index" && err_has '64 slots are too few' && err_has '--slots'
 say 'a full index says so, and what to do' $?
-run 1 "$index" "$scratch/text" "$scratch/text" && err_has 'over the corpus' && [ "$(stat -c %s "$scratch/text")" = 8491456 ]
+run 1 "$index" "$scratch/text" "$scratch/text" && err_has 'over the corpus' && [ "$(stat -c %s "$scratch/text")" = $((3145728 + 2100000)) ]
 say 'the corpus is not overwritten' $?
 run 1 "$index" --top 10 "$scratch/text" && err_has 'not an index'
 say 'a file that is no index is refused' $?
