@@ -114,7 +114,7 @@ static int open_frames(struct engine *engine)
 		return message_set(EOPNOTSUPP,
 				   "this kernel takes 2 MiB of memory where a page is asked for: write «never» or «advise» to "
 				   "/sys/kernel/mm/transparent_hugepage/shmem_enabled");
-	return r == 0 && cache->frames.large && cache->frames.mount >= 0 ? windows_create(&cache->windows) : r;
+	return r == 0 && cache->frames.large && cache->frames.mount >= 0 ? apertures_create(&cache->apertures) : r;
 }
 
 /* By half of the processors, which leaves the others to those who compute. Where it cannot be had, threads sleep. */

@@ -20,11 +20,12 @@ struct batch;
 struct placement;
 
 struct buffer {
-	char *data;     /* page-aligned */
-	unsigned pages; /* it has room for */
-	bool is_run;    /* one of the long ones, where it belongs when free */
-	bool writes;    /* taken for writing */
-	bool is_window; /* its memory are the frames themselves: window.h */
+	char *data;       /* page-aligned */
+	unsigned pages;   /* it has room for */
+	bool is_run;      /* one of the long ones, where it belongs when free */
+	bool writes;      /* taken for writing */
+	bool is_aperture; /* its memory are the frames themselves: aperture.h */
+	bool is_open;     /* … and there are some */
 	struct pager_request request;
 	/* Of the transfer under way. */
 	struct object *object;       /* referenced */

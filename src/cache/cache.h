@@ -10,9 +10,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "cache/aperture.h"
 #include "cache/buffer.h"
 #include "cache/chunk.h"
-#include "cache/window.h"
 #include "util/arena.h"
 #include "util/lock.h"
 
@@ -93,7 +93,7 @@ struct cache {
 	const struct cache_ops *ops; /* (p) */
 	struct io *io;               /* (p) */
 	struct frames_source frames; /* (p) */
-	struct windows windows;      /* for frames of 2 MiB */
+	struct apertures apertures;  /* for frames of 2 MiB */
 	struct arena arena;
 	struct counters counters;
 	_Atomic uint64_t dirty_pages;  /* (a) about */

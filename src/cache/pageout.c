@@ -67,7 +67,7 @@ void cache_destroy(struct cache *cache)
 		return;
 	ASSERT(atomic_load(&cache->used) == cache->buffers.total_pages);
 	buffers_done(&cache->buffers);
-	windows_done(&cache->windows);
+	apertures_done(&cache->apertures);
 	frames_source_close(&cache->frames);
 	arena_done(&cache->arena);
 	free(cache);

@@ -25,14 +25,11 @@ static bool is_zero(const struct object *object, uint32_t word)
 	return object->kind != OBJECT_FILE && !(word & PAGE_STORED);
 }
 
-/* Gives up claimed words from i on. */
-static void unclaim(struct buffer *buffer, struct chunk *chunk, unsigned from)
+/* Gives up the claimed words of n pages. */
+static void unclaim(struct chunk *chunk, uint64_t first, unsigned n)
 {
-	unsigned base = (unsigned)(buffer->first % CHUNK_PAGES);
-
-	for (unsigned i = from; i < buffer->count; i++)
-		page_settle(&chunk->page[base + i], PAGE_ABSENT, PAGE_USE | PAGE_AHEAD | PAGE_MARK, 0);
-	budget_release(buffer->object->cache, buffer->count - from);
+	for (unsigned i = 0; i < n; i++)
+		page_settle(&chunk->page[first % CHUNK_PAGES + i], PAGE_ABSENT, PAGE_USE | PAGE_AHEAD | PAGE_MARK, 0);
 }
 
 /*
@@ -59,8 +56,8 @@ static void publish(struct object *object, struct chunk *chunk, unsigned base, u
 
 static void put_buffer(struct object *object, struct buffer *buffer)
 {
-	if (buffer->is_window)
-		window_put(&object->cache->windows, buffer);
+	if (buffer->is_aperture)
+		aperture_put(&object->cache->apertures, buffer);
 	else
 		buffer_put(object->buffers, buffer);
 }
@@ -106,19 +103,20 @@ static int finish(struct buffer *buffer, struct placement *placement)
 	if (error == 0) {
 		if (placement && buffer->count == 1 && placement->place(placement, object, buffer->first, buffer->data))
 			flags = PAGE_MAPPED | (flags & PAGE_ONCE);
-		else if (!buffer->is_window)
+		else if (!buffer->is_aperture)
 			error = -frames_write(&object->frames, buffer->first, whole, buffer->data);
 	}
 	if (error && whole > 0)
 		frames_free(&object->frames, buffer->first, whole);
 	if (error)
 		whole = 0;
-	if (buffer->is_window && whole < buffer->count)
+	if (buffer->is_aperture && whole < buffer->count)
 		frames_free(&object->frames, buffer->first + whole, buffer->count - whole);
-	if (!buffer->zeros && !buffer->is_window)
+	if (!buffer->zeros && !buffer->is_aperture)
 		count(&cache->counters.copied_bytes, (uint64_t)whole << page_shift);
 	publish(object, chunk, (unsigned)(buffer->first % CHUNK_PAGES), whole, flags);
-	unclaim(buffer, chunk, whole);
+	unclaim(chunk, buffer->first + whole, buffer->count - whole);
+	budget_release(cache, buffer->count - whole);
 	put_buffer(object, buffer);
 	object_unref(object);
 	if (batch)
@@ -320,50 +318,52 @@ static int load_run(struct object *object, uint64_t first, unsigned n, uint32_t 
 static bool load_chunk(struct object *object, uint64_t first, uint32_t flags, struct batch *batch)
 {
 	struct cache *cache = object->cache;
-	struct buffer *window;
+	struct buffer *aperture;
 	struct chunk *chunk;
 	unsigned claimed;
-	bool zero, fresh;
+	bool zero, fresh, fits;
 
 	if (!object->frames.large || object_has_own_buffers(object) || !object_page(object, first, &chunk) ||
 	    atomic_load(&chunk->resident) > 0 || (first + CHUNK_PAGES) << page_shift > atomic_load(&object->bytes) ||
 	    CHUNK_PAGES > atomic_load(&cache->limit) / RUN_SHARE || !budget_try(cache, CHUNK_PAGES))
 		return false;
-	window = window_try(&cache->windows, &object->frames, first);
-	if (!window) {
+	aperture = aperture_try(&cache->apertures);
+	if (!aperture) {
 		budget_release(cache, CHUNK_PAGES);
 		return false;
 	}
 	claimed = claim(object, chunk, first, CHUNK_PAGES, &zero);
-	window->object = object;
-	window->first = first;
-	window->count = claimed;
 	/* Whoever has mapped it for stores is seen; who is about to do so sees that it is LARGE, and waits. */
 	fresh = claimed == CHUNK_PAGES && collapse_set_large(object, chunk);
-	if (claimed < CHUNK_PAGES || !collapse_may_be_large(object, first)) {
+	fits = claimed == CHUNK_PAGES && collapse_may_be_large(object, first);
+	if (!fits || aperture_open(&cache->apertures, aperture, &object->frames, first) < 0) {
 		if (fresh)
 			collapse_clear_large(object, chunk);
-		unclaim(window, chunk, 0);
-		budget_release(cache, CHUNK_PAGES - claimed);
-		window_put(&cache->windows, window);
+		unclaim(chunk, first, claimed);
+		budget_release(cache, CHUNK_PAGES);
+		if (!fits)
+			aperture_put(&cache->apertures, aperture);
 		return false;
 	}
 	object_ref(object);
 	if (batch)
 		batch_add(batch);
-	window->flags = flags;
-	window->zeros = false;
-	window->batch = batch;
-	window->placement = NULL;
-	window->request = (struct pager_request){
+	aperture->object = object;
+	aperture->first = first;
+	aperture->count = claimed;
+	aperture->flags = flags;
+	aperture->zeros = false;
+	aperture->batch = batch;
+	aperture->placement = NULL;
+	aperture->request = (struct pager_request){
 	    .op = PAGER_READ,
 	    .offset = first << page_shift,
 	    .len = (size_t)CHUNK_PAGES << page_shift,
-	    .buf = window->data,
+	    .buf = aperture->data,
 	    .done = load_done,
-	    .owner = window,
+	    .owner = aperture,
 	};
-	object->pager->ops->submit(object->pager, &window->request);
+	object->pager->ops->submit(object->pager, &aperture->request);
 	return true;
 }
 

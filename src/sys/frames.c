@@ -59,9 +59,8 @@ static int mount_tmpfs(void)
 }
 
 /* Whether there are as many frames as pages were written, and one goes without its neighbours' leaving their mappings. 0 or -errno. */
-static int try_cut(const struct frames *frames, char *map)
+static int try_cut(const struct frames *frames, char *map, const char *bytes)
 {
-	static const char bytes[CUT_PAGES * 4096];
 	uint64_t entry = 0;
 	struct stat st;
 	int fd, r = frames_write(frames, 0, CUT_PAGES, bytes);
@@ -89,16 +88,20 @@ static int try_cut(const struct frames *frames, char *map)
 /* Asked of the kernel and not of its settings, whose meaning differs between versions. 0 or -errno. */
 static int try_frames(const struct frames_source *source)
 {
+	size_t cut = CUT_PAGES * page_size();
 	struct frames frames;
-	char *map;
+	char *map, *bytes;
 	int r = frames_create(source, CHECK_BYTES >> page_shift, &frames);
 
 	if (r < 0)
 		return r;
-	map = mmap(NULL, CHECK_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, frames.fd, 0);
-	r = map == MAP_FAILED ? -errno : try_cut(&frames, map);
+	map = mmap(NULL, cut, PROT_READ | PROT_WRITE, MAP_SHARED, frames.fd, 0);
+	bytes = mmap(NULL, cut, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	r = map == MAP_FAILED || bytes == MAP_FAILED ? -ENOMEM : try_cut(&frames, map, bytes);
 	if (map != MAP_FAILED)
-		munmap(map, CHECK_BYTES);
+		munmap(map, cut);
+	if (bytes != MAP_FAILED)
+		munmap(bytes, cut);
 	frames_close(&frames);
 	return r;
 }
@@ -139,19 +142,30 @@ static int new_memfd(void)
 	return fd < 0 ? -errno : fd;
 }
 
-/* The program may have closed the mount, with all that it does not know: then of another. */
-static int new_file(const struct frames_source *source)
+static int new_file(int mount)
 {
-	bool closed = identity_check(source->mount, &source->identity) < 0;
-	int mount = closed ? mount_tmpfs() : source->mount, fd = mount;
+	int fd = (int)syscall(SYS_openat, mount, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 
-	if (mount >= 0)
-		fd = (int)syscall(SYS_openat, mount, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-	if (mount >= 0 && fd < 0)
-		fd = -errno;
-	if (closed && mount >= 0)
+	return fd < 0 ? -errno : fd;
+}
+
+/*
+ * The program may have closed the mount, with all that it does not know: then of another; and where it has given the privilege away since, a memfd,
+ * if these are as they should be.
+ */
+static int new_file_without(bool *ret_large)
+{
+	static const struct frames_source plain = {.mount = -1};
+	int mount = mount_tmpfs(), r;
+
+	if (mount >= 0) {
+		r = new_file(mount);
 		close(mount);
-	return fd;
+		return r;
+	}
+	*ret_large = false;
+	r = try_frames(&plain);
+	return r < 0 ? r : new_memfd();
 }
 
 int frames_create(const struct frames_source *source, uint64_t pages, struct frames *ret)
@@ -162,7 +176,12 @@ int frames_create(const struct frames_source *source, uint64_t pages, struct fra
 
 	if (fail_now(FAIL_ALLOC))
 		return -ENOMEM;
-	fd = mounted ? new_file(source) : new_memfd();
+	if (!mounted)
+		fd = new_memfd();
+	else if (identity_check(source->mount, &source->identity) == 0)
+		fd = new_file(source->mount);
+	else
+		fd = new_file_without(&frames.large);
 	if (fd < 0)
 		return fd;
 	/* Who has a descriptor for reading is not to open another for writing, through /proc. */

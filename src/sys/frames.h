@@ -2,7 +2,7 @@
 /*
  * frames.h - the frames of an object: a file of memory, called its memfd, each frame at its page's own offset
  *
- * The engine reads and writes frames with read and write on the memfd and has no mapping of them itself: a second mapping's
+ * The engine reads and writes frames with read and write on the memfd and has no lasting mapping of them itself: a second mapping's
  * page table entries would have to be flushed at every eviction, and a write of whole pages into a memfd becomes visible page by
  * page, each complete. docs/architecture.md has the measurements.
  *
@@ -24,7 +24,7 @@
 struct frames_source {
 	int mount; /* -1: memfd_create */
 	struct identity identity;
-	bool large; /* frames of 2 MiB can be made, by a window (cache/window.h) */
+	bool large; /* frames of 2 MiB can be made, by an aperture (cache/aperture.h) */
 };
 
 /* Each of the calls finds out whether the descriptor still is the memfd's: -EBADF. */

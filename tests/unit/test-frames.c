@@ -4,6 +4,8 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,7 +13,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -187,6 +192,66 @@ static void failures_are_injected_where_memory_is_needed(void **state)
 	assert_int_equal(none.fd, -1);
 }
 
+/* Out of a process of its own, whose kernel knows no fsopen any more. 77: system calls cannot be filtered. */
+static int create_without_fsopen(const struct frames_source *source)
+{
+	struct sock_filter filter[] = {
+	    BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+	    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_fsopen, 0, 1),
+	    BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+	    BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = {.len = sizeof(filter) / sizeof(filter[0]), .filter = filter};
+	struct frames frames;
+	char byte = 1;
+
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
+		return 77;
+	if (frames_create(source, 1, &frames) != 0 || frames.large)
+		return 1;
+	return frames_patch(&frames, 5, 1, &byte) == 0 ? 0 : 2;
+}
+
+/* All descriptors closed, and privileges given away: what a daemon does. */
+static void a_source_whose_mount_is_gone_makes_memfds(void **state)
+{
+	struct frames_source source;
+	struct frames frames;
+	int status;
+	pid_t pid;
+
+	(void)state;
+	assert_int_equal(frames_source_open(true, true, &source), 0);
+	if (source.mount < 0)
+		skip();
+	close(source.mount);
+	assert_int_equal(frames_create(&source, 1, &frames), 0);
+	assert_true(frames.large);
+	frames_close(&frames);
+	pid = fork();
+	if (pid == 0)
+		_exit(create_without_fsopen(&source));
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	if (WEXITSTATUS(status) == 77)
+		skip();
+	assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+static void a_source_without_privilege_makes_memfds(void **state)
+{
+	struct frames_source source;
+	struct frames frames;
+
+	(void)state;
+	assert_int_equal(frames_source_open(false, true, &source), 0);
+	assert_int_equal(source.mount, -1);
+	assert_int_equal(frames_create(&source, 1, &frames), 0);
+	assert_false(frames.large);
+	frames_close(&frames);
+	frames_source_close(&source);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, make, destroy)
 
 int main(void)
@@ -202,6 +267,8 @@ int main(void)
 	    TEST(a_tail_of_nothing_zeroes_nothing),
 	    TEST(a_size_beyond_all_files_is_refused),
 	    TEST(failures_are_injected_where_memory_is_needed),
+	    TEST(a_source_whose_mount_is_gone_makes_memfds),
+	    TEST(a_source_without_privilege_makes_memfds),
 	};
 
 	return cmocka_run_group_tests_name("frames", tests, NULL, NULL);
