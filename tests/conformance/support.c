@@ -290,6 +290,19 @@ int file_byte(int fd, off_t pos)
 	return n == 1 ? byte : -1;
 }
 
+void assert_stores_survive_page_out(char *p, int fd, off_t offset)
+{
+	for (size_t i = 0; i < PAGES(512); i += PAGES(2))
+		assert_stores(p + i, 's');
+	for (size_t i = PAGES(1); i < PAGES(512); i += PAGES(6))
+		assert_int_equal(quire_madvise(p + i, PAGES(1), 21 /* MADV_PAGEOUT, 5.4 */), 0);
+	for (size_t i = 0; i < PAGES(512); i += PAGES(2))
+		assert_loads(p + i, 's');
+	assert_int_equal(quire_msync(p, PAGES(512), MS_SYNC), 0);
+	for (size_t i = 0; i < PAGES(512); i += PAGES(2))
+		assert_int_equal(file_byte(fd, offset + (off_t)i), 's');
+}
+
 void mount_or_skip(const char *options, char ret_dir[FILE_PATH_MAX])
 {
 	assert_true(nmounts < PATHS_MAX);

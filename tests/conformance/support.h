@@ -175,6 +175,11 @@ void file_close(int fd);
 off_t file_size(int fd);
 /* The byte at pos as read(2) sees it, -1 past the end. */
 int file_byte(int fd, off_t pos);
+/*
+ * Stores to every other one of 512 pages, which may be parts of one frame, pages single ones between them out, and looks for the stores in memory and, when
+ * they have been written, in the file, where the pages begin at offset.
+ */
+void assert_stores_survive_page_out(char *p, int fd, off_t offset);
 
 /* Mounts an empty tmpfs, seen by this process only, with these options; leaves the test as skipped where that is not allowed. */
 void mount_or_skip(const char *options, char ret_dir[FILE_PATH_MAX]);

@@ -148,23 +148,6 @@ static void M11_store_after_collapse_reaches_the_file(void **state)
 	assert_ok(quire_munmap(p, 2 * CHUNK));
 }
 
-/*
- * Where one page of a frame of 2 MiB is given back, the kernel cuts the frame, and takes every page of it out of its mappings, and what it knew of
- * stores with them.
- */
-static void assert_stores_survive_a_cut(char *p, int fd)
-{
-	for (size_t i = 0; i < CHUNK; i += PAGES(2))
-		assert_stores(p + i, 's');
-	for (size_t i = PAGES(1); i < CHUNK; i += PAGES(6))
-		assert_ok(quire_madvise(p + i, PAGES(1), MADV_PAGEOUT));
-	for (size_t i = 0; i < CHUNK; i += PAGES(2))
-		assert_loads(p + i, 's');
-	assert_ok(quire_msync(p, CHUNK, MS_SYNC));
-	for (size_t i = 0; i < CHUNK; i += PAGES(2))
-		assert_int_equal(file_byte(fd, (off_t)i), 's');
-}
-
 static void M11_stores_to_what_was_collapsed_survive_the_page_out_of_neighbours(void **state)
 {
 	int fd = file_new(CHUNK);
@@ -172,7 +155,7 @@ static void M11_stores_to_what_was_collapsed_survive_the_page_out_of_neighbours(
 
 	(void)state;
 	assert_ok(quire_mprotect(p, CHUNK, RW));
-	assert_stores_survive_a_cut(p, fd);
+	assert_stores_survive_page_out(p, fd, 0);
 	assert_ok(quire_munmap(p, CHUNK));
 }
 
@@ -187,7 +170,7 @@ static void M11_stores_survive_also_where_a_part_was_paged_out_before(void **sta
 	assert_pattern(p, CHUNK, 0);
 	assert_int_equal(stats().huge_bytes, CHUNK);
 	q = map(NULL, CHUNK, RW, MAP_SHARED, fd, 0);
-	assert_stores_survive_a_cut(q, fd);
+	assert_stores_survive_page_out(q, fd, 0);
 	assert_int_equal(stats().huge_bytes, CHUNK);
 	/* What is mapped for stores may grow into what is collapsed. */
 	q = quire_mremap(q, CHUNK, 2 * CHUNK, MREMAP_MAYMOVE);

@@ -77,20 +77,6 @@ static void M11_range_that_is_asked_for_comes_in_by_frames_of_2_MiB(void **state
 	skip_unless_large(&before, 4 * CHUNK);
 }
 
-/* By whom it is mapped for stores: a new mapping, or the one that has read it. */
-static void assert_stores_survive(char *q, int fd, off_t offset)
-{
-	for (size_t i = 0; i < CHUNK; i += PAGES(2))
-		assert_stores(q + i, 's');
-	for (size_t i = PAGES(1); i < CHUNK; i += PAGES(6))
-		assert_ok(quire_madvise(q + i, PAGES(1), MADV_PAGEOUT));
-	for (size_t i = 0; i < CHUNK; i += PAGES(2))
-		assert_loads(q + i, 's');
-	assert_ok(quire_msync(q, CHUNK, MS_SYNC));
-	for (size_t i = 0; i < CHUNK; i += PAGES(2))
-		assert_int_equal(file_byte(fd, offset + (off_t)i), 's');
-}
-
 static void M11_stores_to_what_came_in_by_frames_of_2_MiB_survive_the_page_out_of_neighbours(void **state)
 {
 	int fd = file_new(CHUNKS * CHUNK);
@@ -99,10 +85,10 @@ static void M11_stores_to_what_came_in_by_frames_of_2_MiB_survive_the_page_out_o
 	(void)state;
 	for (size_t chunk = 0; chunk < CHUNKS; chunk += 2) {
 		q = map(NULL, CHUNK, RW, MAP_SHARED, fd, (off_t)(chunk * CHUNK));
-		assert_stores_survive(q, fd, (off_t)(chunk * CHUNK));
+		assert_stores_survive_page_out(q, fd, (off_t)(chunk * CHUNK));
 		assert_ok(quire_munmap(q, CHUNK));
 		assert_ok(quire_mprotect(p + (chunk + 1) * CHUNK, CHUNK, RW));
-		assert_stores_survive(p + (chunk + 1) * CHUNK, fd, (off_t)((chunk + 1) * CHUNK));
+		assert_stores_survive_page_out(p + (chunk + 1) * CHUNK, fd, (off_t)((chunk + 1) * CHUNK));
 	}
 	assert_ok(quire_munmap(p, CHUNKS * CHUNK));
 }
