@@ -7,9 +7,11 @@
  * mappings of its own. What may be in a cell follows the rules of model.h, but for one thing: the page may be dirty at any time, since
  * others store to it, and so may be written back, and not be dropped, at any time. A cell's worlds are:
  *
- *      DIRTY (m, f)   stored to and not written back     → m on its way
- *      LOOSE (m, f)   the page may be dirty or clean     → m on its way, or LOOSE (f, f): dropped
- *      either (m, f), g on its way                       → the same (m, g), with g on its way as long as f is not g
+ *      DIRTY (m, f)   stored to and not written back     → LOOSE (m, f), m on its way
+ *      LOOSE (m, f)   the page may be dirty or clean     → the same, m on its way; or LOOSE (f, f): dropped
+ *      either (m, f), g on its way                       → the same (m, g), with g on its way or not any more
+ *
+ * So m may be on its way where f is m as well: somebody else's store is written back, and a write(2) of ours is undone by that.
  */
 #include "stripes.h"
 
@@ -26,16 +28,24 @@
 
 #include "../oracle/rng.h"
 
-enum { STRIPE_CELLS = 27, CELL_WORLDS = 24, CELL_WORLDS_MANY = 4, CLOSED_WORLDS = 128, STRIPES_READ = 4 };
+enum { STRIPE_CELLS = 27, CELL_WORLDS = 24, CELL_WORLDS_MANY = 4, CLOSED_WORLDS = 128, STRIPES_READ = 4, CELL_EVENTS = 8 };
 
 struct cell_world {
 	uint64_t memory, file, flight; /* flight: 0 where nothing is on its way */
 	bool dirty, flies;
 };
 
+/* What was done to a cell or seen of it, for who has to find out why it is wrong. */
+struct event {
+	const char *what;
+	uint64_t value, at_ns;
+};
+
 struct cell {
-	struct cell_world worlds[CELL_WORLDS];
+	struct cell_world worlds[CELL_WORLDS]; /* what they may become is left out */
 	unsigned count;
+	struct event events[CELL_EVENTS];
+	uint64_t events_count;
 };
 
 struct crew {
@@ -103,39 +113,65 @@ static void add(struct closed *set, struct cell_world w)
 	set->worlds[set->count++] = w;
 }
 
-static void close_cell(const struct cell *cell, struct closed *ret)
+/* Adds what the worlds of the set may become by themselves. */
+static void close_set(struct closed *set)
 {
-	ret->count = 0;
-	for (unsigned i = 0; i < cell->count; i++)
-		add(ret, cell->worlds[i]);
-	for (unsigned i = 0; i < ret->count; i++) {
-		struct cell_world w = ret->worlds[i], next = w;
+	for (unsigned i = 0; i < set->count; i++) {
+		struct cell_world w = set->worlds[i], next = w;
 
 		if (w.flies) {
 			next.file = w.flight;
-			next.flies = w.file != w.flight;
-			add(ret, next);
+			add(set, next);
+			next.flies = false;
+			add(set, next);
 			continue;
 		}
-		if (!w.dirty && w.memory != w.file) {
+		if (!w.dirty) {
 			next.memory = w.file;
-			add(ret, next);
+			add(set, next);
 		}
-		if (w.dirty || w.memory != w.file)
-			add(ret, (struct cell_world){w.memory, w.file, w.memory, false, true});
+		add(set, (struct cell_world){w.memory, w.file, w.memory, false, true});
 	}
 }
 
+static void close_cell(const struct cell *cell, struct closed *ret)
+{
+	ret->count = cell->count;
+	memcpy(ret->worlds, cell->worlds, cell->count * sizeof(*cell->worlds));
+	close_set(ret);
+}
+
+/* Keeps what nothing else of the set may become. */
 static void keep(struct cell *cell, const struct closed *set)
 {
-	struct closed joined = {.count = 0};
+	bool gone[CLOSED_WORLDS] = {false};
 
-	for (unsigned i = 0; i < set->count; i++)
-		add(&joined, set->worlds[i]);
-	if (joined.count > CELL_WORLDS)
-		abort();
-	cell->count = joined.count;
-	memcpy(cell->worlds, joined.worlds, joined.count * sizeof(*joined.worlds));
+	cell->count = 0;
+	for (unsigned i = 0; i < set->count; i++) {
+		struct closed from = {.worlds = {set->worlds[i]}, .count = 1};
+
+		close_set(&from);
+		for (unsigned k = 0; k < set->count && !gone[i]; k++) {
+			for (unsigned n = 0; n < from.count && k != i; n++)
+				gone[k] |= same(&set->worlds[k], &from.worlds[n]);
+		}
+	}
+	for (unsigned i = 0; i < set->count; i++) {
+		if (gone[i])
+			continue;
+		if (cell->count == CELL_WORLDS)
+			abort();
+		cell->worlds[cell->count++] = set->worlds[i];
+	}
+}
+
+static void note(struct cell *cell, const char *what, uint64_t value)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	cell->events[cell->events_count++ % CELL_EVENTS] =
+	    (struct event){what, value, (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec};
 }
 
 /* Keeps the worlds in which it was possible to see this in memory, or in the file. => false: none */
@@ -143,6 +179,7 @@ static bool seen(struct cell *cell, uint64_t value, bool in_file)
 {
 	struct closed set, left = {.count = 0};
 
+	note(cell, in_file ? "read" : "loaded", value);
 	close_cell(cell, &set);
 	for (unsigned i = 0; i < set.count; i++) {
 		if ((in_file ? set.worlds[i].file : set.worlds[i].memory) == value)
@@ -156,24 +193,29 @@ static bool seen(struct cell *cell, uint64_t value, bool in_file)
 
 static void put_in_memory(struct cell *cell, uint64_t value)
 {
-	struct closed set;
+	struct closed set, put = {.count = 0};
 
+	note(cell, "stored", value);
 	close_cell(cell, &set);
 	for (unsigned i = 0; i < set.count; i++) {
 		set.worlds[i].memory = value;
 		set.worlds[i].dirty = true;
+		add(&put, set.worlds[i]);
 	}
-	keep(cell, &set);
+	keep(cell, &put);
 }
 
 static void put_in_file(struct cell *cell, uint64_t value)
 {
-	struct closed set;
+	struct closed set, put = {.count = 0};
 
+	note(cell, "written", value);
 	close_cell(cell, &set);
-	for (unsigned i = 0; i < set.count; i++)
+	for (unsigned i = 0; i < set.count; i++) {
 		set.worlds[i].file = value;
-	keep(cell, &set);
+		add(&put, set.worlds[i]);
+	}
+	keep(cell, &put);
 }
 
 /* MS_SYNC has returned: nothing that was dirty is, and nothing that was on its way is. */
@@ -181,6 +223,7 @@ static void synced(struct cell *cell)
 {
 	struct closed set, left = {.count = 0};
 
+	note(cell, "synced", 0);
 	close_cell(cell, &set);
 	for (unsigned i = 0; i < set.count; i++) {
 		if (!set.worlds[i].dirty && !set.worlds[i].flies)
@@ -222,6 +265,17 @@ static uint64_t *place_of(const struct owner *o, size_t cell)
 	return (uint64_t *)(void *)o->memory + cell;
 }
 
+static void print_events(const struct cell *cell)
+{
+	uint64_t i = cell->events_count < CELL_EVENTS ? 0 : cell->events_count - CELL_EVENTS;
+
+	for (; i < cell->events_count; i++) {
+		const struct event *e = &cell->events[i % CELL_EVENTS];
+
+		fprintf(stderr, "fsx: %.6f s: %s %#" PRIx64 "\n", (double)e->at_ns / 1e9, e->what, e->value);
+	}
+}
+
 static bool check(struct owner *o, size_t cell, uint64_t value, bool in_file, const char *what)
 {
 	struct cell before = *cell_of(o, cell);
@@ -229,6 +283,7 @@ static bool check(struct owner *o, size_t cell, uint64_t value, bool in_file, co
 
 	if (seen(cell_of(o, cell), value, in_file))
 		return true;
+	print_events(cell_of(o, cell));
 	return fail(o->crew,
 		    "%s of thread %zu: cell %zu (page %zu, byte %zu) is %#" PRIx64 ", which nothing allows: %u worlds, the first "
 		    "%#" PRIx64 " in memory, %#" PRIx64 " in the file, %s",
