@@ -134,35 +134,11 @@ static void start(struct engine *engine)
 			strerrordesc_np(-r));
 }
 
-/* What cannot be had is done without. */
-static void note_trace(struct object *object)
-{
-	int fd = file_pager_descriptor(object->pager);
-	char link[40], path[PATH_MAX];
-	struct trace *trace, *none = NULL;
-	struct stat file;
-	ssize_t n;
-
-	if (atomic_load_explicit(&object->trace, memory_order_relaxed) || fd < 0 || fstat(fd, &file) < 0)
-		return;
-	snprintf(link, sizeof(link), "/proc/thread-self/fd/%d", fd);
-	n = readlink(link, path, sizeof(path) - 1);
-	path[n > 0 ? n : 0] = '\0';
-	trace = malloc(sizeof(*trace) + strlen(path) + 1);
-	if (!trace)
-		return;
-	*trace = (struct trace){.dev = file.st_dev, .ino = file.st_ino};
-	strcpy(trace->path, path);
-	if (!atomic_compare_exchange_strong(&object->trace, &none, trace))
-		free(trace);
-}
-
 void keep_begin(struct engine *engine, struct object *object)
 {
 	if (!engine->config.keeper || atomic_load_explicit(&engine->keeper_failed, memory_order_relaxed) || !object ||
 	    object->kind != OBJECT_FILE || object->journal)
 		return;
-	note_trace(object);
 	if (!atomic_load_explicit(&engine->keeper.there, memory_order_relaxed))
 		start(engine);
 }

@@ -10,7 +10,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -48,7 +47,6 @@ static int find_file(struct engine *engine, struct request *q, const struct stat
 {
 	enum find_kind kind = q->flags & QUIRE_MAP_SNAPSHOT ? FIND_SNAPSHOT : q->flags & QUIRE_MAP_ATOMIC ? FIND_ATOMIC : FIND_ANY;
 	bool shared = (q->flags & MAP_TYPE) != MAP_PRIVATE;
-	struct statvfs fs;
 	int seals;
 
 	q->max_prot = PROT_ALL;
@@ -57,7 +55,7 @@ static int find_file(struct engine *engine, struct request *q, const struct stat
 		q->max_prot &= ~PROT_WRITE;
 	if (kind == FIND_SNAPSHOT)
 		q->max_prot &= ~PROT_WRITE;
-	if (fstatvfs(q->fd, &fs) == 0 && (fs.f_flag & ST_NOEXEC))
+	if (q->no_exec)
 		q->max_prot &= ~PROT_EXEC;
 	return find_file_object(engine, q->fd, q->mode, st, kind, &q->object);
 }

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
@@ -228,11 +229,15 @@ static int check_source(const struct request *q)
 int request_check_file(struct request *q, struct stat *ret_st)
 {
 	struct engine *engine = entry_engine_if_started();
+	struct statfs fs;
 	int r;
 
 	if (fstat(q->fd, ret_st) < 0)
 		return message_set(EBADF, "descriptor %d is not open", q->fd);
-	q->huge_bytes = huge_bytes_of_file(q->fd);
+	if (fstatfs(q->fd, &fs) == 0) {
+		q->huge_bytes = huge_bytes_of_file(&fs);
+		q->no_exec = fs.f_flags & ST_NOEXEC;
+	}
 	if ((q->flags & MAP_HUGETLB) && !q->huge_bytes)
 		return message_set(
 		    EINVAL,

@@ -26,6 +26,7 @@ struct request {
 	struct object *object; /* a use; NULL: private memory without a file */
 	bool denies;           /* a denial of it is ours */
 	size_t huge_bytes;     /* the size of huge pages; 0: none */
+	bool no_exec;          /* the file is on a mount that lets nothing be executed */
 	struct source *source; /* kept; NULL: a file, or memory without one */
 };
 

@@ -10,6 +10,7 @@
 #include "object/collapse.h"
 #include "object/hooks.h"
 #include "object/object.h"
+#include "object/rescue.h"
 #include "sys/claim.h"
 #include "sys/frames.h"
 #include "sys/lease.h"
@@ -237,7 +238,7 @@ void registry_bury(struct registry *registry)
 		hooks_release(dead);
 		if (atomic_load(&dead->claimed))
 			claim_drop(dead->dev, dead->ino);
-		free(atomic_load(&dead->trace));
+		rescue_forget(dead);
 		free(dead->private_pages);
 		free(dead);
 		lock_acquire(&registry->lock);
@@ -366,8 +367,12 @@ bool registry_has_dying(struct registry *registry, dev_t dev, ino_t ino)
 
 page_word *object_page(struct object *object, uint64_t page, struct chunk **ret_chunk)
 {
-	struct chunk *chunk = table_get(&object->table, &object->cache->arena, object, page);
+	struct chunk *chunk = table_find(&object->table, page);
 
+	if (!chunk) {
+		rescue_note(object);
+		chunk = table_get(&object->table, &object->cache->arena, object, page);
+	}
 	if (!chunk)
 		return NULL;
 	if (ret_chunk)

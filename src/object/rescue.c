@@ -24,11 +24,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/fs.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "pager/description.h"
 #include "pager/file.h"
 #include "sys/bare.h"
 #include "sys/page_size.h"
@@ -47,6 +50,43 @@ static bool has_frames(const struct object *object)
 	const struct frames *frames = &object->frames;
 
 	return is(frames->fd, frames->identity.dev, frames->identity.ino);
+}
+
+static size_t trace_bytes(const char *path)
+{
+	return sizeof(struct trace) + strlen(path) + 1;
+}
+
+/* What cannot be had is done without. */
+void rescue_note(struct object *object)
+{
+	struct arena *arena = &object->cache->arena;
+	int fd = object->kind == OBJECT_FILE && !object->journal ? file_pager_descriptor(object->pager) : -1;
+	struct trace *trace, *none = NULL;
+	char *path;
+
+	if (atomic_load_explicit(&object->trace, memory_order_relaxed) || fd < 0)
+		return;
+	path = arena_alloc(arena, PATH_MAX);
+	if (!path)
+		return;
+	(void)description_path(fd, path, PATH_MAX);
+	trace = arena_alloc(arena, trace_bytes(path));
+	if (trace) {
+		*trace = (struct trace){.dev = object->dev, .ino = object->ino};
+		strcpy(trace->path, path);
+		if (!atomic_compare_exchange_strong(&object->trace, &none, trace))
+			arena_free(arena, trace, trace_bytes(path));
+	}
+	arena_free(arena, path, PATH_MAX);
+}
+
+void rescue_forget(struct object *object)
+{
+	struct trace *trace = atomic_load(&object->trace);
+
+	if (trace)
+		arena_free(&object->cache->arena, trace, trace_bytes(trace->path));
 }
 
 static int find_file(const struct rescue *rescue, const struct object *object)

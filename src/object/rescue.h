@@ -29,6 +29,10 @@ struct leaving {
 	uint64_t present[PAGEMAP_WORDS];
 };
 
+/* Before its first page: how its file is found again, should the program close the engine's descriptors. Async-signal-safe. */
+void rescue_note(struct object *object);
+void rescue_forget(struct object *object);
+
 /* Told of what is lost. object: which; fd: its file, or -1; error: errno, EOPNOTSUPP where only the program could have written it. */
 struct rescue {
 	void *buffer; /* of whole pages */

@@ -19,6 +19,9 @@
 #define XFS_SUPER_MAGIC 0x58465342
 #endif
 
+#define LINK_PREFIX "/proc/thread-self/fd/"
+#define LINK_BYTES  (sizeof(LINK_PREFIX) + 12) /* an int's digits */
+
 /* Raw system calls: open and close are cancellation points in glibc, and a scratch file may be adopted while resolving a fault. */
 static int raw_open(const char *path, int flags)
 {
@@ -33,22 +36,41 @@ void description_close(int fd)
 		(void)syscall(SYS_close, fd);
 }
 
-/* thread-self, not self: the latter names the first thread's descriptors, which are gone when main has left by pthread_exit. */
-int description_reopen(int fd, int flags)
+/*
+ * The link that is the descriptor. thread-self, not self: the latter names the first thread's descriptors, which are gone when main has
+ * left by pthread_exit. No printf: it is not async-signal-safe.
+ */
+static void link_of(int fd, char ret[LINK_BYTES])
 {
-	static const char prefix[] = "/proc/thread-self/fd/";
-	char path[sizeof(prefix) + 12]; /* an int's digits; no printf: it is not async-signal-safe */
 	char digits[12];
-	size_t n = 0, at = sizeof(prefix) - 1;
+	size_t n = 0, at = sizeof(LINK_PREFIX) - 1;
 
-	memcpy(path, prefix, at);
+	memcpy(ret, LINK_PREFIX, at);
 	do
 		digits[n++] = (char)('0' + fd % 10);
 	while ((fd /= 10) > 0);
 	while (n > 0)
-		path[at++] = digits[--n];
-	path[at] = '\0';
-	return raw_open(path, flags | O_CLOEXEC | O_NOCTTY);
+		ret[at++] = digits[--n];
+	ret[at] = '\0';
+}
+
+int description_reopen(int fd, int flags)
+{
+	char link[LINK_BYTES];
+
+	link_of(fd, link);
+	return raw_open(link, flags | O_CLOEXEC | O_NOCTTY);
+}
+
+size_t description_path(int fd, char *ret, size_t size)
+{
+	char link[LINK_BYTES];
+	ssize_t n;
+
+	link_of(fd, link);
+	n = readlink(link, ret, size - 1);
+	ret[n > 0 ? n : 0] = '\0';
+	return n > 0 ? (size_t)n : 0;
 }
 
 /* Running out of descriptors or memory is to be reported, not to be answered by a slower way of working. */
@@ -70,7 +92,7 @@ int description_check_access(int fd, bool writable)
 		return -ENODEV;
 	if ((flags & O_ACCMODE) == O_WRONLY || (writable && (flags & O_ACCMODE) != O_RDWR))
 		return -EACCES;
-	return 0;
+	return flags;
 }
 
 /*

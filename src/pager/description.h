@@ -14,12 +14,14 @@
 int description_reopen(int fd, int flags);
 /* Another descriptor of the same description. Its number or -errno. */
 int description_duplicate(int fd);
+/* The name of the file, cut to size, and its length; none: 0. Async-signal-safe. */
+size_t description_path(int fd, char *ret, size_t size);
 /* Puts the description behind `from` in the place of `to`: what is under way on the old one goes on, what comes uses the new. */
 int description_replace(int from, int to);
 /* One that was just opened; where a number was kept, identity_close. -1 is fine. */
 void description_close(int fd);
 
-/* May fd be used in this way, whatever the file's mode bits would grant? 0 or -errno. */
+/* May fd be used in this way, whatever the file's mode bits would grant? Its flags, as of F_GETFL, or -errno. */
 int description_check_access(int fd, bool writable);
 
 /* What reads a file without waiting for its inode's lock. */

@@ -113,11 +113,18 @@ static int file_fd(struct file_pager *file)
 	return file_is_ready(file) ? file->buffered_fd : file->named_fd;
 }
 
-/* Whether that still is the file. 0 or -EBADF. */
+/* Whether that still is the file, and what it is. 0 or -EBADF. */
+static int file_stat(struct file_pager *file, struct stat *ret)
+{
+	return file_is_ready(file) ? identity_stat(file->buffered_fd, &file->identity, ret)
+				   : identity_stat(file->named_fd, &file->named, ret);
+}
+
 static int file_check(struct file_pager *file)
 {
-	return file_is_ready(file) ? identity_check(file->buffered_fd, &file->identity)
-				   : identity_check(file->named_fd, &file->named);
+	struct stat st;
+
+	return file_stat(file, &st);
 }
 
 /* What is behind the duplicate's number. 0 or -errno. Where it cannot be opened again the duplicate serves, buffered. */
@@ -396,7 +403,7 @@ static int file_size(struct pager *pager, uint64_t *ret_bytes)
 	struct stat st = {0};
 	uint64_t bytes;
 
-	if (file_fd(file) >= 0 && (file_check(file) < 0 || fstat(file_fd(file), &st) < 0))
+	if (file_fd(file) >= 0 && file_stat(file, &st) < 0)
 		return -EBADF;
 	if (!S_ISBLK(st.st_mode))
 		bytes = (uint64_t)st.st_size;
@@ -421,7 +428,7 @@ bool file_pager_looks(struct pager *pager, uint64_t *ret)
 	struct file_pager *file = file_of(pager);
 	struct stat st;
 
-	if (pager->ops != &file_ops || file_check(file) < 0 || fstat(file_fd(file), &st) < 0)
+	if (pager->ops != &file_ops || file_stat(file, &st) < 0)
 		return false;
 	*ret = file_looks(&st);
 	return true;
@@ -528,25 +535,25 @@ static struct file_pager *file_new(struct io *io, bool allow_direct)
 	return file;
 }
 
-/* Through a description that appends, pwrite appends: another has to be had at once, or the file cannot be written. */
-static bool appends(int fd)
+/* A descriptor of the file that is the engine's. Through a description that appends, pwrite appends: another has to be had at once. */
+static int take_named(int fd, bool writable, int flags)
 {
-	return fcntl(fd, F_GETFL) & O_APPEND;
+	return writable && (flags & O_APPEND) ? description_reopen(fd, O_RDWR) : description_duplicate(fd);
 }
 
 int file_pager_open(struct io *io, int fd, bool writable, bool nowait, bool allow_direct, struct pager **ret)
 {
 	struct file_pager *file;
-	int r = description_check_access(fd, writable);
+	int flags = description_check_access(fd, writable), r;
 
-	if (r < 0)
-		return r;
+	if (flags < 0)
+		return flags;
 	file = file_new(io, allow_direct);
 	if (file == NULL)
 		return -ENOMEM;
 	file->nowait = nowait;
 	atomic_store_explicit(&file->writable, writable, memory_order_relaxed);
-	file->named_fd = writable && appends(fd) ? description_reopen(fd, O_RDWR) : description_duplicate(fd);
+	file->named_fd = take_named(fd, writable, flags);
 	r = file->named_fd < 0 ? file->named_fd : identity_get(file->named_fd, &file->named);
 	if (r < 0) {
 		description_close(file->named_fd);
@@ -577,14 +584,14 @@ static int reopen_writable(struct file_pager *file, int fd)
 int file_pager_make_writable(struct pager *pager, int fd)
 {
 	struct file_pager *file = file_of(pager);
-	int again, r;
+	int again, flags, r;
 
 	if (file_is_writable(file))
 		return 0;
-	r = description_check_access(fd, true);
-	if (r < 0)
-		return r;
-	again = appends(fd) ? description_reopen(fd, O_RDWR) : description_duplicate(fd);
+	flags = description_check_access(fd, true);
+	if (flags < 0)
+		return flags;
+	again = take_named(fd, true, flags);
 	if (again < 0)
 		return again;
 	lock_acquire(&file->adopt_lock);

@@ -168,11 +168,19 @@ static int new_file_without(bool *ret_large)
 	return r < 0 ? r : new_memfd();
 }
 
+static int resize(int fd, uint64_t pages)
+{
+	if (pages > (uint64_t)INT64_MAX / page_size())
+		return -EFBIG;
+	return ftruncate(fd, (off_t)(pages * page_size())) < 0 ? -errno : 0;
+}
+
 int frames_create(const struct frames_source *source, uint64_t pages, struct frames *ret)
 {
 	bool mounted = source && source->mount >= 0;
 	struct frames frames = {.large = mounted && source->large};
-	int fd, r;
+	struct stat st;
+	int fd, r = 0;
 
 	if (fail_now(FAIL_ALLOC))
 		return -ENOMEM;
@@ -185,10 +193,12 @@ int frames_create(const struct frames_source *source, uint64_t pages, struct fra
 	if (fd < 0)
 		return fd;
 	/* Who has a descriptor for reading is not to open another for writing, through /proc. */
+	if (fstat(fd, &st) < 0 || ((st.st_mode & 07777) != 0600 && fchmod(fd, 0600) < 0))
+		r = -errno;
 	frames.fd = fd;
-	r = fchmod(fd, 0600) < 0 ? -errno : identity_get(fd, &frames.identity);
+	frames.identity = (struct identity){st.st_dev, st.st_ino};
 	if (r == 0)
-		r = frames_resize(&frames, pages);
+		r = resize(fd, pages);
 	if (r < 0) {
 		close(fd);
 		return r;
@@ -200,8 +210,10 @@ int frames_create(const struct frames_source *source, uint64_t pages, struct fra
 void frames_close(struct frames *frames)
 {
 	/* Children have the descriptor too. */
-	(void)frames_resize(frames, 0);
-	identity_close(frames->fd, &frames->identity);
+	if (frames_check(frames) == 0) {
+		(void)resize(frames->fd, 0);
+		(void)syscall(SYS_close, frames->fd);
+	}
 	frames->fd = -1;
 }
 
@@ -217,20 +229,16 @@ int frames_open_reader(int fd)
 
 int frames_resize(const struct frames *frames, uint64_t pages)
 {
-	if (pages > (uint64_t)INT64_MAX / page_size())
-		return -EFBIG;
-	if (frames_check(frames) < 0)
-		return -EBADF;
-	return ftruncate(frames->fd, (off_t)(pages * page_size())) < 0 ? -errno : 0;
+	return frames_check(frames) < 0 ? -EBADF : resize(frames->fd, pages);
 }
 
 int frames_reach(const struct frames *frames, uint64_t pages)
 {
 	struct stat st;
 
-	if (fstat(frames->fd, &st) < 0)
-		return -errno;
-	return (uint64_t)st.st_size >> page_shift >= pages ? 0 : frames_resize(frames, pages);
+	if (identity_stat(frames->fd, &frames->identity, &st) < 0)
+		return -EBADF;
+	return (uint64_t)st.st_size >> page_shift >= pages ? 0 : resize(frames->fd, pages);
 }
 
 int frames_write(const struct frames *frames, uint64_t first, size_t pages, const void *source)

@@ -6,6 +6,7 @@
 #define QUIRE_SYS_HUGE_H
 
 #include <stddef.h>
+#include <sys/vfs.h>
 
 #define HUGE_SHIFT_BIT  26 /* MAP_HUGE_SHIFT: where the flags of mmap hold the logarithm of the size; 0 there: the default size */
 #define HUGE_SHIFT_MASK (63u << HUGE_SHIFT_BIT)
@@ -18,7 +19,7 @@ static inline size_t huge_bytes(unsigned flags)
 	return (size_t)1 << (flags >> HUGE_SHIFT_BIT & 63);
 }
 
-/* The size of the pages of a file on hugetlbfs. 0: it is none. */
-size_t huge_bytes_of_file(int fd);
+/* The size of the pages of a file on hugetlbfs, by what fstatfs says of it. 0: it is none. */
+size_t huge_bytes_of_file(const struct statfs *fs);
 
 #endif

@@ -32,12 +32,18 @@ static inline int identity_get(int fd, struct identity *ret)
 	return 0;
 }
 
-/* 0; -EBADF: the number is of nothing, or of another file. */
+/* fstat of what it is. 0; -EBADF: the number is of nothing, or of another file. */
+static inline int identity_stat(int fd, const struct identity *identity, struct stat *ret)
+{
+	return fd >= 0 && fstat(fd, ret) == 0 && ret->st_ino == identity->ino && ret->st_dev == identity->dev ? 0 : -EBADF;
+}
+
+/* The same, for who wants to know no more. */
 static inline int identity_check(int fd, const struct identity *identity)
 {
 	struct stat st;
 
-	return fd >= 0 && fstat(fd, &st) == 0 && st.st_ino == identity->ino && st.st_dev == identity->dev ? 0 : -EBADF;
+	return identity_stat(fd, identity, &st);
 }
 
 /* Closes what is ours; a raw system call, since close is a cancellation point. */
