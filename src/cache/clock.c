@@ -40,6 +40,7 @@
 
 #define USES_MOST    4u
 #define PROBE_PASSES 3u /* with no more than these left a page is unmapped, so that its next use shows */
+#define SPARED_LEAST 5u /* pages that stay mapped between two that do not */
 
 _Static_assert((1u << USES_MOST) - 1 + PROBE_PASSES <= PAGE_PASSES / PAGE_PASS, "the passes of what is used most fit in the word");
 _Static_assert(USES_MOST <= PAGE_REF / PAGE_REF_ONE, "and so do its uses");
@@ -207,19 +208,40 @@ static void put_back(struct cache *cache, struct chunk *chunk, enum chunk_queue 
 	cache->ops->unref(object);
 }
 
-/* The front hand: what is mapped and need not prove anything yet stays so. */
+/* Takes the last n pages out of the set. */
+static void unspare(struct chunk_set *spared, unsigned end, unsigned n)
+{
+	while (n > 0 && end-- > 0)
+		if (chunk_set_has(spared, end)) {
+			chunk_set_remove(spared, end);
+			n--;
+		}
+}
+
+/*
+ * The front hand: what is mapped and need not prove anything yet stays so, but for the few between two that go: each piece of a chunk is a
+ * flush of the other processors' translations of its own.
+ */
 static void probe(struct cache *cache, struct chunk *chunk)
 {
 	struct chunk_set spared = {{0}};
+	unsigned between = SPARED_LEAST; /* spared since the last that goes */
 	bool others = false;
 
 	for (unsigned i = 0; i < CHUNK_PAGES; i++) {
 		uint32_t word = page_load(&chunk->page[i]);
 
-		if (page_state(word) == PAGE_RESIDENT && passes_of(word) > PROBE_PASSES)
+		if (page_state(word) == PAGE_RESIDENT && passes_of(word) > PROBE_PASSES) {
 			chunk_set_add(&spared, i);
-		else
-			others |= page_state(word) != PAGE_ABSENT;
+			between++;
+			continue;
+		}
+		others |= page_state(word) != PAGE_ABSENT;
+		if (word & PAGE_MAPPED) {
+			if (between < SPARED_LEAST)
+				unspare(&spared, i, between);
+			between = 0;
+		}
 	}
 	if (others)
 		cache->ops->unmap(chunk, &spared);
