@@ -482,6 +482,47 @@ static void what_need_not_prove_anything_yet_is_not_unmapped(void **state)
 		assert_true(page_load(word_of(page)) & PAGE_MAPPED);
 }
 
+/* Pages that stay, by their number from, with those that go on both sides. */
+static void bring_in_between(unsigned from, unsigned stay)
+{
+	bring_in(from - 1, PAGE_MAPPED);
+	for (unsigned i = 0; i < stay; i++)
+		bring_in(from + 2 * i, PAGE_MAPPED | use(4, 18));
+	bring_in(from + 2 * stay, PAGE_MAPPED);
+}
+
+static unsigned count_mapped(unsigned from, unsigned stay)
+{
+	unsigned mapped = 0;
+
+	for (unsigned i = 0; i < stay; i++)
+		mapped += (page_load(word_of(from + 2 * i)) & PAGE_MAPPED) != 0;
+	return mapped;
+}
+
+static void few_that_would_stay_between_two_that_go_go_too(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < 4; i++)
+		bring_in(i, PAGE_MAPPED | use(4, 18)); /* none goes before them */
+	bring_in_between(100, 4);
+	bring_in_between(200, 5);
+	bring_in_between(300, 1);
+	for (unsigned i = CHUNK_PAGES - 4; i < CHUNK_PAGES; i++)
+		bring_in(i, PAGE_MAPPED | use(4, 18)); /* and none behind */
+	policy_step(sim.cache, false);
+	assert_int_equal(sim.unmaps, 1);
+	for (unsigned i = 0; i < 4; i++) {
+		assert_true(page_load(word_of(i)) & PAGE_MAPPED);
+		assert_true(page_load(word_of(CHUNK_PAGES - 1 - i)) & PAGE_MAPPED);
+	}
+	assert_int_equal(count_mapped(100, 4), 0);
+	assert_int_equal(count_mapped(200, 5), 5);
+	assert_int_equal(count_mapped(300, 1), 0);
+	/* They keep what they have proved. */
+	assert_int_equal(passes_left(100), 18);
+}
+
 static void hot_pages_cost_a_minor_fault_in_fewer_and_fewer_rounds(void **state)
 {
 	unsigned faults = 0;
@@ -678,6 +719,7 @@ int main(void)
 	    TEST(each_time_that_a_page_is_useful_it_stays_twice_as_long_up_to_four),
 	    TEST(a_page_stays_for_its_passes_and_is_unmapped_for_the_last_of_them),
 	    TEST(what_need_not_prove_anything_yet_is_not_unmapped),
+	    TEST(few_that_would_stay_between_two_that_go_go_too),
 	    TEST(hot_pages_cost_a_minor_fault_in_fewer_and_fewer_rounds),
 	    TEST(where_all_is_useful_the_passes_count_for_more_and_more),
 	    TEST(advice_that_a_page_is_cold_forgets_its_uses_unless_it_is_mapped),
