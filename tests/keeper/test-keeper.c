@@ -576,16 +576,15 @@ static void a_file_that_was_cut_by_another_is_not_made_longer(void **state)
 static void what_another_has_written_to_a_page_that_was_only_read_stays(void **state)
 {
 	char byte = 'x', read_back[2];
-	volatile char sum = 0;
 	pid_t pid;
 
 	(void)state;
 	CHILD(pid)
 	{
-		char *p = map(RW, MAP_SHARED);
+		volatile char *p = map(RW, MAP_SHARED);
 
 		for (size_t i = 0; i < PAGES; i++)
-			sum += p[i * PAGE];
+			(void)p[i * PAGE];
 		p[3 * PAGE] = 'p';
 		MUST(pwrite(fd, &byte, 1, (off_t)(7 * PAGE)) == 1);
 		raise(SIGKILL);
