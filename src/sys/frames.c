@@ -179,7 +179,7 @@ int frames_create(const struct frames_source *source, uint64_t pages, struct fra
 {
 	bool mounted = source && source->mount >= 0;
 	struct frames frames = {.large = mounted && source->large};
-	struct stat st;
+	struct stat st = {0};
 	int fd, r = 0;
 
 	if (fail_now(FAIL_ALLOC))
