@@ -96,11 +96,12 @@ static bool is_used(const struct journal *journal, const struct scan_result *sca
  */
 static int renew_room(struct journal *journal, struct scan_result *scan, char *memory)
 {
-	const struct scan_segment *newest = &scan->segments[scan->n_segments + scan->n_cut - 1];
+	const struct scan_segment *newest;
 	int r;
 
 	if (scan->n_cut == 0)
 		return 0;
+	newest = &scan->segments[scan->n_segments + scan->n_cut - 1];
 	for (uint32_t i = 0; i < journal->n_segments; i++)
 		if (i >= scan->file_segments || (!journal->decisions && !is_used(journal, scan, i)))
 			return 0;

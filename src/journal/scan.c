@@ -94,7 +94,7 @@ static int commit_check(struct scan *scan, const struct commit *commit)
 {
 	const struct log_group *last = last_group(scan, commit);
 	uint64_t end = (last->header.file_bytes + scan->log.block_bytes - 1) / scan->log.block_bytes;
-	const struct scan_page *pages = scan->log.entries + scan->log.groups[commit->first_group].first_entry;
+	const struct scan_page *pages = commit->pages ? scan->log.entries + scan->log.groups[commit->first_group].first_entry : NULL;
 	bool twice;
 	int r = names_twice(pages, commit->pages, &twice);
 
