@@ -361,7 +361,7 @@ static int control(int fd, int command, long arg)
 	return r;
 }
 
-INTERPOSED int fcntl(int fd, int command, ...)
+INTERPOSED READS_ALL int fcntl(int fd, int command, ...)
 {
 	va_list list;
 	long arg;

@@ -405,7 +405,7 @@ int __wrap_dup3(int from, int to, int flags)
 	return (int)CALL(SYS_dup3, from, to, flags);
 }
 
-int __wrap_fcntl64(int fd, int command, ...)
+READS_ALL int __wrap_fcntl64(int fd, int command, ...)
 {
 	va_list list;
 	long arg;
@@ -493,7 +493,7 @@ static bool gives_descriptor(long number)
 	return number == SYS_userfaultfd || number == SYS_openat || number == SYS_fsopen || number == SYS_fsmount;
 }
 
-long __wrap_syscall(long number, ...)
+READS_ALL long __wrap_syscall(long number, ...)
 {
 	long arg[6];
 	va_list list;
@@ -509,7 +509,7 @@ long __wrap_syscall(long number, ...)
 	return gives_descriptor(number) ? kernel_keep((int)r) : r;
 }
 
-int __wrap_ioctl(int fd, unsigned long request, ...)
+READS_ALL int __wrap_ioctl(int fd, unsigned long request, ...)
 {
 	const unsigned long new_userfaultfd = 0xaa00; /* of /dev/userfaultfd: USERFAULTFD_IOC_NEW */
 	va_list list;

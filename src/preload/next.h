@@ -55,4 +55,7 @@ void next_find(void);
 /* In front of what the preload exports. */
 #define INTERPOSED __attribute__((visibility("default")))
 
+/* One that reads arguments which the caller need not have passed, as the C library's does: a sanitizer is not to mind. */
+#define READS_ALL __attribute__((no_sanitize("address")))
+
 #endif

@@ -134,7 +134,7 @@ static bool gives_descriptor(long number)
 
 /* The rest of syscall(), for what is looked at here. */
 long raw_serve(long number, ...);
-long raw_serve(long number, ...)
+READS_ALL long raw_serve(long number, ...)
 {
 	long arg[6], r;
 	va_list list;
@@ -209,7 +209,7 @@ __asm__(".text\n"
 	"	jmpq *raw_next(%rip)\n"
 	".size syscall, . - syscall\n");
 #else
-INTERPOSED long syscall(long number, ...)
+INTERPOSED READS_ALL long syscall(long number, ...)
 {
 	long arg[6];
 	va_list list;
