@@ -230,14 +230,15 @@ void registry_bury(struct registry *registry)
 	lock_release(&registry->lock);
 	for (; dead; dead = next) {
 		next = dead->next;
+		/* As long as the file is there, whose number may be another's the moment that it is not. */
+		if (atomic_load(&dead->claimed))
+			claim_drop(dead->dev, dead->ino);
 		if (dead->pager)
 			dead->pager->ops->close(dead->pager);
 		identity_close(dead->lease, &(struct identity){dead->dev, dead->ino});
 		if (object_has_own_buffers(dead))
 			object_buffers_free(dead->cache, dead->buffers);
 		hooks_release(dead);
-		if (atomic_load(&dead->claimed))
-			claim_drop(dead->dev, dead->ino);
 		rescue_forget(dead);
 		free(dead->private_pages);
 		free(dead);

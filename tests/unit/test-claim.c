@@ -320,6 +320,34 @@ static void descriptor_that_the_program_has_replaced_is_not_locked(void **state)
 	assert_int_equal(end_of(run(close_all_and_map)), 0);
 }
 
+/* Each file is gone with its mapping, which is the last that has it, and the next one has its number, whoever makes it. */
+static int map_many(void)
+{
+	for (unsigned i = 0; i < 3000; i++) {
+		int fd = open("/var/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+		char *p;
+
+		EXPECT(fd >= 0 && ftruncate(fd, PAGE) == 0);
+		p = quire_mmap(NULL, PAGE, RW, MAP_SHARED, fd, 0);
+		EXPECT(p != MAP_FAILED);
+		close(fd);
+		p[0] = 1;
+		EXPECT(quire_munmap(p, PAGE) == 0);
+	}
+	return 0;
+}
+
+static void number_of_a_file_that_is_gone_is_free(void **state)
+{
+	pid_t others[3];
+
+	(void)state;
+	for (unsigned i = 0; i < 3; i++)
+		others[i] = run(map_many);
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(end_of(others[i]), 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, finish)
 
 int main(void)
@@ -332,6 +360,7 @@ int main(void)
 	    TEST(file_of_a_process_that_has_called_exec_is_free),
 	    TEST(processes_that_share_files_do_so_with_one_another),
 	    TEST(descriptor_that_the_program_has_replaced_is_not_locked),
+	    TEST(number_of_a_file_that_is_gone_is_free),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
