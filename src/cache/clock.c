@@ -15,7 +15,7 @@
  * fault: it has proved useful.
  *
  * A page that proves useful for the n-th time stays for 2^n passes of the hands and two more, and is unmapped for the last four of them
- * only (n is REF, up to 4; the passes left are PASSES). The back hand takes one off each, and evicts what is idle and has none left. So
+ * only, or when its neighbours are (n is REF, up to 4; the passes left are PASSES). The back hand takes one off each, and evicts what is idle and has none left. So
  * to know that a page is still hot costs a minor fault the more rarely the longer it has been, and one that has grown cold leaves no later
  * than it would have to be asked for again.
  *
@@ -40,7 +40,7 @@
 
 #define USES_MOST    4u
 #define PROBE_PASSES 3u /* with no more than these left a page is unmapped, so that its next use shows */
-#define SPARED_LEAST 5u /* pages that stay mapped between two that do not */
+#define SPARED_LEAST 5u /* pages that need not prove anything yet between two that do; if there are fewer, they have to as well */
 
 _Static_assert((1u << USES_MOST) - 1 + PROBE_PASSES <= PAGE_PASSES / PAGE_PASS, "the passes of what is used most fit in the word");
 _Static_assert(USES_MOST <= PAGE_REF / PAGE_REF_ONE, "and so do its uses");
