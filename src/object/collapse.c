@@ -14,7 +14,8 @@
  * What is unseen must not matter. A store would: an entry of 2 MiB cannot be write-protected. So only chunks are collapsed that are shown by
  * shared mappings for reading alone. So would an entry that the words do not know of, when the frame goes: every word of a chunk that becomes
  * HUGE says MAPPED, and who takes one page out of the mappings (object_unmap) has minor faults caught again first, and takes all of them
- * out; HUGE stays as long as an entry may be left. So would a missing page, which would be born as zeros: while nothing is registered all words are HELD, and none goes.
+ * out; HUGE stays as long as an entry may be left. So would a missing page, which would be born as zeros: while nothing is registered all
+ * words are HELD, and none goes.
  *
  * Under pressure the policy takes every chunk out of its mappings by turns, and so makes all small: pages prove their worth one by one, and what
  * is hot as a whole is mapped by its faults and collapsed again, which is cheap, since the frames still are one.
